@@ -1,0 +1,115 @@
+//! The engine's errors: few kinds, by what the caller should do. Names match the Python tree.
+use kvarts_formats::FormatError;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fmt, io};
+
+/// Result of an engine call.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The caller asked for something that cannot be: a limit, a name, an option.
+    InvalidArgument {
+        /// What was wrong.
+        what: String,
+        /// What to do instead.
+        hint: String,
+    },
+    /// The store was closed.
+    Closed,
+    /// Another process holds the store.
+    Locked {
+        /// What the holder wrote into the lock file: pid, start time, command line.
+        holder: String,
+        /// The store.
+        path: PathBuf,
+    },
+    /// The store's directory does not exist and was not to be created.
+    NotFound(PathBuf),
+    /// Bytes on disk are not what was written.
+    Corruption {
+        /// The file.
+        file: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// What was wrong.
+        what: String,
+    },
+    /// Written by a newer kvarts.
+    NewerFormat {
+        /// The file.
+        file: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest this build reads.
+        supported: u32,
+    },
+    /// No space left; nothing of the failed call is kept.
+    StorageFull(PathBuf),
+    /// An earlier write or sync failed; the store takes no more writes until it is reopened. Reads go on.
+    Poisoned(Arc<str>),
+    /// The operating system refused.
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// Its answer.
+        source: Arc<io::Error>,
+    },
+}
+
+impl Error {
+    /// Maps an I/O error; `ENOSPC` and `EDQUOT` become `StorageFull`.
+    pub fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::StorageFull(path.to_owned()),
+            _ => Self::Io { doing, path: path.to_owned(), source: Arc::new(source) },
+        }
+    }
+
+    /// Places a decoding error in a file, `base` bytes from its start.
+    pub fn format(path: &Path, base: u64, error: FormatError) -> Self {
+        match error {
+            FormatError::NewerVersion { found, supported } => {
+                Self::NewerFormat { file: path.to_owned(), found, supported }
+            }
+            FormatError::Corrupt { offset, what } => {
+                Self::Corruption { file: path.to_owned(), offset: base + offset, what: what.to_owned() }
+            }
+            other => Self::Corruption { file: path.to_owned(), offset: base, what: other.to_string() },
+        }
+    }
+
+    /// Shorthand for [`Error::InvalidArgument`].
+    pub fn invalid(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::InvalidArgument { what: what.into(), hint: hint.into() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidArgument { what, .. } => f.write_str(what),
+            Self::Closed => f.write_str("the store is closed"),
+            Self::Locked { holder, path } => write!(f, "{} is held by {holder}", path.display()),
+            Self::NotFound(path) => write!(f, "no store at {}", path.display()),
+            Self::Corruption { file, offset, what } => {
+                write!(f, "{} is damaged at offset {offset}: {what}", file.display())
+            }
+            Self::NewerFormat { file, found, supported } => write!(
+                f,
+                "{} has format {found}; this build of kvarts reads up to format {supported}",
+                file.display()
+            ),
+            Self::StorageFull(path) => write!(f, "no space left for {}", path.display()),
+            Self::Poisoned(cause) => write!(f, "the store takes no writes since: {cause}"),
+            Self::Io { doing, path, source } => write!(f, "{doing} {}: {source}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

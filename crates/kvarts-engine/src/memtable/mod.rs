@@ -1,0 +1,60 @@
+//! The memtable: a skip list in an arena, one writer at a time, readers without locks.
+use crate::iter::Cursor;
+use crate::{Kind, Revision};
+use std::sync::Arc;
+
+/// Recent writes of one tree, sorted. Nothing is freed before the whole table is dropped.
+#[derive(Debug)]
+pub struct Memtable {
+    _todo: (),
+}
+
+/// A row found in a memtable. Borrows the arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemRow<'a> {
+    /// Its revision.
+    pub revision: Revision,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its value, as stored.
+    pub value: &'a [u8],
+}
+
+impl Memtable {
+    /// Returns an empty memtable.
+    pub fn new() -> Arc<Self> {
+        todo!()
+    }
+
+    /// Inserts a row. Of rows with equal (key, revision) the one inserted last is found first.
+    ///
+    /// One thread at a time: concurrent inserts are detected and panic. Readers may read at any time.
+    pub fn insert(&self, key: &[u8], revision: Revision, kind: Kind, value: &[u8]) {
+        todo!("{key:?} {revision:?} {kind:?} {value:?}")
+    }
+
+    /// Returns the newest row of `key` at or before `at`.
+    pub fn get(&self, key: &[u8], at: Revision) -> Option<MemRow<'_>> {
+        todo!("{key:?} {at:?}")
+    }
+
+    /// Returns a cursor over all rows, which keeps the table alive.
+    pub fn cursor(self: &Arc<Self>) -> Box<dyn Cursor> {
+        todo!()
+    }
+
+    /// Bytes of memory allocated.
+    pub fn bytes(&self) -> usize {
+        todo!()
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        todo!()
+    }
+
+    /// Tells whether it has no rows.
+    pub fn is_empty(&self) -> bool {
+        self.rows() == 0
+    }
+}

@@ -1,0 +1,25 @@
+//! Bytes on disk and in logs, format 1. Pure: no file, clock or thread, no unsafe code.
+//!
+//! Every multi-byte integer is little-endian. Every block, record and header ends in a 16-byte
+//! checksum-or-tag over (file id, offset, content): see [`checksum`].
+#![forbid(unsafe_code)]
+
+pub mod batch;
+pub mod block;
+pub mod checksum;
+pub mod compress;
+pub mod error;
+pub mod filter;
+pub mod hash;
+pub mod header;
+pub mod ids;
+pub mod index;
+pub mod manifest;
+pub mod record;
+pub mod table;
+
+pub use error::{FormatError, Result};
+pub use ids::{FileId, Kind, Revision, TreeId};
+
+/// The on-disk format this build writes, and the newest one it reads.
+pub const FORMAT_VERSION: u32 = 1;

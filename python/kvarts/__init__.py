@@ -1,0 +1,1 @@
+"""kvarts: an ordered key-value database for Python."""
