@@ -100,11 +100,9 @@ impl fmt::Display for Error {
             Self::Corruption { file, offset, what } => {
                 write!(f, "{} is damaged at offset {offset}: {what}", file.display())
             }
-            Self::NewerFormat { file, found, supported } => write!(
-                f,
-                "{} has format {found}; this build of kvarts reads up to format {supported}",
-                file.display()
-            ),
+            Self::NewerFormat { file, found, supported } => {
+                write!(f, "{} has format {found}; this build of kvarts reads up to format {supported}", file.display())
+            }
             Self::StorageFull(path) => write!(f, "no space left for {}", path.display()),
             Self::Poisoned(cause) => write!(f, "the store takes no writes since: {cause}"),
             Self::Io { doing, path, source } => write!(f, "{doing} {}: {source}", path.display()),

@@ -55,7 +55,7 @@ pub struct Retention {
 /// Where outputs go.
 pub struct OutputContext<'a> {
     /// The file system.
-    pub fs: &'a dyn Fs,
+    pub fs: &'a Arc<dyn Fs>,
     /// The store's directory.
     pub dir: &'a Path,
     /// The store.

@@ -284,12 +284,7 @@ impl Db {
 
     /// Calls `with` on the newest entry of `key` (or `None`), from memory only and without waiting.
     /// `with` is not called when the outcome is `WouldBlock`.
-    pub fn try_get<R>(
-        &self,
-        tree: &Tree,
-        key: &[u8],
-        with: impl FnOnce(Option<Entry<'_>>) -> R,
-    ) -> Result<Attempt<R>> {
+    pub fn try_get<R>(&self, tree: &Tree, key: &[u8], with: impl FnOnce(Option<Entry<'_>>) -> R) -> Result<Attempt<R>> {
         let _ = (tree, key, with);
         todo!()
     }

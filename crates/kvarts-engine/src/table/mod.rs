@@ -84,7 +84,15 @@ pub enum TableAnswer {
 
 impl Table {
     /// Opens a table: checks header, footer, index, filter and properties. Errors: `Corruption`, `NewerFormat`, `Io`.
-    pub fn open(fs: &dyn Fs, dir: &Path, store: [u8; 16], file: FileId, cache: Arc<BlockCache>) -> Result<Arc<Self>> {
+    ///
+    /// It keeps `fs`: the last user of an obsolete table removes its file.
+    pub fn open(
+        fs: &Arc<dyn Fs>,
+        dir: &Path,
+        store: [u8; 16],
+        file: FileId,
+        cache: &Arc<BlockCache>,
+    ) -> Result<Arc<Self>> {
         todo!("{} {store:?} {file:?} {} {}", dir.display(), fs.exists(dir).is_ok(), cache.bytes())
     }
 
