@@ -1,5 +1,0 @@
-//! The machine's file system.
-
-/// The machine's file system.
-#[derive(Debug, Default)]
-pub struct OsFs;

@@ -1,0 +1,142 @@
+use super::super::{Fs, LockOutcome, LogMode};
+use super::OsFs;
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A directory of its own, removed at the end of the test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("kvarts-fs-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        OsFs.create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+#[test]
+fn modes_do_not_depend_on_the_umask() {
+    let dir = Scratch::new();
+    // The umask belongs to the process; other tests of this room are content with any.
+    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o277));
+    OsFs.create_dir(&dir.path("inner")).unwrap();
+    drop(OsFs.create(&dir.path("file")).unwrap());
+    drop(OsFs.create_log(&dir.path("log"), 4096, LogMode::Mapped).unwrap());
+    drop(OsFs.lock(&dir.path("LOCK"), "me").unwrap());
+    rustix::process::umask(before);
+    assert_eq!(mode(&dir.path("inner")), 0o700);
+    for name in ["file", "log", "LOCK"] {
+        assert_eq!(mode(&dir.path(name)), 0o600, "{name}");
+    }
+}
+
+#[test]
+fn written_files_read_back_whole_and_at_offsets() {
+    let dir = Scratch::new();
+    let path = dir.path("a");
+    let mut file = OsFs.create(&path).unwrap();
+    file.append(b"hello ").unwrap();
+    file.append(b"world").unwrap();
+    file.sync().unwrap();
+    OsFs.sync_dir(&dir.0).unwrap();
+    assert_eq!(OsFs.read(&path).unwrap(), b"hello world");
+    let open = OsFs.open(&path).unwrap();
+    let mut bytes = [0; 5];
+    open.read_exact_at(6, &mut bytes).unwrap();
+    assert_eq!((&bytes, open.len()), (b"world", 11));
+    assert_eq!(open.read_exact_at(7, &mut bytes).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    assert_eq!(OsFs.create(&path).map(|_| ()).unwrap_err().kind(), ErrorKind::AlreadyExists);
+}
+
+#[test]
+fn both_log_modes_leave_the_same_bytes() {
+    let dir = Scratch::new();
+    let capacity = 600 << 10;
+    for (name, mode) in [("mapped", LogMode::Mapped), ("written", LogMode::Written)] {
+        let mut log = OsFs.create_log(&dir.path(name), capacity, mode).unwrap();
+        for step in 0..5_u8 {
+            log.append_with(100 << 10, &mut |range| range.fill(step + 1)).unwrap();
+        }
+        log.syncer().sync().unwrap();
+        let beyond = log.append_with(101 << 10, &mut |range| range.fill(9)).unwrap_err();
+        assert_eq!(beyond.kind(), ErrorKind::InvalidInput);
+        assert_eq!((log.len(), log.capacity()), (500 << 10, capacity));
+    }
+    let mapped = OsFs.read(&dir.path("mapped")).unwrap();
+    assert!(mapped == OsFs.read(&dir.path("written")).unwrap());
+    assert_eq!(mapped.len() as u64, capacity);
+    assert_eq!((mapped[0], mapped[(500 << 10) - 1], mapped[500 << 10]), (1, 5, 0));
+}
+
+#[test]
+fn bytes_of_a_mapped_log_outlive_its_handle_without_a_sync() {
+    let dir = Scratch::new();
+    let mut log = OsFs.create_log(&dir.path("log"), 4096, LogMode::Mapped).unwrap();
+    log.append_with(3, &mut |range| range.copy_from_slice(b"abc")).unwrap();
+    assert_eq!(&OsFs.read(&dir.path("log")).unwrap()[..4], b"abc\0", "another reader sees them at once");
+    let syncer = log.syncer();
+    drop(log);
+    syncer.sync().unwrap();
+    assert_eq!(&OsFs.read(&dir.path("log")).unwrap()[..4], b"abc\0");
+}
+
+#[test]
+fn log_that_cannot_be_allocated_leaves_nothing() {
+    let dir = Scratch::new();
+    let path = dir.path("log");
+    assert!(OsFs.create_log(&path, 1 << 62, LogMode::Mapped).is_err());
+    assert!(!OsFs.exists(&path).unwrap());
+}
+
+#[test]
+fn second_lock_is_told_the_holder_until_the_first_is_dropped() {
+    let dir = Scratch::new();
+    let path = dir.path("LOCK");
+    let LockOutcome::Taken(guard) = OsFs.lock(&path, "pid 1, a longer text").unwrap() else { panic!("it is free") };
+    let LockOutcome::Held(holder) = OsFs.lock(&path, "pid 2").unwrap() else { panic!("it is taken") };
+    assert_eq!(holder, "pid 1, a longer text");
+    drop(guard);
+    let LockOutcome::Taken(_guard) = OsFs.lock(&path, "pid 3").unwrap() else { panic!("it is free again") };
+    assert_eq!(OsFs.read(&path).unwrap(), b"pid 3");
+}
+
+#[test]
+fn links_renames_and_lists() {
+    let dir = Scratch::new();
+    OsFs.create(&dir.path("b")).unwrap().append(b"x").unwrap();
+    OsFs.link(&dir.path("b"), &dir.path("c")).unwrap();
+    OsFs.rename(&dir.path("b"), &dir.path("a")).unwrap();
+    assert_eq!(OsFs.list(&dir.0).unwrap(), ["a", "c"]);
+    OsFs.remove(&dir.path("a")).unwrap();
+    assert!(!OsFs.exists(&dir.path("a")).unwrap());
+    assert_eq!(OsFs.read(&dir.path("c")).unwrap(), b"x");
+    assert_eq!(OsFs.read(&dir.path("a")).unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn symbolic_link_in_place_of_a_file_is_refused() {
+    let dir = Scratch::new();
+    OsFs.create(&dir.path("target")).unwrap().append(b"x").unwrap();
+    std::os::unix::fs::symlink(dir.path("target"), dir.path("link")).unwrap();
+    assert!(OsFs.read(&dir.path("link")).is_err());
+    assert!(OsFs.open(&dir.path("link")).is_err());
+    assert!(OsFs.lock(&dir.path("link"), "me").is_err());
+}
