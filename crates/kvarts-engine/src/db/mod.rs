@@ -1,24 +1,44 @@
 //! The store: opening and recovery, writing, reading, snapshots, background work, checkpoints.
 //!
-//! Lock order: `write` (log, memtables, revisions) before `install` (manifest, versions) before `snapshots`.
-use crate::clock::Clock;
-use crate::fs::Fs;
-use crate::iter::Bounds;
-use crate::options::Options;
-use crate::{Result, Revision, TreeId};
-use kvarts_formats::batch::Batch;
-use std::path::{Path, PathBuf};
+//! Lock order: `write` (log, memtables, revisions) before `install` (manifest, versions) before `snapshots`; all of it
+//! stands with `state::Shared`. The walk of a write and of a read: docs/internals/db.md.
+use crate::iter::VisibleCursor;
+use crate::{Revision, TreeId};
+use parking_lot::Mutex;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::JoinHandle;
+
+mod background;
+mod checkpoint;
+mod close;
+mod compact;
+mod flush;
+mod manifest;
+mod open;
+mod read;
+mod recover;
+mod room;
+mod scan;
+mod snapshot;
+mod state;
+mod stats;
+mod trees;
+mod verify;
+mod write;
 
 /// An open store. Shared between threads as `Arc<Db>`.
 pub struct Db {
-    _todo: (),
+    shared: Arc<state::Shared>,
+    report: OpenReport,
+    /// Background threads; held while closing.
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// A tree of an open store: what reads and writes name. Cheap to clone.
 #[derive(Clone)]
 pub struct Tree {
-    _todo: (),
+    shared: Arc<trees::TreeShared>,
 }
 
 /// What is known of a tree.
@@ -56,19 +76,14 @@ pub enum Attempt<R> {
 /// One revision held for reading: compaction keeps what it sees until it is dropped. Expiry is judged as of its creation.
 #[derive(Clone)]
 pub struct Snapshot {
-    _todo: (),
-}
-
-impl Snapshot {
-    /// The revision it reads at.
-    pub fn revision(&self) -> Revision {
-        todo!()
-    }
+    held: Arc<snapshot::SnapshotShared>,
 }
 
 /// A scan in one direction over one tree at one revision.
 pub struct Scan {
-    _todo: (),
+    rows: VisibleCursor,
+    revision: Revision,
+    _counted: scan::Counted,
 }
 
 /// Rows in columns: what crosses the border in one piece.
@@ -86,31 +101,9 @@ pub struct RowChunk {
     pub revisions: Vec<Revision>,
 }
 
-impl Scan {
-    /// Appends rows to `chunk` until it has `rows_max` rows or `bytes_max` bytes. Returns false once there are no more.
-    pub fn fill(&mut self, chunk: &mut RowChunk, rows_max: usize, bytes_max: usize, with_values: bool) -> Result<bool> {
-        todo!("{chunk:?} {rows_max} {bytes_max} {with_values}")
-    }
-}
-
 /// Reads as a conditional write sees them: the newest state, with the write lock held.
 pub struct WriteView<'a> {
-    #[allow(dead_code)]
     db: &'a Db,
-}
-
-impl WriteView<'_> {
-    /// Calls `with` on the entry of `key`, or on `None`.
-    pub fn get<R>(&self, tree: &Tree, key: &[u8], with: impl FnOnce(Option<Entry<'_>>) -> R) -> Result<R> {
-        let _ = (tree, key, with);
-        todo!()
-    }
-
-    /// First (or last) live key of a tree within bounds, with its value: for `popitem`.
-    pub fn edge(&self, tree: &Tree, bounds: &Bounds, reverse: bool) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
-        let _ = (tree, bounds, reverse);
-        todo!()
-    }
 }
 
 /// Numbers about one tree.
@@ -204,170 +197,4 @@ pub struct OpenReport {
     pub torn: Option<(PathBuf, u64, u64)>,
     /// True where the store was made by this open.
     pub created: bool,
-}
-
-impl Db {
-    /// Opens the store in `dir` and recovers it. `holder` is what a second opener is told about us.
-    ///
-    /// Errors: `NotFound` (no store and `create` is false; or no parent directory), `Locked`, `Corruption`, `NewerFormat`,
-    /// `StorageFull`, `Io`, `InvalidArgument`.
-    pub fn open(
-        fs: Arc<dyn Fs>,
-        clock: Arc<dyn Clock>,
-        dir: &Path,
-        holder: &str,
-        options: Options,
-    ) -> Result<Arc<Self>> {
-        let _ = (fs, clock, dir, holder, options);
-        todo!()
-    }
-
-    /// What opening found.
-    pub fn open_report(&self) -> &OpenReport {
-        todo!()
-    }
-
-    /// Returns the tree called `name`, if there is one.
-    pub fn tree(&self, name: &str) -> Result<Option<Tree>> {
-        todo!("{name}")
-    }
-
-    /// What is known of a tree.
-    pub fn tree_info(&self, tree: &Tree) -> TreeInfo {
-        let _ = tree;
-        todo!()
-    }
-
-    /// Makes a tree; durable on return. Errors: `InvalidArgument` where the name is taken or not 1 to 255 bytes.
-    pub fn create_tree(&self, name: &str, key_codec: &str, value_codec: &str) -> Result<Tree> {
-        todo!("{name} {key_codec} {value_codec}")
-    }
-
-    /// All trees, by name.
-    pub fn trees(&self) -> Result<Vec<TreeInfo>> {
-        todo!()
-    }
-
-    /// Drops a tree and its rows; durable on return. Reads through old handles then fail with `InvalidArgument`.
-    pub fn drop_tree(&self, tree: &Tree) -> Result<()> {
-        let _ = tree;
-        todo!()
-    }
-
-    /// Commits a batch: atomic, at the store's durability. Returns its revision (the current one if it is empty).
-    pub fn write(&self, batch: &mut Batch) -> Result<Revision> {
-        todo!("{batch:?}")
-    }
-
-    /// Commits if that takes no wait: the lock is free, log and memtable have room, durability is not `sync`.
-    pub fn try_write(&self, batch: &mut Batch) -> Result<Attempt<Revision>> {
-        todo!("{batch:?}")
-    }
-
-    /// Reads, decides and writes as one step: `decide` sees the newest state under the write lock and fills the batch.
-    ///
-    /// An empty batch commits nothing. `decide` must not call this store. An error from it commits nothing.
-    pub fn update<R, E: From<crate::Error>>(
-        &self,
-        decide: impl FnOnce(&WriteView<'_>, &mut Batch) -> std::result::Result<R, E>,
-    ) -> std::result::Result<(R, Revision), E> {
-        let _ = decide;
-        todo!()
-    }
-
-    /// Commits `batch` to `tree` at a given revision, which must exceed every earlier one of that tree: what replication
-    /// will use. Errors: `InvalidArgument` where it does not, or where the batch names another tree.
-    pub fn apply(&self, tree: &Tree, batch: &mut Batch, revision: Revision) -> Result<()> {
-        let _ = (tree, batch, revision);
-        todo!()
-    }
-
-    /// Calls `with` on the newest entry of `key` (or `None`), from memory only and without waiting.
-    /// `with` is not called when the outcome is `WouldBlock`.
-    pub fn try_get<R>(&self, tree: &Tree, key: &[u8], with: impl FnOnce(Option<Entry<'_>>) -> R) -> Result<Attempt<R>> {
-        let _ = (tree, key, with);
-        todo!()
-    }
-
-    /// Calls `with` on the entry of `key` as of `at` (`None` = newest).
-    pub fn get<R>(
-        &self,
-        tree: &Tree,
-        key: &[u8],
-        at: Option<&Snapshot>,
-        with: impl FnOnce(Option<Entry<'_>>) -> R,
-    ) -> Result<R> {
-        let _ = (tree, key, at, with);
-        todo!()
-    }
-
-    /// Looks up many keys at one revision. `each` gets the position of the key in `keys` and its entry, in any order.
-    pub fn get_many(
-        &self,
-        tree: &Tree,
-        keys: &[&[u8]],
-        at: Option<&Snapshot>,
-        each: &mut dyn FnMut(usize, Option<Entry<'_>>),
-    ) -> Result<()> {
-        let _ = (tree, keys, at, each);
-        todo!()
-    }
-
-    /// Starts a scan of `bounds` as of `at` (`None` = now), forward or in reverse.
-    pub fn scan(&self, tree: &Tree, bounds: Bounds, reverse: bool, at: Option<&Snapshot>) -> Result<Scan> {
-        let _ = (tree, bounds, reverse, at);
-        todo!()
-    }
-
-    /// Takes a snapshot of the newest revision.
-    pub fn snapshot(&self) -> Result<Snapshot> {
-        todo!()
-    }
-
-    /// Newest visible revision.
-    pub fn revision(&self) -> Revision {
-        todo!()
-    }
-
-    /// Puts everything committed on stable storage (sync of the log).
-    pub fn sync(&self) -> Result<()> {
-        todo!()
-    }
-
-    /// Writes all memtables into tables and waits for it.
-    pub fn flush(&self) -> Result<()> {
-        todo!()
-    }
-
-    /// Flushes, then rewrites every tree (or one) into its deepest level and waits. Space of deleted and expired rows returns.
-    pub fn compact(&self, tree: Option<&Tree>) -> Result<()> {
-        let _ = tree;
-        todo!()
-    }
-
-    /// Makes a copy of the store at `to` (which must not exist) by hard links; it opens as a store of its own.
-    /// One tree only where `tree` is given. Consistent: all trees at one revision. Durable on return.
-    pub fn checkpoint(&self, tree: Option<&Tree>, to: &Path) -> Result<Revision> {
-        let _ = (tree, to);
-        todo!()
-    }
-
-    /// Reads everything on disk and checks it. `progress` gets (bytes done, bytes in all).
-    pub fn verify(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<VerifyReport> {
-        let _ = progress;
-        todo!()
-    }
-
-    /// Numbers about the store.
-    pub fn stats(&self) -> Stats {
-        todo!()
-    }
-
-    /// Flushes, syncs, ends the threads, writes a clean manifest, frees the lock. Idempotent; later calls fail with `Closed`.
-    ///
-    /// Calls in flight on other threads finish first. Live scans and snapshots keep their tables and can go on reading
-    /// what they hold until dropped; they do not keep the lock.
-    pub fn close(&self) -> Result<()> {
-        todo!()
-    }
 }

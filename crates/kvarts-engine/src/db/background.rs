@@ -1,0 +1,151 @@
+//! The threads of a store: flush, compaction, and the timer that syncs. They wait without waking up for nothing.
+use super::state::{Shared, Work};
+use crate::{Error, Result};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+/// Wait before flush or compaction is tried again on a full disk.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What a thread does until the store ends.
+type Job = fn(&Shared);
+
+/// Starts the threads of a store.
+pub(super) fn start(shared: &Arc<Shared>) -> Result<Vec<JoinHandle<()>>> {
+    let jobs: [(&str, Job); 3] =
+        [("kvarts-flush", flush_loop), ("kvarts-compact", compact_loop), ("kvarts-sync", sync_loop)];
+    let mut threads = Vec::new();
+    for (name, job) in jobs {
+        let own = Arc::clone(shared);
+        match Builder::new().name(name.to_owned()).spawn(move || job(&own)) {
+            Ok(thread) => threads.push(thread),
+            Err(error) => {
+                stop(shared, threads);
+                return Err(Error::io("starting a thread for", Path::new(&shared.dir), error));
+            }
+        }
+    }
+    Ok(threads)
+}
+
+/// Ends the threads and waits for them.
+pub(super) fn stop(shared: &Shared, threads: Vec<JoinHandle<()>>) {
+    shared.ask(|work| work.stop = true);
+    for thread in threads {
+        // A panic was caught inside and has poisoned the store.
+        let _ = thread.join();
+    }
+}
+
+fn flush_loop(shared: &Shared) {
+    let mut retry = None;
+    while shared.next_job(|work| std::mem::take(&mut work.flush), retry) {
+        retry = shared.attempt(Shared::flush_all);
+    }
+}
+
+fn compact_loop(shared: &Shared) {
+    let mut retry = None;
+    while shared.next_job(|work| std::mem::take(&mut work.compact), retry) {
+        retry = shared.attempt(Shared::compact_pending);
+    }
+}
+
+fn sync_loop(shared: &Shared) {
+    let interval = Duration::from_millis(shared.options.sync_interval_ms);
+    while shared.next_job(|work| std::mem::take(&mut work.sync), None) {
+        while shared.next_job(|_| false, Some(interval)) {
+            let _ = shared.attempt(|shared| shared.sync_to(shared.appended.load()));
+            if shared.is_poisoned() || shared.try_rest() {
+                break;
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Waits until `take` finds work, or `timeout` is over. Returns false where the thread is to end.
+    fn next_job(&self, take: impl Fn(&mut Work) -> bool, timeout: Option<Duration>) -> bool {
+        let mut work = self.signals.work.lock();
+        loop {
+            if work.stop {
+                return false;
+            }
+            if take(&mut work) {
+                return true;
+            }
+            match timeout {
+                None => self.signals.work_changed.wait(&mut work),
+                Some(timeout) => {
+                    if self.signals.work_changed.wait_for(&mut work, timeout).timed_out() {
+                        return !work.stop;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Runs a job and settles how it failed, if it did. Returns the wait before it is worth trying again by itself.
+    fn attempt(&self, job: impl FnOnce(&Self) -> Result<()>) -> Option<Duration> {
+        if self.is_poisoned() {
+            return None;
+        }
+        match catch_unwind(AssertUnwindSafe(|| job(self))) {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => self.settle(error),
+            Err(panic) => {
+                self.poison(Error::Poisoned(format!("a panic in the background: {}", message(&*panic)).into()));
+                None
+            }
+        }
+    }
+
+    /// A full disk leaves everything in memory and is tried again; anything else ends the writes.
+    fn settle(&self, error: Error) -> Option<Duration> {
+        match error {
+            Error::Closed => None,
+            full @ Error::StorageFull(_) => {
+                self.set_failure(Some(full));
+                Some(RETRY)
+            }
+            other => {
+                self.poison(other);
+                None
+            }
+        }
+    }
+
+    /// In a store without threads: flushes what is full and compacts, in the caller.
+    pub(super) fn maintain(&self) {
+        let _ = self.attempt(|shared| {
+            {
+                let mut write = shared.write.lock();
+                if write.active_bytes >= shared.options.memtable_bytes {
+                    shared.freeze_largest(&mut write);
+                }
+            }
+            if shared.frozen.load(Ordering::Acquire) == 0 {
+                return Ok(());
+            }
+            shared.flush_all()?;
+            shared.compact_pending()
+        });
+    }
+
+    /// In a store without threads: tries again to flush what a full disk has kept in memory.
+    pub(super) fn relieve(&self) {
+        if !self.options.background && self.frozen.load(Ordering::Acquire) > 0 {
+            self.maintain();
+        }
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}

@@ -1,0 +1,127 @@
+//! Checkpoints: a copy of the store, or of one tree, by hard links.
+use super::flush::Frozen;
+use super::manifest::{place, tree_record};
+use super::open::parent;
+use super::state::Shared;
+use super::trees::TreeShared;
+use super::{Db, Tree};
+use crate::table::table_path;
+use crate::version::Version;
+use crate::{Error, FileId, Result, Revision};
+use kvarts_formats::manifest::Manifest;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Tables of some trees that hold all of them as of one revision, and no later row.
+struct Cut {
+    revision: Revision,
+    trees: Vec<(Arc<TreeShared>, Arc<Version>)>,
+}
+
+impl Db {
+    /// Makes a copy of the store at `to` (which must not exist, or be an empty directory) by hard links; it opens as a
+    /// store of its own. One tree only where `tree` is given. Consistent: all trees at one revision. Durable on return.
+    pub fn checkpoint(&self, tree: Option<&Tree>, to: &Path) -> Result<Revision> {
+        let shared = &*self.shared;
+        shared.check_writable()?;
+        shared.prepare_target(to)?;
+        let cut = shared.cut(tree.map(|tree| &tree.shared))?;
+        shared.link_cut(&cut, to)?;
+        Ok(cut.revision)
+    }
+}
+
+impl Shared {
+    fn prepare_target(&self, to: &Path) -> Result<()> {
+        let doing = |error| Error::io("making the checkpoint", to, error);
+        if self.fs.exists(to).map_err(doing)? {
+            if self.fs.list(to).map_err(doing)?.is_empty() {
+                return Ok(());
+            }
+            return Err(Error::invalid(
+                format!("{} exists and is not empty", to.display()),
+                "give a path that does not exist",
+            ));
+        }
+        let parent = parent(to);
+        if !self.fs.exists(&parent).map_err(doing)? {
+            return Err(Error::NotFound(parent));
+        }
+        self.fs.create_dir(to).map_err(doing)
+    }
+
+    /// Flushes all rows up to now, and no later ones, and takes the tables.
+    ///
+    /// `flushing` is held from the freeze until the tables are taken: no memtable that was begun after it gets in.
+    fn cut(&self, only: Option<&Arc<TreeShared>>) -> Result<Cut> {
+        let mut write = self.write.lock();
+        self.check_writable()?;
+        self.freeze_all(&mut write);
+        let revision = Revision(self.applied.load(Ordering::Acquire));
+        let _flushing = self.flushing.lock();
+        let mems: Vec<Frozen> = self.frozen_mems();
+        drop(write);
+        for (tree, mem) in &mems {
+            self.flush_mem(tree, mem)?;
+        }
+        let install = self.install.lock();
+        let trees: Vec<_> = install
+            .trees
+            .values()
+            .filter(|tree| only.is_none_or(|only| only.id() == tree.id()))
+            .map(|tree| (Arc::clone(tree), Arc::clone(&tree.state.load().version)))
+            .collect();
+        match only {
+            Some(only) if trees.is_empty() => Err(only.gone()),
+            _ => Ok(Cut { revision, trees }),
+        }
+    }
+
+    /// Links the tables of `cut` into `to` and writes a manifest there. On failure the links go again.
+    fn link_cut(&self, cut: &Cut, to: &Path) -> Result<()> {
+        let files: Vec<FileId> = cut
+            .trees
+            .iter()
+            .flat_map(|(_, version)| version.levels.iter().flatten().map(|table| table.record.file))
+            .collect();
+        let linked = files.iter().try_for_each(|&file| {
+            let (from, link) = (table_path(&self.dir, file), table_path(to, file));
+            self.fs.link(&from, &link).map_err(|error| link_error(&link, error))
+        });
+        let done = linked.and_then(|()| self.place_cut(cut, to));
+        if done.is_err() {
+            for &file in &files {
+                let _ = self.fs.remove(&table_path(to, file));
+            }
+        }
+        done
+    }
+
+    fn place_cut(&self, cut: &Cut, to: &Path) -> Result<()> {
+        let next_tree = cut.trees.iter().map(|(tree, _)| tree.id().0 + 1).max().unwrap_or(0);
+        let file = self.new_file();
+        let manifest = Manifest {
+            store: self.store,
+            next_file: self.next_file.load(Ordering::Relaxed),
+            next_tree,
+            last_revision: cut.revision,
+            logs: Vec::new(),
+            trees: cut.trees.iter().map(|(tree, version)| tree_record(&tree.info, version)).collect(),
+        };
+        place(&*self.fs, to, &manifest, file).map_err(|failure| failure.error)?;
+        let parent = parent(to);
+        self.fs.sync_dir(&parent).map_err(|error| Error::io("syncing", &parent, error))
+    }
+}
+
+fn link_error(link: &Path, error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::CrossesDevices => Error::invalid(
+            format!("{} is on another file system: tables cannot be linked there", link.display()),
+            "give a path on the file system of the store, then copy the checkpoint",
+        ),
+        _ => Error::io("linking", link, error),
+    }
+}

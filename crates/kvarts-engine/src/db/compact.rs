@@ -1,0 +1,87 @@
+//! Compaction: running what the policy picks, and rewriting whole trees on request.
+use super::state::Shared;
+use super::trees::TreeShared;
+use super::{Db, Tree};
+use crate::compaction::{self, CompactionPlan, CompactionPolicy, Leveled, full_plan};
+use crate::version::Version;
+use crate::{Error, Result, TreeId};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+impl Db {
+    /// Flushes, then rewrites every tree (or one) into its deepest level and waits. Space of deleted and expired rows returns.
+    pub fn compact(&self, tree: Option<&Tree>) -> Result<()> {
+        let shared = &*self.shared;
+        shared.check_writable()?;
+        let _compacting = shared.compacting.lock();
+        shared.freeze_now()?;
+        shared.flush_all()?;
+        match tree {
+            Some(tree) if tree.shared.dropped.load(Ordering::Acquire) => Err(tree.shared.gone()),
+            Some(tree) => shared.compact_tree(&tree.shared),
+            None => shared.live_trees().iter().try_for_each(|tree| shared.compact_tree(tree)),
+        }
+    }
+}
+
+impl Shared {
+    /// Live trees, by id.
+    pub(super) fn live_trees(&self) -> Vec<Arc<TreeShared>> {
+        self.install.lock().trees.values().cloned().collect()
+    }
+
+    /// Runs what the policy picks until every tree is in shape.
+    pub(super) fn compact_pending(&self) -> Result<()> {
+        let mut last = self.compacting.lock();
+        while self.compact_next(&mut last)? {}
+        Ok(())
+    }
+
+    /// Runs the next plan; the trees take turns. Returns false where there is none.
+    fn compact_next(&self, last: &mut TreeId) -> Result<bool> {
+        self.check_open()?;
+        let mut trees = self.live_trees();
+        let turn = trees.partition_point(|tree| tree.id() <= *last);
+        trees.rotate_left(turn);
+        for tree in &trees {
+            let version = Arc::clone(&tree.state.load().version);
+            if let Some(plan) = Leveled.pick(&version, &self.options, &self.retention()) {
+                *last = tree.id();
+                self.compact_plan(tree, &version, &plan)?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Rewrites a tree step by step into its deepest level. Called with `compacting` held.
+    fn compact_tree(&self, tree: &TreeShared) -> Result<()> {
+        // One retention decides when the work is done: rows that others write meanwhile do not prolong it.
+        let asked = self.retention();
+        loop {
+            self.check_open()?;
+            let version = Arc::clone(&tree.state.load().version);
+            let Some(plan) = full_plan(&version, &self.options, &asked) else {
+                return Ok(());
+            };
+            self.compact_plan(tree, &version, &plan)?;
+        }
+    }
+
+    /// Runs a plan for a tree and installs what comes of it. Called with `compacting` held.
+    fn compact_plan(&self, tree: &TreeShared, version: &Version, plan: &CompactionPlan) -> Result<()> {
+        let retention = self.retention();
+        let dropped = || tree.dropped.load(Ordering::Acquire);
+        let stop = || self.is_closed() || dropped();
+        let edit = match self.with_outputs(&stop, |context| compaction::run(plan, version, &retention, context)) {
+            Err(Error::Closed) if dropped() => return Ok(()),
+            outcome => outcome?,
+        };
+        let rewritten = if plan.is_move() { 0 } else { edit.added.iter().map(|(_, table)| table.record.bytes).sum() };
+        self.install(tree, &edit, None)?;
+        self.counters.compactions.fetch_add(1, Ordering::Relaxed);
+        self.counters.compaction_bytes.fetch_add(rewritten, Ordering::Relaxed);
+        self.set_failure(None);
+        Ok(())
+    }
+}

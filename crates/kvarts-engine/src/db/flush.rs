@@ -1,0 +1,92 @@
+//! Flush: frozen memtables become tables of level 0.
+use super::Db;
+use super::state::Shared;
+use super::trees::{Mem, TreeShared};
+use crate::compaction::{OutputContext, write_tables};
+use crate::version::VersionEdit;
+use crate::{FileId, Result};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// A memtable to flush, with its tree.
+pub(super) type Frozen = (Arc<TreeShared>, Arc<Mem>);
+
+impl Db {
+    /// Writes all memtables into tables and waits for it.
+    pub fn flush(&self) -> Result<()> {
+        self.shared.check_writable()?;
+        self.shared.freeze_now()?;
+        self.shared.flush_all()
+    }
+}
+
+impl Shared {
+    /// Freezes all memtables that have rows.
+    pub(super) fn freeze_now(&self) -> Result<()> {
+        let mut write = self.write.lock();
+        self.check_writable()?;
+        self.freeze_all(&mut write);
+        Ok(())
+    }
+
+    /// Flushes every memtable that is frozen.
+    pub(super) fn flush_all(&self) -> Result<()> {
+        let _flushing = self.flushing.lock();
+        while self.flush_next()? {}
+        Ok(())
+    }
+
+    /// Flushes the frozen memtable that pins the oldest log. Returns false where none waits. Called with `flushing` held.
+    pub(super) fn flush_next(&self) -> Result<bool> {
+        match self.frozen_mems().into_iter().min_by_key(|(_, mem)| mem.first_log()) {
+            Some((tree, mem)) => self.flush_mem(&tree, &mem).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Frozen memtables: of each tree the oldest first.
+    pub(super) fn frozen_mems(&self) -> Vec<Frozen> {
+        let install = self.install.lock();
+        let mut mems = Vec::new();
+        for tree in install.trees.values() {
+            let state = tree.state.load();
+            mems.extend(state.frozen.iter().rev().map(|mem| (Arc::clone(tree), Arc::clone(mem))));
+        }
+        mems
+    }
+
+    /// Writes one memtable, the oldest of its tree, into tables and installs them. Called with `flushing` held.
+    pub(super) fn flush_mem(&self, tree: &TreeShared, mem: &Arc<Mem>) -> Result<()> {
+        // Rows that reach a table before the log holds them durably would outlive older rows of other trees.
+        self.sync_to(mem.end.load())?;
+        let mut rows = mem.table.cursor();
+        rows.seek_first()?;
+        let outputs = self.with_outputs(&|| false, |context| write_tables(rows, &self.retention(), context))?;
+        let bytes: u64 = outputs.iter().map(|table| table.record.bytes).sum();
+        let edit = VersionEdit {
+            added: outputs.into_iter().map(|table| (0, table)).collect(),
+            removed: Vec::new(),
+            flushed: Some(mem.revision_max()),
+        };
+        self.install(tree, &edit, Some(mem))?;
+        self.counters.flushes.fetch_add(1, Ordering::Relaxed);
+        self.counters.flush_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.set_failure(None);
+        self.ask(|work| work.compact = true);
+        Ok(())
+    }
+
+    /// Calls `job` with where its outputs go.
+    pub(super) fn with_outputs<R>(&self, stop: &dyn Fn() -> bool, job: impl FnOnce(&OutputContext<'_>) -> R) -> R {
+        let next_file: &dyn Fn() -> FileId = &|| self.new_file();
+        job(&OutputContext {
+            fs: &self.fs,
+            dir: &self.dir,
+            store: self.store,
+            options: &self.options,
+            cache: &self.cache,
+            next_file,
+            stop,
+        })
+    }
+}

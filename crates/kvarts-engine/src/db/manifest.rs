@@ -1,0 +1,215 @@
+//! The manifest of a store: how it is built, put in place, and changed together with the trees.
+//!
+//! MANIFEST.tmp is written and synced, renamed, and the directory synced. Only then does anything go that the manifest
+//! before it named.
+use super::TreeInfo;
+use super::state::Shared;
+use super::trees::{Mem, TreeShared, TreeState};
+use crate::fs::Fs;
+use crate::log::log_path;
+use crate::version::{Version, VersionEdit};
+use crate::{Error, FileId, Result, Revision, TreeId};
+use kvarts_formats::manifest::{Manifest, TreeRecord};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Name of the manifest.
+pub(super) const MANIFEST: &str = "MANIFEST";
+/// Name of a manifest that is being written.
+pub(super) const MANIFEST_TMP: &str = "MANIFEST.tmp";
+
+/// What the install lock guards.
+pub(super) struct Install {
+    /// Live trees.
+    pub(super) trees: BTreeMap<TreeId, Arc<TreeShared>>,
+    /// The next tree id to give out.
+    pub(super) next_tree: u32,
+}
+
+/// A tree whose state is about to change: its next version, and the memtable that is now in tables.
+pub(super) struct Pending<'a> {
+    tree: TreeId,
+    version: &'a Version,
+    flushed: Option<&'a Arc<Mem>>,
+}
+
+/// How putting a manifest in place failed.
+pub(super) struct ManifestFailure {
+    /// Why.
+    pub(super) error: Error,
+    /// True where the new manifest may be found after a crash all the same: nothing it names may be removed.
+    pub(super) maybe_placed: bool,
+}
+
+/// What the manifest says of a tree.
+pub(super) fn tree_record(info: &TreeInfo, version: &Version) -> TreeRecord {
+    TreeRecord {
+        id: info.id,
+        name: info.name.clone(),
+        key_codec: info.key_codec.clone(),
+        value_codec: info.value_codec.clone(),
+        flushed: version.flushed,
+        levels: version
+            .levels
+            .iter()
+            .map(|level| level.iter().map(|table| (*table.record).clone()).collect())
+            .collect(),
+    }
+}
+
+/// Puts `manifest` in place in `dir`; durable on return.
+pub(super) fn place(
+    fs: &dyn Fs,
+    dir: &Path,
+    manifest: &Manifest,
+    file: FileId,
+) -> std::result::Result<(), ManifestFailure> {
+    let (tmp, path) = (dir.join(MANIFEST_TMP), dir.join(MANIFEST));
+    let written = (|| {
+        if fs.exists(&tmp)? {
+            fs.remove(&tmp)?;
+        }
+        let mut out = fs.create(&tmp)?;
+        out.append(&manifest.encode(file))?;
+        out.sync()
+    })();
+    written.map_err(|error| ManifestFailure {
+        error: Error::io("writing the manifest", &tmp, error),
+        maybe_placed: false,
+    })?;
+    fs.rename(&tmp, &path).and_then(|()| fs.sync_dir(dir)).map_err(|error| ManifestFailure {
+        error: Error::io("replacing the manifest", &path, error),
+        maybe_placed: true,
+    })
+}
+
+impl Shared {
+    /// Installs `edit` in `tree`, and drops the memtable that it flushed: durable first, then visible.
+    ///
+    /// Where the tree was dropped meanwhile, or nothing was put in place, the added tables go again.
+    pub(super) fn install(&self, tree: &TreeShared, edit: &VersionEdit, flushed: Option<&Arc<Mem>>) -> Result<()> {
+        let mut install = self.install.lock();
+        if tree.dropped.load(Ordering::Acquire) {
+            discard(edit);
+            return Ok(());
+        }
+        let before = tree.state.load_full();
+        let version = Arc::new(before.version.apply(edit));
+        let pending = Pending { tree: tree.id(), version: &version, flushed };
+        if let Err(error) = self.write_manifest(&install, Some(&pending)) {
+            if !self.is_poisoned() {
+                discard(edit);
+            }
+            return Err(error);
+        }
+        tree.change(|state| TreeState {
+            active: Arc::clone(&state.active),
+            frozen: state.frozen.iter().filter(|&mem| !is_same(flushed, mem)).map(Arc::clone).collect(),
+            version,
+        });
+        if let Some(mem) = flushed {
+            self.frozen_gone(std::slice::from_ref(mem));
+        }
+        for table in edit.obsolete(&before.version) {
+            table.table.mark_obsolete();
+        }
+        self.installed(&mut install);
+        Ok(())
+    }
+
+    /// Writes the manifest as of now, with `pending` in place of the state that tree has. Deletes logs it no longer names.
+    ///
+    /// Errors: `StorageFull` where nothing changed on disk; `Poisoned` otherwise.
+    pub(super) fn write_manifest(&self, install: &Install, pending: Option<&Pending<'_>>) -> Result<()> {
+        let oldest = self.oldest_log(install, pending);
+        let logs = self.logs.lock().iter().map(|&(file, _)| file).filter(|&file| file >= oldest).collect();
+        self.place_manifest(install, pending, logs)?;
+        let stale: Vec<FileId> = {
+            let mut logs = self.logs.lock();
+            let kept = logs.iter().position(|&(file, _)| file >= oldest).unwrap_or(logs.len());
+            logs.drain(..kept).map(|(file, _)| file).collect()
+        };
+        self.remove_logs(&stale);
+        Ok(())
+    }
+
+    /// Puts a manifest with these logs in place.
+    pub(super) fn place_manifest(
+        &self,
+        install: &Install,
+        pending: Option<&Pending<'_>>,
+        logs: Vec<FileId>,
+    ) -> Result<()> {
+        let file = self.new_file();
+        let record = |tree: &Arc<TreeShared>| match pending {
+            Some(pending) if pending.tree == tree.id() => tree_record(&tree.info, pending.version),
+            _ => tree_record(&tree.info, &tree.state.load().version),
+        };
+        let manifest = Manifest {
+            store: self.store,
+            next_file: self.next_file.load(Ordering::Relaxed),
+            next_tree: install.next_tree,
+            last_revision: Revision(self.applied.load(Ordering::Acquire)),
+            logs,
+            trees: install.trees.values().map(record).collect(),
+        };
+        place(&*self.fs, &self.dir, &manifest, file).map_err(|failure| match failure.error {
+            full @ Error::StorageFull(_) if !failure.maybe_placed => full,
+            other => self.poison(other),
+        })
+    }
+
+    /// Removes log files. A file that stays is removed by the next open: its id is below the first that counts.
+    pub(super) fn remove_logs(&self, files: &[FileId]) {
+        for &file in files {
+            let _ = self.fs.remove(&log_path(&self.dir, file));
+        }
+    }
+
+    /// Brings the numbers that depend on the set of tables up to date, and wakes those who wait for them.
+    pub(super) fn installed(&self, install: &mut Install) {
+        let (mut level0, mut memory) = (0, 0);
+        for tree in install.trees.values() {
+            let version = Arc::clone(&tree.state.load().version);
+            level0 = level0.max(version.levels.first().map_or(0, Vec::len));
+            memory += version.levels.iter().flatten().map(|table| table.table.memory_bytes()).sum::<usize>();
+        }
+        self.level0_tables.store(level0, Ordering::Release);
+        self.cache.set_capacity(cache_bytes(self.options.memory_bytes, memory));
+        self.progress();
+    }
+
+    /// The oldest log that recovery still needs.
+    ///
+    /// The end of the log is read first: a record in an earlier file is then already noted in its memtable.
+    fn oldest_log(&self, install: &Install, pending: Option<&Pending<'_>>) -> FileId {
+        let mut oldest = self.appended.load().file;
+        let flushed = pending.and_then(|pending| pending.flushed);
+        for tree in install.trees.values() {
+            let state = tree.state.load();
+            for mem in state.mems().filter(|&mem| !is_same(flushed, mem)) {
+                oldest = oldest.min(mem.first_log());
+            }
+        }
+        oldest
+    }
+}
+
+/// Bytes for the block cache: half of the budget less what indexes and filters take, at least a sixteenth.
+pub(super) fn cache_bytes(memory_bytes: usize, index_bytes: usize) -> usize {
+    (memory_bytes / 2).saturating_sub(index_bytes).max(memory_bytes / 16)
+}
+
+/// Removes the tables of an edit that was not installed.
+fn discard(edit: &VersionEdit) {
+    let moved = |file| edit.removed.iter().any(|&(_, removed)| removed == file);
+    for (_, added) in edit.added.iter().filter(|(_, added)| !moved(added.record.file)) {
+        added.table.mark_obsolete();
+    }
+}
+
+fn is_same(flushed: Option<&Arc<Mem>>, mem: &Arc<Mem>) -> bool {
+    flushed.is_some_and(|flushed| Arc::ptr_eq(flushed, mem))
+}

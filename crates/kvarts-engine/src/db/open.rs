@@ -1,0 +1,283 @@
+//! Opening: the directory, the lock, what is found there, recovery, and the first log.
+use super::background;
+use super::manifest::{Install, MANIFEST, MANIFEST_TMP, cache_bytes, place};
+use super::recover::{Recovery, Replay};
+use super::state::{Parts, Shared};
+use super::trees::TreeShared;
+use super::write::WriteState;
+use super::{Db, OpenReport};
+use crate::clock::Clock;
+use crate::fs::{Fs, LockOutcome, LogMode};
+use crate::log::LogWriter;
+use crate::options::{Durability, Options};
+use crate::table::BlockCache;
+use crate::{Error, FileId, Result};
+use kvarts_formats::manifest::Manifest;
+use parking_lot::Mutex;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Name of the lock file.
+const LOCK: &str = "LOCK";
+
+/// What a file in a store's directory is, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Named {
+    /// The manifest, or one being written, or the lock.
+    Own,
+    /// A log.
+    Log(FileId),
+    /// A table.
+    Table(FileId),
+    /// None of ours.
+    Foreign,
+}
+
+/// Tells what the file called `name` is.
+pub(super) fn named(name: &str) -> Named {
+    if matches!(name, MANIFEST | MANIFEST_TMP | LOCK) {
+        return Named::Own;
+    }
+    let numbered = |suffix: &str| {
+        let digits = name.strip_suffix(suffix)?;
+        let all = digits.len() >= 6 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if all { digits.parse().ok().map(FileId) } else { None }
+    };
+    match (numbered(".log"), numbered(".table")) {
+        (Some(file), _) => Named::Log(file),
+        (_, Some(file)) => Named::Table(file),
+        _ => Named::Foreign,
+    }
+}
+
+/// The directory that holds `path`.
+pub(super) fn parent(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
+        Some(parent) => parent.to_owned(),
+        None => path.to_owned(),
+    }
+}
+
+impl Db {
+    /// Opens the store in `dir` and recovers it. `holder` is what a second opener is told about us.
+    ///
+    /// Errors: `NotFound` (no store and `create` is false; or no parent directory), `Locked`, `Corruption`, `NewerFormat`,
+    /// `StorageFull`, `Io`, `InvalidArgument`.
+    pub fn open(
+        fs: Arc<dyn Fs>,
+        clock: Arc<dyn Clock>,
+        dir: &Path,
+        holder: &str,
+        options: Options,
+    ) -> Result<Arc<Self>> {
+        let options = options.validate()?;
+        find_directory(&*fs, dir, options.create)?;
+        let lock = match fs.lock(&dir.join(LOCK), holder).map_err(|error| Error::io("locking", dir, error))? {
+            LockOutcome::Taken(lock) => lock,
+            LockOutcome::Held(holder) => return Err(Error::Locked { holder, path: dir.to_owned() }),
+        };
+        let names = list(&*fs, dir)?;
+        let cache = BlockCache::new(options.memory_bytes / 2);
+        let (recovery, replay, created) = recover(&fs, &*clock, dir, &options, &cache, &names)?;
+        let log = begin(&recovery)?;
+        let report = OpenReport { replayed: replay.batches, torn: replay.torn, created };
+        remove_leftovers(&recovery, &names);
+
+        let trees: Vec<Arc<TreeShared>> =
+            recovery.trees.into_values().map(|tree| TreeShared::new(tree.info, tree.version)).collect();
+        let mut write = WriteState::new(log);
+        trees.iter().for_each(|tree| write.add_tree(Arc::clone(tree)));
+        let install =
+            Install { trees: trees.into_iter().map(|tree| (tree.id(), tree)).collect(), next_tree: recovery.next_tree };
+        let (next_file, revision, store) = (recovery.next_file.get(), recovery.last, recovery.store);
+        let dir = dir.to_owned();
+        let parts = Parts { fs, clock, dir, options, store, cache, next_file, revision, write, install, lock };
+        Self::start(Arc::new(Shared::new(parts)), report)
+    }
+
+    /// What opening found.
+    pub fn open_report(&self) -> &OpenReport {
+        &self.report
+    }
+
+    fn start(shared: Arc<Shared>, report: OpenReport) -> Result<Arc<Self>> {
+        shared.installed(&mut shared.install.lock());
+        let threads = if shared.options.background {
+            shared.ask(|work| work.compact = true);
+            background::start(&shared)?
+        } else {
+            Vec::new()
+        };
+        Ok(Arc::new(Self { shared, report, threads: Mutex::new(threads) }))
+    }
+}
+
+/// Makes sure that `dir` holds a store, or is one's own empty directory.
+fn find_directory(fs: &dyn Fs, dir: &Path, create: bool) -> Result<()> {
+    let exists = |path: &Path| fs.exists(path).map_err(|error| Error::io("looking for", path, error));
+    if !exists(dir)? {
+        let parent = parent(dir);
+        if !create || !exists(&parent)? {
+            return Err(Error::NotFound(if create { parent } else { dir.to_owned() }));
+        }
+        return fs
+            .create_dir(dir)
+            .and_then(|()| fs.sync_dir(&parent))
+            .map_err(|error| Error::io("making the directory", dir, error));
+    }
+    let names = list(fs, dir)?;
+    if names.iter().any(|name| name == MANIFEST) {
+        return Ok(());
+    }
+    if !create {
+        return Err(Error::NotFound(dir.to_owned()));
+    }
+    // A creation that a crash cut short leaves a lock, a log and an unfinished manifest, but never a table.
+    match names.iter().find(|name| matches!(named(name), Named::Foreign | Named::Table(_))) {
+        Some(name) => Err(Error::invalid(
+            format!("{} has no store but other files, such as {name:?}", dir.display()),
+            "give an empty directory, or one that does not exist",
+        )),
+        None => Ok(()),
+    }
+}
+
+fn list(fs: &dyn Fs, dir: &Path) -> Result<Vec<String>> {
+    fs.list(dir).map_err(|error| Error::io("listing", dir, error))
+}
+
+/// Recovers what the directory holds: trees with their tables, all logs replayed and flushed.
+fn recover<'a>(
+    fs: &'a Arc<dyn Fs>,
+    clock: &dyn Clock,
+    dir: &'a Path,
+    options: &'a Options,
+    cache: &'a Arc<BlockCache>,
+    names: &[String],
+) -> Result<(Recovery<'a>, Replay, bool)> {
+    let path = dir.join(MANIFEST);
+    let manifest = if names.iter().any(|name| name == MANIFEST) {
+        let bytes = fs.read(&path).map_err(|error| Error::io("reading", &path, error))?;
+        Some(Manifest::decode(&bytes).map_err(|error| Error::format(&path, 0, error))?)
+    } else {
+        None
+    };
+    let created = manifest.is_none();
+    let manifest = manifest.unwrap_or_else(|| Manifest { store: new_store_id(clock), ..Manifest::default() });
+    let used = names.iter().filter_map(|name| match named(name) {
+        Named::Log(file) | Named::Table(file) => Some(file.0 + 1),
+        Named::Own | Named::Foreign => None,
+    });
+    let mut recovery = Recovery {
+        fs,
+        dir,
+        options,
+        cache,
+        now_ms: clock.unix_ms(),
+        store: manifest.store,
+        next_file: Cell::new(used.chain([manifest.next_file, 1]).max().unwrap_or(1)),
+        next_tree: manifest.next_tree,
+        last: manifest.last_revision,
+        trees: BTreeMap::new(),
+    };
+    recovery.load(&manifest)?;
+    cache.set_capacity(cache_bytes(options.memory_bytes, 0));
+    let replay = recovery.replay(&logs_to_replay(&manifest, names))?;
+    Ok((recovery, replay, created))
+}
+
+/// The logs that the manifest names, and those begun after it was written.
+fn logs_to_replay(manifest: &Manifest, names: &[String]) -> Vec<FileId> {
+    let mut logs = manifest.logs.clone();
+    // A clean close names none: what is there then was begun by an open that went no further, and is empty.
+    if let Some(&last) = logs.last() {
+        let found = names.iter().filter_map(|name| match named(name) {
+            Named::Log(file) if file > last => Some(file),
+            _ => None,
+        });
+        logs.extend(found);
+        logs.sort_unstable();
+    }
+    logs
+}
+
+/// Begins the first log after recovery, and puts a manifest in place that names it and everything recovered.
+fn begin(recovery: &Recovery<'_>) -> Result<LogWriter> {
+    let options = recovery.options;
+    let mode = if options.durability == Durability::Sync { LogMode::Written } else { LogMode::Mapped };
+    let file = recovery.new_file();
+    let (fs, dir) = (Arc::clone(recovery.fs), recovery.dir);
+    let log = LogWriter::create(fs, dir, recovery.store, file, options.log_bytes, mode)?;
+    let manifest_file = recovery.new_file();
+    place(&**recovery.fs, dir, &recovery.manifest(vec![file]), manifest_file).map_err(|failure| failure.error)?;
+    Ok(log)
+}
+
+/// Removes files that were there before and that the manifest does not name. One that stays is removed by a later open.
+fn remove_leftovers(recovery: &Recovery<'_>, names: &[String]) {
+    let live: Vec<FileId> = recovery
+        .trees
+        .values()
+        .flat_map(|tree| tree.version.levels.iter().flatten())
+        .map(|table| table.record.file)
+        .collect();
+    for name in names {
+        let goes = match named(name) {
+            Named::Log(_) => true,
+            Named::Table(file) => !live.contains(&file),
+            Named::Own | Named::Foreign => false,
+        };
+        if goes {
+            let _ = recovery.fs.remove(&recovery.dir.join(name));
+        }
+    }
+}
+
+/// A number that no other store has: the operating system's randomness (through std's hasher keys), and the time.
+fn new_store_id(clock: &dyn Clock) -> [u8; 16] {
+    let half = |salt: u64| {
+        let mut hasher = RandomState::new().build_hasher();
+        hasher.write_u64(salt);
+        hasher.write_u64(clock.unix_ms());
+        hasher.write_u64(clock.monotonic_ns());
+        hasher.finish().to_le_bytes()
+    };
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&half(1));
+    id[8..].copy_from_slice(&half(2));
+    id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_what_files_are() {
+        assert_eq!(named("000012.log"), Named::Log(FileId(12)));
+        assert_eq!(named("1234567.table"), Named::Table(FileId(1_234_567)));
+        assert_eq!(named("MANIFEST"), Named::Own);
+        for foreign in ["12.log", "00001a.log", "000012.logs", "notes.txt", "", ".log"] {
+            assert_eq!(named(foreign), Named::Foreign, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn logs_after_the_manifest_are_replayed_and_older_ones_are_not() {
+        let names = ["000003.log", "000005.log", "000007.log", "000009.table"].map(str::to_owned);
+        let named =
+            |logs: &[u64]| Manifest { logs: logs.iter().map(|&id| FileId(id)).collect(), ..Manifest::default() };
+        assert_eq!(logs_to_replay(&named(&[5]), &names), [FileId(5), FileId(7)]);
+        assert_eq!(logs_to_replay(&named(&[]), &names), []);
+    }
+
+    #[test]
+    fn store_ids_differ() {
+        let clock = crate::clock::ManualClock::new(1);
+        assert_ne!(new_store_id(&clock), new_store_id(&clock));
+    }
+}

@@ -1,0 +1,183 @@
+//! Recovery: opens the tables that the manifest names, replays the logs into memtables, and flushes those.
+use super::TreeInfo;
+use super::manifest::{MANIFEST, tree_record};
+use crate::compaction::{OutputContext, Retention, write_tables};
+use crate::fs::Fs;
+use crate::log::{Replayed, log_path, replay};
+use crate::memtable::Memtable;
+use crate::options::Options;
+use crate::table::{BlockCache, Table};
+use crate::version::{LEVELS, TableRef, Version, VersionEdit};
+use crate::{Error, FileId, Result, Revision, TreeId};
+use kvarts_formats::batch::{BatchView, Op};
+use kvarts_formats::manifest::{Manifest, TableRecord, TreeRecord};
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A store being recovered. Nothing on disk changes but for new tables, until `open` puts a new manifest in place.
+pub(super) struct Recovery<'a> {
+    pub(super) fs: &'a Arc<dyn Fs>,
+    pub(super) dir: &'a Path,
+    pub(super) options: &'a Options,
+    pub(super) cache: &'a Arc<BlockCache>,
+    /// Unix milliseconds.
+    pub(super) now_ms: u64,
+    pub(super) store: [u8; 16],
+    pub(super) next_file: Cell<u64>,
+    pub(super) next_tree: u32,
+    /// Newest revision found.
+    pub(super) last: Revision,
+    pub(super) trees: BTreeMap<TreeId, Recovering>,
+}
+
+/// A tree being recovered.
+pub(super) struct Recovering {
+    pub(super) info: TreeInfo,
+    pub(super) version: Version,
+    mem: Arc<Memtable>,
+    newest: Revision,
+}
+
+/// What the replay found.
+#[derive(Default)]
+pub(super) struct Replay {
+    pub(super) batches: u64,
+    pub(super) torn: Option<(PathBuf, u64, u64)>,
+}
+
+impl Recovery<'_> {
+    /// Gives out a file id.
+    pub(super) fn new_file(&self) -> FileId {
+        FileId(self.next_file.replace(self.next_file.get() + 1))
+    }
+
+    /// Opens the trees of `manifest`. Errors: `Corruption` where it contradicts itself or its tables.
+    pub(super) fn load(&mut self, manifest: &Manifest) -> Result<()> {
+        for record in &manifest.trees {
+            let version = self.open_tables(record)?;
+            let info = TreeInfo {
+                id: record.id,
+                name: record.name.clone(),
+                key_codec: record.key_codec.clone(),
+                value_codec: record.value_codec.clone(),
+            };
+            self.last = self.last.max(version.flushed);
+            let tree = Recovering { info, version, mem: Memtable::new(), newest: Revision::ZERO };
+            if record.id.0 >= self.next_tree || self.trees.insert(record.id, tree).is_some() {
+                return Err(self.damaged(format!("tree {} is out of range or there twice", record.id.0)));
+            }
+        }
+        Ok(())
+    }
+
+    fn open_tables(&self, tree: &TreeRecord) -> Result<Version> {
+        if tree.levels.len() > LEVELS {
+            return Err(self.damaged(format!("tree {} has {} levels", tree.id.0, tree.levels.len())));
+        }
+        let mut levels = vec![Vec::new(); tree.levels.len()];
+        for (level, records) in tree.levels.iter().enumerate() {
+            for record in records {
+                levels[level].push(self.open_table(record)?);
+            }
+        }
+        Ok(Version::new(levels, tree.flushed))
+    }
+
+    fn open_table(&self, record: &TableRecord) -> Result<TableRef> {
+        let table = Table::open(self.fs, self.dir, self.store, record.file, self.cache)?;
+        let properties = table.properties();
+        if properties.rows != record.rows
+            || properties.smallest != record.smallest
+            || properties.largest != record.largest
+        {
+            return Err(self.damaged(format!("it and table {} disagree about the table", record.file.0)));
+        }
+        Ok(TableRef { record: Arc::new(record.clone()), table })
+    }
+
+    /// Replays `logs` (oldest first) and flushes what they hold.
+    pub(super) fn replay(&mut self, logs: &[FileId]) -> Result<Replay> {
+        if logs.is_empty() {
+            return Ok(Replay::default());
+        }
+        let (fs, dir, store) = (Arc::clone(self.fs), self.dir, self.store);
+        let report = replay(&*fs, dir, store, logs, &mut |record| self.apply(&record))?;
+        self.flush()?;
+        Ok(Replay { batches: report.batches, torn: report.torn })
+    }
+
+    fn apply(&mut self, record: &Replayed<'_>) -> Result<()> {
+        let (dir, file) = (self.dir, record.file);
+        let damaged = |error| Error::format(&log_path(dir, file), record.offset, error);
+        let batch = BatchView::decode(record.payload).map_err(damaged)?;
+        for op in batch.ops() {
+            self.insert(&op.map_err(damaged)?, batch.revision, record)?;
+        }
+        self.last = self.last.max(batch.revision);
+        if self.trees.values().map(|tree| tree.mem.bytes()).sum::<usize>() >= self.options.memory_bytes / 8 {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, op: &Op<'_>, revision: Revision, record: &Replayed<'_>) -> Result<()> {
+        match self.trees.get_mut(&op.tree) {
+            Some(tree) if revision > tree.version.flushed => {
+                tree.mem.insert(op.key, revision, op.kind, op.value);
+                tree.newest = tree.newest.max(revision);
+                Ok(())
+            }
+            // In tables already; or of a tree that was dropped.
+            Some(_) => Ok(()),
+            None if op.tree.0 < self.next_tree => Ok(()),
+            None => Err(Error::Corruption {
+                file: log_path(self.dir, record.file),
+                offset: record.offset,
+                what: format!("a batch names tree {}, which never was", op.tree.0),
+            }),
+        }
+    }
+
+    /// Writes the memtables into tables.
+    fn flush(&mut self) -> Result<()> {
+        let retention = Retention::new([], self.last, self.now_ms);
+        let mut trees = std::mem::take(&mut self.trees);
+        for tree in trees.values_mut().filter(|tree| !tree.mem.is_empty()) {
+            let mut rows = tree.mem.cursor();
+            rows.seek_first()?;
+            let context = OutputContext {
+                fs: self.fs,
+                dir: self.dir,
+                store: self.store,
+                options: self.options,
+                cache: self.cache,
+                next_file: &|| self.new_file(),
+                stop: &|| false,
+            };
+            let added = write_tables(rows, &retention, &context)?.into_iter().map(|table| (0, table)).collect();
+            let edit = VersionEdit { added, removed: Vec::new(), flushed: Some(tree.newest) };
+            tree.version = tree.version.apply(&edit);
+            tree.mem = Memtable::new();
+        }
+        self.trees = trees;
+        Ok(())
+    }
+
+    /// The manifest of what was recovered.
+    pub(super) fn manifest(&self, logs: Vec<FileId>) -> Manifest {
+        Manifest {
+            store: self.store,
+            next_file: self.next_file.get(),
+            next_tree: self.next_tree,
+            last_revision: self.last,
+            logs,
+            trees: self.trees.values().map(|tree| tree_record(&tree.info, &tree.version)).collect(),
+        }
+    }
+
+    fn damaged(&self, what: String) -> Error {
+        Error::Corruption { file: self.dir.join(MANIFEST), offset: 0, what }
+    }
+}

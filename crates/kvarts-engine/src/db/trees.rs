@@ -1,0 +1,265 @@
+//! Trees: their memtables and tables as one immutable state that readers load and writers replace.
+use super::state::Shared;
+use super::{Db, Tree, TreeInfo};
+use crate::log::LogPosition;
+use crate::memtable::Memtable;
+use crate::version::Version;
+use crate::{Error, FileId, Result, Revision, TreeId};
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Longest name of a tree, in bytes.
+const NAME_BYTES_MAX: usize = 255;
+
+/// A log position in one word, so that it is stored and loaded whole: 32 bits of file, 32 of offset in units of 8 bytes.
+#[derive(Debug, Default)]
+pub(super) struct AtomicPosition(AtomicU64);
+
+impl AtomicPosition {
+    /// Stores a position.
+    pub(super) fn store(&self, position: LogPosition) {
+        debug_assert!(position.offset.is_multiple_of(8), "records start at multiples of 8");
+        assert!(position.file.0 >> 32 == 0 && position.offset >> 35 == 0, "log position out of range: {position:?}");
+        self.0.store(position.file.0 << 32 | position.offset >> 3, Ordering::Release);
+    }
+
+    /// Loads a position.
+    pub(super) fn load(&self) -> LogPosition {
+        let word = self.0.load(Ordering::Acquire);
+        LogPosition { file: FileId(word >> 32), offset: (word & u64::from(u32::MAX)) << 3 }
+    }
+}
+
+/// A memtable and what the log knows of it. Changed only under the write lock, and not at all once frozen.
+pub(super) struct Mem {
+    /// The rows.
+    pub(super) table: Arc<Memtable>,
+    /// The first log that holds rows of it; `u64::MAX` while it has none.
+    first_log: AtomicU64,
+    /// Its newest revision.
+    revision_max: AtomicU64,
+    /// The log up to here holds all of its rows: synced before a flush of it counts.
+    pub(super) end: AtomicPosition,
+    /// Bytes it took when it was empty.
+    empty_bytes: usize,
+}
+
+impl Mem {
+    /// Returns an empty one.
+    pub(super) fn new() -> Arc<Self> {
+        let table = Memtable::new();
+        Arc::new(Self {
+            empty_bytes: table.bytes(),
+            table,
+            first_log: AtomicU64::new(u64::MAX),
+            revision_max: AtomicU64::new(0),
+            end: AtomicPosition::default(),
+        })
+    }
+
+    /// Notes that a record which ends at `end` put rows of `revision` into it.
+    pub(super) fn note(&self, end: LogPosition, revision: Revision) {
+        if self.first_log.load(Ordering::Relaxed) == u64::MAX {
+            self.first_log.store(end.file.0, Ordering::Release);
+        }
+        self.revision_max.store(revision.0, Ordering::Release);
+        self.end.store(end);
+    }
+
+    /// Bytes that its rows take.
+    pub(super) fn filled(&self) -> usize {
+        self.table.bytes() - self.empty_bytes
+    }
+
+    /// The first log that holds rows of it.
+    pub(super) fn first_log(&self) -> FileId {
+        FileId(self.first_log.load(Ordering::Acquire))
+    }
+
+    /// Its newest revision.
+    pub(super) fn revision_max(&self) -> Revision {
+        Revision(self.revision_max.load(Ordering::Acquire))
+    }
+}
+
+/// All rows of a tree at one moment: memtables and tables. Immutable but for the inserts into `active`.
+pub(super) struct TreeState {
+    /// Takes the writes.
+    pub(super) active: Arc<Mem>,
+    /// Wait for their flush, newest first.
+    pub(super) frozen: Vec<Arc<Mem>>,
+    /// The tables.
+    pub(super) version: Arc<Version>,
+}
+
+impl TreeState {
+    /// Returns a state without rows.
+    pub(super) fn empty() -> Self {
+        Self { active: Mem::new(), frozen: Vec::new(), version: Arc::new(Version::default()) }
+    }
+
+    /// The memtables, newest first.
+    pub(super) fn mems(&self) -> impl Iterator<Item = &Arc<Mem>> {
+        std::iter::once(&self.active).chain(&self.frozen)
+    }
+}
+
+/// A tree, shared by handles, writers and background work.
+pub(super) struct TreeShared {
+    /// What is known of it.
+    pub(super) info: TreeInfo,
+    /// Its rows.
+    pub(super) state: ArcSwap<TreeState>,
+    /// Counts the replacements of `state`: see `read::read_point`.
+    pub(super) generation: AtomicU64,
+    /// Set before its rows go.
+    pub(super) dropped: AtomicBool,
+    /// Newest revision applied to it; changed under the write lock.
+    pub(super) last: AtomicU64,
+    /// Held while `state` is replaced: a leaf in the lock order.
+    swap: Mutex<()>,
+}
+
+impl TreeShared {
+    /// Returns a tree with these tables and an empty memtable.
+    pub(super) fn new(info: TreeInfo, version: Version) -> Arc<Self> {
+        let last = AtomicU64::new(version.flushed.0);
+        let state = TreeState { version: Arc::new(version), ..TreeState::empty() };
+        Arc::new(Self {
+            info,
+            state: ArcSwap::from_pointee(state),
+            generation: AtomicU64::new(0),
+            dropped: AtomicBool::new(false),
+            last,
+            swap: Mutex::new(()),
+        })
+    }
+
+    /// Its number.
+    pub(super) fn id(&self) -> TreeId {
+        self.info.id
+    }
+
+    /// Replaces the state. Replacements exclude each other; readers never wait.
+    pub(super) fn change(&self, next: impl FnOnce(&TreeState) -> TreeState) {
+        let _swap = self.swap.lock();
+        let changed = Arc::new(next(&self.state.load()));
+        self.state.store(changed);
+        // After the store: a reader that took the old state and then sees anything published later also sees this.
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The error that calls on a dropped tree get.
+    pub(super) fn gone(&self) -> Error {
+        Error::invalid(format!("tree {:?} was dropped", self.info.name), "ask the store for its trees again")
+    }
+}
+
+impl std::fmt::Debug for Tree {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "<Tree {} {:?}>", self.shared.id().0, self.shared.info.name)
+    }
+}
+
+impl Tree {
+    /// Its number: what the operations of a batch name.
+    pub fn id(&self) -> TreeId {
+        self.shared.id()
+    }
+}
+
+impl Db {
+    /// Returns the tree called `name`, if there is one.
+    pub fn tree(&self, name: &str) -> Result<Option<Tree>> {
+        self.shared.check_open()?;
+        let install = self.shared.install.lock();
+        let found = install.trees.values().find(|tree| tree.info.name == name);
+        Ok(found.map(|tree| Tree { shared: Arc::clone(tree) }))
+    }
+
+    /// What is known of a tree.
+    pub fn tree_info(&self, tree: &Tree) -> TreeInfo {
+        tree.shared.info.clone()
+    }
+
+    /// All trees, by name.
+    pub fn trees(&self) -> Result<Vec<TreeInfo>> {
+        self.shared.check_open()?;
+        let install = self.shared.install.lock();
+        let mut infos: Vec<TreeInfo> = install.trees.values().map(|tree| tree.info.clone()).collect();
+        infos.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(infos)
+    }
+
+    /// Makes a tree; durable on return. Errors: `InvalidArgument` where the name is taken or not 1 to 255 bytes.
+    pub fn create_tree(&self, name: &str, key_codec: &str, value_codec: &str) -> Result<Tree> {
+        if name.is_empty() || name.len() > NAME_BYTES_MAX {
+            return Err(Error::invalid(
+                format!("a tree's name takes 1 to {NAME_BYTES_MAX} bytes, this one has {}", name.len()),
+                "choose a shorter name",
+            ));
+        }
+        self.shared.create_tree(name, key_codec, value_codec).map(|shared| Tree { shared })
+    }
+
+    /// Drops a tree and its rows; durable on return. Reads through old handles then fail with `InvalidArgument`.
+    pub fn drop_tree(&self, tree: &Tree) -> Result<()> {
+        self.shared.drop_tree(&tree.shared)
+    }
+}
+
+impl Shared {
+    fn create_tree(&self, name: &str, key_codec: &str, value_codec: &str) -> Result<Arc<TreeShared>> {
+        let mut write = self.write.lock();
+        self.check_writable()?;
+        // What was written before must not be lost where the tree is not: recovery is a prefix.
+        self.sync_to(self.appended.load())?;
+        let mut install = self.install.lock();
+        if install.trees.values().any(|tree| tree.info.name == name) {
+            return Err(Error::invalid(format!("there is a tree called {name:?}"), "choose another name"));
+        }
+        let info = TreeInfo {
+            id: TreeId(install.next_tree),
+            name: name.to_owned(),
+            key_codec: key_codec.to_owned(),
+            value_codec: value_codec.to_owned(),
+        };
+        let tree = TreeShared::new(info, Version::default());
+        install.next_tree += 1;
+        install.trees.insert(tree.id(), Arc::clone(&tree));
+        if let Err(error) = self.write_manifest(&install, None) {
+            install.trees.remove(&tree.id());
+            return Err(error);
+        }
+        write.add_tree(Arc::clone(&tree));
+        Ok(tree)
+    }
+
+    fn drop_tree(&self, tree: &Arc<TreeShared>) -> Result<()> {
+        let mut write = self.write.lock();
+        self.check_writable()?;
+        if tree.dropped.load(Ordering::Acquire) {
+            return Err(tree.gone());
+        }
+        self.sync_to(self.appended.load())?;
+        let mut install = self.install.lock();
+        install.trees.remove(&tree.id());
+        if let Err(error) = self.write_manifest(&install, None) {
+            install.trees.insert(tree.id(), Arc::clone(tree));
+            return Err(error);
+        }
+        // Readers load the state first and this flag after: no empty state is taken for an empty tree.
+        tree.dropped.store(true, Ordering::Release);
+        write.remove_tree(tree.id());
+        let state = tree.state.load_full();
+        self.frozen_gone(&state.frozen);
+        tree.change(|_| TreeState::empty());
+        for table in state.version.levels.iter().flatten() {
+            table.table.mark_obsolete();
+        }
+        self.installed(&mut install);
+        Ok(())
+    }
+}

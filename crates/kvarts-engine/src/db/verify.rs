@@ -1,0 +1,120 @@
+//! Verify: everything on disk is read and checked; damage is listed, not raised.
+use super::manifest::MANIFEST;
+use super::state::Shared;
+use super::{Damage, Db, VerifyReport};
+use crate::log::log_path;
+use crate::version::TableRef;
+use crate::{Error, FileId, Result};
+use kvarts_formats::header::{FileHeader, FileKind, HEADER_BYTES};
+use kvarts_formats::manifest::Manifest;
+use kvarts_formats::record::{LogEnd, scan};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+impl Db {
+    /// Reads everything on disk and checks it. `progress` gets (bytes done, bytes in all).
+    pub fn verify(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<VerifyReport> {
+        let shared = &*self.shared;
+        shared.check_open()?;
+        let tables: Vec<TableRef> = shared
+            .live_trees()
+            .iter()
+            .flat_map(|tree| Arc::clone(&tree.state.load().version).levels.concat())
+            .collect();
+        let logs: Vec<(FileId, u64)> = shared.logs.lock().clone();
+        let all = tables.iter().map(|table| table.record.bytes).sum::<u64>()
+            + logs.iter().map(|&(_, bytes)| bytes).sum::<u64>()
+            + shared.appended.load().offset;
+        let mut report = VerifyReport::default();
+        shared.verify_manifest(&mut report)?;
+        for table in &tables {
+            verify_table(table, &mut report)?;
+            progress(report.bytes.min(all), all);
+        }
+        for (file, _) in logs {
+            shared.verify_log(file, &mut report)?;
+            progress(report.bytes.min(all), all);
+        }
+        Ok(report)
+    }
+}
+
+impl Shared {
+    fn verify_manifest(&self, report: &mut VerifyReport) -> Result<()> {
+        let path = self.dir.join(MANIFEST);
+        // Not replaced while it is read.
+        let _install = self.install.lock();
+        let bytes = self.fs.read(&path).map_err(|error| Error::io("reading", &path, error))?;
+        report.files += 1;
+        if let Err(error) = Manifest::decode(&bytes) {
+            note(report, Error::format(&path, 0, error), None)?;
+        }
+        Ok(())
+    }
+
+    fn verify_log(&self, file: FileId, report: &mut VerifyReport) -> Result<()> {
+        let path = log_path(&self.dir, file);
+        // Before the read: a record that is being appended meanwhile does not count.
+        let end = self.appended.load();
+        let mut bytes = match self.fs.read(&path) {
+            Ok(bytes) => bytes,
+            // Flushed and deleted since we began.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(Error::io("reading", &path, error)),
+        };
+        if file == end.file {
+            bytes.truncate(usize::try_from(end.offset).expect("a log fits in memory"));
+        } else if file > end.file {
+            return Ok(());
+        }
+        report.files += 1;
+        report.bytes += bytes.len() as u64;
+        match check_log(&bytes, file, &path) {
+            Ok(records) => report.blocks += records,
+            Err(error) => note(report, error, None)?,
+        }
+        Ok(())
+    }
+}
+
+/// Checks the records of a log. Returns their number.
+fn check_log(bytes: &[u8], file: FileId, path: &Path) -> Result<u64> {
+    let header = bytes.get(..HEADER_BYTES).unwrap_or(bytes);
+    FileHeader::decode(header, FileKind::Log).map_err(|error| Error::format(path, 0, error))?;
+    let found = scan(file, bytes);
+    match found.verdict {
+        LogEnd::Clean => Ok(found.records.len() as u64),
+        // All of these bytes were appended whole by this process: torn is damage too.
+        LogEnd::Torn { offset } | LogEnd::Damaged { offset } => {
+            Err(Error::Corruption { file: path.to_owned(), offset, what: "a record is not whole".to_owned() })
+        }
+    }
+}
+
+fn verify_table(table: &TableRef, report: &mut VerifyReport) -> Result<()> {
+    report.files += 1;
+    report.bytes += table.record.bytes;
+    match table.table.verify() {
+        Ok(blocks) => report.blocks += blocks,
+        Err(error) => note(report, error, Some(table))?,
+    }
+    Ok(())
+}
+
+/// Lists damage; other errors end the check.
+fn note(report: &mut VerifyReport, error: Error, table: Option<&TableRef>) -> Result<()> {
+    let (file, offset, what) = match error {
+        Error::Corruption { file, offset, what } => (file, offset, what),
+        newer @ Error::NewerFormat { .. } => {
+            let what = newer.to_string();
+            let Error::NewerFormat { file, .. } = newer else { unreachable!("matched above") };
+            (file, 0, what)
+        }
+        other => return Err(other),
+    };
+    let keys = table.map(|table| (table.record.smallest.clone(), table.record.largest.clone()));
+    let (smallest, largest) = keys.unwrap_or_default();
+    report.damage.push(Damage { file, offset, what, smallest, largest });
+    Ok(())
+}
