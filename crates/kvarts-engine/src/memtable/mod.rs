@@ -3,10 +3,14 @@ use crate::iter::Cursor;
 use crate::{Kind, Revision};
 use std::sync::Arc;
 
+mod skiplist;
+#[cfg(test)]
+mod tests;
+
 /// Recent writes of one tree, sorted. Nothing is freed before the whole table is dropped.
 #[derive(Debug)]
 pub struct Memtable {
-    _todo: (),
+    list: skiplist::SkipList,
 }
 
 /// A row found in a memtable. Borrows the arena.
@@ -23,34 +27,36 @@ pub struct MemRow<'a> {
 impl Memtable {
     /// Returns an empty memtable.
     pub fn new() -> Arc<Self> {
-        todo!()
+        Arc::new(Self { list: skiplist::SkipList::new() })
     }
 
     /// Inserts a row. Of rows with equal (key, revision) the one inserted last is found first.
     ///
     /// One thread at a time: concurrent inserts are detected and panic. Readers may read at any time.
+    #[inline]
     pub fn insert(&self, key: &[u8], revision: Revision, kind: Kind, value: &[u8]) {
-        todo!("{key:?} {revision:?} {kind:?} {value:?}")
+        self.list.insert(key, revision, kind, value);
     }
 
     /// Returns the newest row of `key` at or before `at`.
+    #[inline]
     pub fn get(&self, key: &[u8], at: Revision) -> Option<MemRow<'_>> {
-        todo!("{key:?} {at:?}")
+        self.list.get(key, at).map(|(revision, kind, value)| MemRow { revision, kind, value })
     }
 
     /// Returns a cursor over all rows, which keeps the table alive.
     pub fn cursor(self: &Arc<Self>) -> Box<dyn Cursor> {
-        todo!()
+        Box::new(skiplist::MemtableCursor::new(Arc::clone(self)))
     }
 
     /// Bytes of memory allocated.
     pub fn bytes(&self) -> usize {
-        todo!()
+        self.list.bytes()
     }
 
     /// Number of rows.
     pub fn rows(&self) -> usize {
-        todo!()
+        self.list.rows()
     }
 
     /// Tells whether it has no rows.
