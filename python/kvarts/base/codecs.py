@@ -1,0 +1,118 @@
+"""Codecs: how keys and values become bytes. Their names are kept with the keyspace; a mismatch at open is an error.
+
+Keys are ordered by their bytes. Str keeps the order of code points, U64 of numbers; Json as a key has no useful order.
+"""
+
+import json
+from typing import Any, Final, Protocol, TypeAlias, TypeVar, Union
+
+from kvarts.base.errors import CodecError, WrongType
+
+T = TypeVar("T")
+
+JsonValue: TypeAlias = Union[bool, int, float, str, list["JsonValue"], dict[str, "JsonValue"], None]  # noqa: UP007
+
+
+class Codec(Protocol[T]):
+    """Turns values into bytes and back. `name` is stored with the keyspace: 1 to 255 bytes, never changed later."""
+
+    @property
+    def name(self) -> str:
+        """Return the name, for instance "str"."""
+
+    def encode(self, value: T, /) -> bytes:
+        """Return the bytes of a value. Raises what it likes: callers see CodecError from it."""
+
+    def decode(self, data: bytes, /) -> T:
+        """Return the value of such bytes."""
+
+
+class _Named:
+    """A codec of ours: stateless, compared by identity, shown by its name."""
+
+    name: str
+    _shown: str
+
+    def __repr__(self) -> str:
+        return f"kvarts.{self._shown}"
+
+    def __reduce__(self) -> str:
+        return self._shown
+
+
+class _Bytes(_Named):
+    name = "bytes"
+    _shown = "Bytes"
+
+    def encode(self, value: bytes, /) -> bytes:
+        if isinstance(value, bytes | bytearray | memoryview):
+            return bytes(value)
+        raise WrongType(f"expected bytes, got {type(value).__name__}")
+
+    def decode(self, data: bytes, /) -> bytes:
+        return data
+
+
+class _Str(_Named):
+    name = "str"
+    _shown = "Str"
+
+    def encode(self, value: str, /) -> bytes:
+        if not isinstance(value, str):
+            raise WrongType(f"expected str, got {type(value).__name__}")
+        return value.encode()
+
+    def decode(self, data: bytes, /) -> str:
+        return data.decode()
+
+
+class _U64(_Named):
+    name = "u64"
+    _shown = "U64"
+
+    def encode(self, value: int, /) -> bytes:
+        if not isinstance(value, int):
+            raise WrongType(f"expected int, got {type(value).__name__}")
+        return value.to_bytes(8, "big")
+
+    def decode(self, data: bytes, /) -> int:
+        if len(data) != 8:
+            raise CodecError(f"a u64 has 8 bytes, not {len(data)}")
+        return int.from_bytes(data, "big")
+
+
+class _Json(_Named):
+    name = "json"
+    _shown = "Json"
+
+    def encode(self, value: JsonValue, /) -> bytes:
+        return _DUMPS(value).encode()
+
+    def decode(self, data: bytes, /) -> JsonValue:
+        result: JsonValue = json.loads(data)
+        return result
+
+
+_DUMPS = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+Bytes: Final[Codec[bytes]] = _Bytes()
+"""Bytes as they are. Takes bytes, bytearray and memoryview; returns bytes."""
+Str: Final[Codec[str]] = _Str()
+"""Text as UTF-8."""
+U64: Final[Codec[int]] = _U64()
+"""An int from 0 to 2**64 - 1 as 8 bytes, big-endian, so that keys keep the order of numbers."""
+Json: Final[Codec[JsonValue]] = _Json()
+"""None, bool, int, float, str, list and dict as compact JSON in UTF-8. NaN and infinities are refused."""
+
+BUILT_IN: Final[dict[str, Codec[Any]]] = {codec.name: codec for codec in (Bytes, Str, U64, Json)}
+
+
+def check_codec(codec: object, argument: str) -> None:
+    """Raise WrongType where `codec` is no codec; `argument` is the keyword it was given as."""
+    name = getattr(codec, "name", None)
+    if isinstance(name, str) and callable(getattr(codec, "encode", None)) and callable(getattr(codec, "decode", None)):
+        return
+    raise WrongType(
+        f"{argument}={codec!r} is not a codec",
+        hint="kvarts.Bytes, Str, U64, Json, or an object with name, encode and decode",
+    )

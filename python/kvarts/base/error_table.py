@@ -1,0 +1,176 @@
+"""Every error code with its name, cause and cure: what `kvarts explain CODE` prints. Codes are never used twice."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorInfo:
+    """What is known of one error code. `retryable`: the same call may succeed later. `maybe_applied`: the write may
+    have taken effect. `deterministic`: the same call on the same data fails again everywhere.
+    """
+
+    code: str
+    name: str
+    cause: str
+    cure: str
+    retryable: bool = False
+    maybe_applied: bool = False
+    deterministic: bool = True
+
+
+_INFOS = (
+    ErrorInfo(
+        code="KV-1000",
+        name="KvartsError",
+        cause="Something went wrong that has no kind of its own yet.",
+        cure="Read the message; if it is no help, report it: every failure should have its own kind.",
+        deterministic=False,
+    ),
+    ErrorInfo(
+        code="KV-1001",
+        name="InvalidArgument",
+        cause="An argument or option has a value that cannot be.",
+        cure="The message names the argument and what it may be.",
+    ),
+    ErrorInfo(
+        code="KV-1002",
+        name="KeyNotFound",
+        cause="db[key], del db[key], pop or popitem asked for a key that is absent or has expired.",
+        cure="Use get(key, default) where absence is normal. It is a KeyError, so `except KeyError` works.",
+    ),
+    ErrorInfo(
+        code="KV-1003",
+        name="WrongType",
+        cause="A key or value is of another type than the codec of this keyspace takes.",
+        cure=(
+            "Convert it, or open the store or keyspace with another codec: kvarts.open(path, "
+            "key=kvarts.Str, value=kvarts.Json)."
+        ),
+    ),
+    ErrorInfo(
+        code="KV-1004",
+        name="LimitExceeded",
+        cause=(
+            "A key is empty or longer than 64 KiB, a value longer than 256 MiB, or a value or batch is "
+            "over a quarter of memory=."
+        ),
+        cure="Split the value or the batch, or open the store with a larger memory=.",
+    ),
+    ErrorInfo(
+        code="KV-1005",
+        name="CodecError",
+        cause="A codec could not turn a value into bytes, or stored bytes into a value.",
+        cure=(
+            "Look at the exception it was raised from. If the bytes were written with another codec, open "
+            "with that one."
+        ),
+    ),
+    ErrorInfo(
+        code="KV-1006",
+        name="CodecMismatch",
+        cause="The keyspace was made with other codecs than the ones given now.",
+        cure="Give the codecs named in the message.",
+    ),
+    ErrorInfo(
+        code="KV-1007",
+        name="ConditionFailed",
+        cause="put(..., if_=...) found the key in another state than the condition asks for. Nothing was written.",
+        cure="Read error.entry, decide again, and retry if the write still makes sense.",
+    ),
+    ErrorInfo(
+        code="KV-1008",
+        name="ReadOnlyError",
+        cause="A write through a snapshot.",
+        cure="Write to the store the snapshot was taken from.",
+    ),
+    ErrorInfo(
+        code="KV-1009",
+        name="ClosedError",
+        cause="The store, view, snapshot, scan or batch was closed before this call.",
+        cure="Open it again, or keep it open longer: close() belongs where the last use is.",
+    ),
+    ErrorInfo(
+        code="KV-1010",
+        name="ForkedHandle",
+        cause=(
+            "The store was opened before os.fork() and is used in the child. Its threads do not exist "
+            "there and its files belong to the parent."
+        ),
+        cure="Open the store in one process only: use multiprocessing's 'spawn', or open after the fork.",
+    ),
+    ErrorInfo(
+        code="KV-1011",
+        name="WrongThread",
+        cause="A scan is used by another thread than the one that started it, or by two at once.",
+        cure="Start one scan per thread. The store itself may be shared.",
+    ),
+    ErrorInfo(
+        code="KV-2001",
+        name="StoreNotFound",
+        cause="There is no store at the path and create=False, or the directory that should hold it is missing.",
+        cure="Check the path; make the parent directory first. kvarts makes the last directory of a path, no more.",
+    ),
+    ErrorInfo(
+        code="KV-2002",
+        name="NotAStore",
+        cause="The path is a file, or a directory with other things in it.",
+        cure="Give the path of a store, of an empty directory, or one that does not exist yet.",
+    ),
+    ErrorInfo(
+        code="KV-2003",
+        name="LockedError",
+        cause="Another open handle holds the store: an embedded store belongs to one process, which opens it once.",
+        cure=(
+            "Close it there (error.pid, error.argv name the holder), share the Store object between "
+            "threads, or open a checkpoint."
+        ),
+        retryable=True,
+        deterministic=False,
+    ),
+    ErrorInfo(
+        code="KV-2004",
+        name="StorageFull",
+        cause="The disk, or the quota, has no space left. Nothing of the failed call is kept.",
+        cure="Free space; deletes return theirs after compact(). Then close and open the store if writes stay refused.",
+        retryable=True,
+        deterministic=False,
+    ),
+    ErrorInfo(
+        code="KV-2005",
+        name="CorruptionError",
+        cause="Bytes on disk are not what was written: the checksum of a block or record does not match.",
+        cure=(
+            "Check the disk and its cables; `kvarts verify PATH` lists all damage. Restore from a "
+            "checkpoint; what lies outside the damaged file can still be read."
+        ),
+        deterministic=False,
+    ),
+    ErrorInfo(
+        code="KV-2006",
+        name="NewerFormat",
+        cause="The store was written by a newer kvarts than this one.",
+        cure="Upgrade kvarts to the version that wrote it, or newer.",
+    ),
+    ErrorInfo(
+        code="KV-2007",
+        name="StoreFailed",
+        cause=(
+            "An earlier write or sync failed, so what is on disk is unknown and the store takes no more "
+            "writes. Reads go on."
+        ),
+        cure="Cure the disk, close the store and open it again: it recovers what is on stable storage.",
+        maybe_applied=True,
+        deterministic=False,
+    ),
+    ErrorInfo(
+        code="KV-2008",
+        name="StorageError",
+        cause="The operating system refused to read or write a file.",
+        cure="errno and the message say why: permissions, a vanished mount, a failing disk.",
+        maybe_applied=True,
+        deterministic=False,
+    ),
+)
+
+ERRORS: dict[str, ErrorInfo] = {info.code: info for info in _INFOS}
+BY_NAME: dict[str, ErrorInfo] = {info.name: info for info in _INFOS}

@@ -1,0 +1,275 @@
+# ruff: noqa: N818  # the names say what is wrong; which of them end in Error is the design's
+"""The tree of errors: few kinds, by what the caller should do. The kind and the code are API, the message is not."""
+
+import errno
+import json
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import Any, ClassVar
+
+from kvarts.base.error_table import BY_NAME, ERRORS, ErrorInfo
+
+__all__ = [
+    "ERRORS",
+    "ClosedError",
+    "CodecError",
+    "CodecMismatch",
+    "ConditionFailed",
+    "CorruptionError",
+    "ErrorInfo",
+    "ForkedHandle",
+    "InvalidArgument",
+    "KeyNotFound",
+    "KvartsError",
+    "LimitExceeded",
+    "LockedError",
+    "NewerFormat",
+    "NotAStore",
+    "ReadOnlyError",
+    "StorageError",
+    "StorageFull",
+    "StoreFailed",
+    "StoreNotFound",
+    "WrongThread",
+    "WrongType",
+    "explain",
+]
+
+
+class KvartsError(Exception):
+    """Any failure of kvarts. `hint` says what to do about this one; `kvarts explain CODE` tells more."""
+
+    code: ClassVar[str] = "KV-1000"
+    retryable: ClassVar[bool] = False
+    maybe_applied: ClassVar[bool] = False
+    deterministic: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        """Take the code and the flags from the table, so that they are written once.
+
+        A user's subclass inherits them.
+        """
+        info = BY_NAME.get(cls.__name__)
+        if info is not None and cls.__module__ == __name__:
+            cls.code = info.code
+            cls.retryable = info.retryable
+            cls.maybe_applied = info.maybe_applied
+            cls.deterministic = info.deterministic
+
+    def __init__(self, message: str = "", *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        hint = f"; {self.hint}" if self.hint else ""
+        return f"{self.message}{hint} [{self.code}]"
+
+
+class InvalidArgument(KvartsError, ValueError):
+    """An argument or option has a value that cannot be."""
+
+
+class WrongType(InvalidArgument, TypeError):
+    """A key or value is of another type than the codec takes."""
+
+
+class LimitExceeded(InvalidArgument):
+    """A key, value or batch is too small or too large."""
+
+
+class WrongThread(InvalidArgument):
+    """A scan is used by another thread than its own."""
+
+
+class CodecMismatch(InvalidArgument):
+    """The keyspace was made with other codecs. `stored` and `given` are (key codec, value codec)."""
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        hint: str | None = None,
+        stored: tuple[str, str] = ("", ""),
+        given: tuple[str, str] = ("", ""),
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.stored = stored
+        self.given = given
+
+
+class KeyNotFound(KvartsError, KeyError):
+    """The key is absent, or has expired. `key` is the key asked for."""
+
+    def __init__(self, key: object = None) -> None:
+        KeyError.__init__(self, key)
+        self.key = key
+        self.message = repr(key)
+        self.hint = None
+
+    def __str__(self) -> str:
+        return repr(self.key)
+
+
+class CodecError(KvartsError):
+    """A codec failed; `__cause__` is what it raised."""
+
+
+class ConditionFailed(KvartsError):
+    """`if_=` did not hold and nothing was written. `entry` is what was found: an Entry, or None where absent."""
+
+    def __init__(self, message: str = "", *, hint: str | None = None, entry: Any = None) -> None:
+        super().__init__(message, hint=hint)
+        self.entry = entry
+
+
+class ReadOnlyError(KvartsError):
+    """A write through something that only reads."""
+
+
+class ClosedError(KvartsError):
+    """Used after close."""
+
+
+class ForkedHandle(KvartsError):
+    """Opened in the parent, used in a forked child."""
+
+
+class StorageError(KvartsError, OSError):
+    """The operating system refused. `errno`, `strerror` and `filename` are its answer."""
+
+    def __init__(
+        self, message: str = "", *, hint: str | None = None, number: int = 0, filename: str | None = None
+    ) -> None:
+        if filename is None:
+            OSError.__init__(self, number, message)
+        else:
+            OSError.__init__(self, number, message, filename)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return KvartsError.__str__(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.message,), {**self.__dict__, "errno": self.errno, "filename": self.filename}
+
+
+class StoreNotFound(StorageError, FileNotFoundError):
+    """There is no store at the path, and none was to be made there."""
+
+
+class NotAStore(StorageError):
+    """Something else lies at the path."""
+
+
+class StorageFull(StorageError):
+    """No space left; nothing of the failed call is kept."""
+
+
+class LockedError(KvartsError):
+    """Another open handle holds the store. `pid` and `argv` name the process, None and () where unknown."""
+
+    def __init__(
+        self, message: str = "", *, hint: str | None = None, pid: int | None = None, argv: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.pid = pid
+        self.argv = argv
+
+
+class CorruptionError(KvartsError):
+    """Bytes on disk are not what was written. `file` and `offset` say where."""
+
+    def __init__(self, message: str = "", *, hint: str | None = None, file: str = "", offset: int = 0) -> None:
+        super().__init__(message, hint=hint)
+        self.file = file
+        self.offset = offset
+
+
+class NewerFormat(KvartsError):
+    """Written by a newer kvarts: `found` is its format, `supported` the newest this one reads."""
+
+    def __init__(self, message: str = "", *, hint: str | None = None, found: int = 0, supported: int = 0) -> None:
+        super().__init__(message, hint=hint)
+        self.found = found
+        self.supported = supported
+
+
+class StoreFailed(KvartsError):
+    """An earlier write failed; the store takes no more writes until it is opened again."""
+
+
+def explain(code: str) -> ErrorInfo:
+    """Return what is known of an error code ("KV-2003", "2003") or name ("LockedError").
+
+    Raises InvalidArgument for an unknown one.
+    """
+    asked = code.strip()
+    found = ERRORS.get(asked.upper()) or ERRORS.get(f"KV-{asked}") or BY_NAME.get(asked)
+    if found is not None:
+        return found
+    near = get_close_matches(asked, [*ERRORS, *BY_NAME], n=1)
+    hint = f"did you mean {near[0]}?" if near else f"codes run from {min(ERRORS)} to {max(ERRORS)}"
+    raise InvalidArgument(f"no error code {asked!r}", hint=hint)
+
+
+def from_engine(kind: str, message: str, fields: Mapping[str, Any]) -> KvartsError:
+    """Return the error for one that the native module reports by the engine's name for it."""
+    maker = _FROM_ENGINE.get(kind)
+    return maker(message, fields) if maker else KvartsError(f"{kind}: {message}")
+
+
+def _locked(_message: str, fields: Mapping[str, Any]) -> KvartsError:
+    path, holder = fields["path"], fields["holder"]
+    pid: int | None = None
+    argv: tuple[str, ...] = ()
+    try:
+        told = json.loads(holder)
+        pid, argv = int(told["pid"]), tuple(str(word) for word in told["argv"])
+    except (ValueError, KeyError, TypeError):
+        pass  # An old or foreign lock file: the error still says that it is held.
+    who = f"process {pid} ({' '.join(argv)})" if pid is not None else "another process"
+    hint = "close it there, or share one Store between threads"
+    return LockedError(f"{path} is held by {who}", hint=hint, pid=pid, argv=argv)
+
+
+def _storage(message: str, fields: Mapping[str, Any]) -> KvartsError:
+    number = fields.get("errno") or 0
+    hint = _ERRNO_HINTS.get(number)
+    return StorageError(message, hint=hint, number=number, filename=fields["path"])
+
+
+_ERRNO_HINTS = {
+    errno.EACCES: "check who owns the directory and its mode",
+    errno.EPERM: "check who owns the directory and its mode",
+    errno.EROFS: "the file system is mounted read-only",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
+
+_FROM_ENGINE: dict[str, Callable[[str, Mapping[str, Any]], KvartsError]] = {
+    "InvalidArgument": lambda message, f: InvalidArgument(message, hint=f["hint"]),
+    "LimitExceeded": lambda message, f: LimitExceeded(message, hint=f["hint"]),
+    "WrongType": lambda message, f: WrongType(message, hint=f.get("hint")),
+    "WrongThread": lambda message, f: WrongThread(message, hint="start a scan in each thread"),
+    "CodecError": lambda message, f: CodecError(message, hint=f.get("hint")),
+    "ReadOnly": lambda message, f: ReadOnlyError(message, hint="write to the store it was taken from"),
+    "Forked": lambda message, f: ForkedHandle(message, hint="open the store after the fork, in one process"),
+    "Closed": lambda message, f: ClosedError(message),
+    "ConditionFailed": lambda message, f: ConditionFailed(message, entry=f["entry"]),
+    "Locked": _locked,
+    "NotFound": lambda message, f: StoreNotFound(
+        message, hint="check the path; its parent directory must exist", number=errno.ENOENT, filename=f["path"]
+    ),
+    "Corruption": lambda message, f: CorruptionError(
+        message, hint="run `kvarts verify`, restore from a checkpoint", file=f["file"], offset=f["offset"]
+    ),
+    "NewerFormat": lambda message, f: NewerFormat(
+        message, hint="upgrade kvarts", found=f["found"], supported=f["supported"]
+    ),
+    "StorageFull": lambda message, f: StorageFull(
+        message, hint="free some space and try again", number=errno.ENOSPC, filename=f["path"]
+    ),
+    "Poisoned": lambda message, f: StoreFailed(message, hint="close the store and open it again"),
+    "Io": _storage,
+}

@@ -1,0 +1,130 @@
+"""Opening an embedded store: what the target is, what may be wrong with it, who else holds it."""
+
+import atexit
+import json
+import os
+import sys
+import time
+import weakref
+from pathlib import Path
+from typing import Any, TypeVar, Unpack, overload
+
+from kvarts import _native
+from kvarts.base import codecs
+from kvarts.base.api import Store
+from kvarts.base.codecs import Codec
+from kvarts.base.errors import InvalidArgument, KvartsError, NotAStore, StoreNotFound, WrongType
+from kvarts.base.options import OpenOptions, Options, validate
+from kvarts.embedded.store import DEFAULT_KEYSPACE, EmbeddedStore, keyspace_of
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+Target = str | os.PathLike[str]
+
+_MEMORY = ":memory:"
+_MEMORY_DIR = "/kvarts"
+_HOLDER_CHARS_MAX = 500
+
+_open_databases: "weakref.WeakSet[_native.Database]" = weakref.WeakSet()
+
+
+@overload
+def open(target: Target = ..., **options: Unpack[OpenOptions]) -> Store[bytes, bytes]: ...
+@overload
+def open(target: Target = ..., *, key: Codec[K], **options: Unpack[OpenOptions]) -> Store[K, bytes]: ...
+@overload
+def open(target: Target = ..., *, value: Codec[V], **options: Unpack[OpenOptions]) -> Store[bytes, V]: ...
+@overload
+def open(target: Target = ..., *, key: Codec[K], value: Codec[V], **options: Unpack[OpenOptions]) -> Store[K, V]: ...
+def open(target: Target = _MEMORY, *, key: Any = codecs.Bytes, value: Any = codecs.Bytes, **options: Any) -> Any:
+    """Open the store at a path, making it if there is none, or ":memory:" for one that is gone after close.
+
+    Only the last directory of a path is made. `key` and `value` are codecs (Bytes, Str, U64, Json, or your own); they
+    are kept with the store. Options: create=True, durability="batch" | "sync" | "none", memory="256MiB"; the others are
+    in kvarts.base.options.Options. Close it, or use `with`; what is open at exit is closed then.
+    Raises StoreNotFound, NotAStore, LockedError, CodecMismatch, CorruptionError, NewerFormat, StorageFull, StorageError,
+    InvalidArgument (an unknown option, with the near one).
+    """
+    codecs.check_codec(key, "key")
+    codecs.check_codec(value, "value")
+    database = open_database(target, validate(options))
+    return _first_keyspace(database, target, key, value)
+
+
+def open_as_made(target: Target, **options: Unpack[OpenOptions]) -> EmbeddedStore[Any, Any]:
+    """Open a store with the codecs it was made with, or Bytes where they are not built in: for tools that open any store."""
+    database = open_database(target, validate(options))
+    return _first_keyspace(database, target, None, None)
+
+
+def open_database(target: Target, options: Options, clock: "_native.ManualClock | None" = None) -> _native.Database:
+    """Open the engine at a target. `clock` takes the place of the machine's clock in tests."""
+    in_memory = target == _MEMORY
+    path = _MEMORY_DIR if in_memory else _checked_path(target, options)
+    settings = {name: getattr(options, name) for name in Options.__dataclass_fields__}
+    database = _native.Database(path, in_memory=in_memory, holder=_holder(), options=settings, clock=clock)
+    if not _open_databases:
+        atexit.unregister(_close_all)
+        atexit.register(_close_all)
+    _open_databases.add(database)
+    return database
+
+
+def _first_keyspace(database: _native.Database, target: Target, key: Any, value: Any) -> EmbeddedStore[Any, Any]:
+    try:
+        return keyspace_of(database, DEFAULT_KEYSPACE, key, value, create=True, target=os.fspath(target))
+    except BaseException:
+        database.close()
+        raise
+
+
+def _checked_path(target: object, options: Options) -> str:
+    """Return the path as text, after the checks that the engine cannot explain as well."""
+    if not isinstance(target, str | os.PathLike):
+        raise WrongType(f"target is a path or {_MEMORY!r}, not {type(target).__name__}")
+    text = os.fspath(target)
+    if not isinstance(text, str):
+        raise WrongType("target is a text path, not bytes", hint="os.fsdecode(path)")
+    if not text:
+        raise InvalidArgument("target is empty", hint=f"a path, or {_MEMORY!r}")
+    if "\0" in text:
+        raise InvalidArgument("target holds a NUL character")
+    if "://" in text:
+        raise InvalidArgument(f"target {text!r} is a URI", hint="this kvarts opens paths and ':memory:'")
+    path = Path(text).absolute()
+    if path.exists() and not path.is_dir():
+        raise NotAStore(f"{path} is not a directory", hint="a store is a directory", filename=text)
+    if not path.exists() and not path.parent.is_dir():
+        hint = f"make {path.parent} first"
+        raise StoreNotFound(f"no directory {path.parent} to hold the store", hint=hint, filename=text)
+    if path.exists() and not _is_store(path) and any(path.iterdir()):
+        raise NotAStore(f"{path} is a directory with other things in it", hint="give an empty one", filename=text)
+    if not options.create and not _is_store(path):
+        raise StoreNotFound(f"no store at {path}", hint="create=True makes one", filename=text)
+    return str(path)
+
+
+def _is_store(path: Path) -> bool:
+    return any((path / name).exists() for name in _native.STORE_FILES)
+
+
+def _holder() -> str:
+    """Return what a second opener is told about us: JSON with pid, argv (cut short) and the Unix time of opening."""
+    argv: list[str] = []
+    room = _HOLDER_CHARS_MAX
+    for word in getattr(sys, "argv", []):
+        argv.append(word[:room])
+        room -= len(word)
+        if room <= 0:
+            break
+    return json.dumps({"pid": os.getpid(), "argv": argv, "since": int(time.time())})
+
+
+def _close_all() -> None:
+    """Close what the program left open: called at exit, in the process that opened it."""
+    for database in list(_open_databases):
+        try:
+            database.close()
+        except KvartsError as error:
+            print(f"kvarts: closing {database.path}: {error}", file=sys.stderr)

@@ -1,0 +1,265 @@
+"""The store on this machine: the native tree with the hot verbs, and here everything that is not hot."""
+
+import os
+from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView
+from typing import Any, NoReturn, TypeVar
+
+from kvarts import _native
+from kvarts.base import codecs
+from kvarts.base.api import Batch, Store
+from kvarts.base.codecs import Codec, check_codec
+from kvarts.base.errors import CodecMismatch, InvalidArgument, ReadOnlyError, WrongType
+from kvarts.base.types import Damage, KeyspaceInfo, KeyspaceStats, OpenReport, Report, Revision, Stats
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+DEFAULT_KEYSPACE = "default"
+
+
+class EmbeddedStore(_native.Tree[K, V], Store[K, V]):
+    """A keyspace of a store on this machine, or a view of one. Opened by kvarts.open; see Store for the contract."""
+
+    _database: _native.Database
+    _target: str
+    _keyspace: str
+    _codecs: tuple[Codec[Any], Codec[Any]]
+    _prefix: bytes
+    _owner: bool
+
+    def __repr__(self) -> str:
+        view = f" prefix={self._prefix!r}" if self._prefix else ""
+        view += " snapshot" if self.is_snapshot else ""
+        keyspace = f" keyspace={self._keyspace}" if self._keyspace != DEFAULT_KEYSPACE else ""
+        key, value = self._codecs
+        state = self.state
+        at = f"revision={self.revision}" if state == "open" else state
+        return f"<kvarts.Store {self._target!r}{keyspace}{view} key={key.name} value={value.name} {at}>"
+
+    def __reduce_ex__(self, _protocol: object) -> NoReturn:
+        raise TypeError("an embedded store cannot be pickled or copied: open it in one process and share the object")
+
+    # The mapping's views: each pass is one scan, not a get per key.
+
+    def keys(self) -> KeysView[K]:
+        """Return a live view of the keys, in order; each pass over it is one scan."""
+        return _Keys(self)
+
+    def values(self) -> ValuesView[V]:
+        """Return a live view of the values, in the order of their keys; each pass over it is one scan."""
+        return _Values(self)
+
+    def items(self) -> ItemsView[K, V]:
+        """Return a live view of the (key, value) pairs, in key order; each pass over it is one scan."""
+        return _Items(self)
+
+    # Views of the store
+
+    def batch(self) -> Batch[K, V]:
+        """Return a context manager that gathers writes and commits them as one at the end of its block."""
+        return _native.Batch(self)
+
+    def snapshot(self) -> "EmbeddedStore[K, V]":
+        """Return a read-only store that stays at the newest revision as of now."""
+        return self._view(snapshot=self.is_snapshot or self._database.snapshot())
+
+    def prefixed(self, prefix: K, /) -> "EmbeddedStore[K, V]":
+        """Return a view of the keys that begin with `prefix`, which it adds and takes away."""
+        name = self._codecs[0].name
+        if self._codecs[0] is not codecs.Bytes and self._codecs[0] is not codecs.Str:
+            raise InvalidArgument(f"prefixed() needs Bytes or Str keys, these are {name}", hint="use a keyspace")
+        return self._view(prefix=self._prefix + self._codecs[0].encode(prefix))
+
+    def keyspace(
+        self, name: str, *, key: Any = codecs.Bytes, value: Any = codecs.Bytes, create: bool = True
+    ) -> "EmbeddedStore[Any, Any]":
+        """Return a view of another keyspace, made if absent; on a snapshot, of an existing one at its revision."""
+        check_codec(key, "key")
+        check_codec(value, "value")
+        return self._keyspace_view(name, key, value, create=create)
+
+    def keyspace_as_made(self, name: str) -> "EmbeddedStore[Any, Any]":
+        """Return a view of a keyspace with the codecs it was made with, or Bytes where they are not built in."""
+        return self._keyspace_view(name, None, None, create=False)
+
+    def keyspaces(self) -> dict[str, KeyspaceInfo]:
+        """Return the keyspaces of the store by name, with the names of their codecs."""
+        return {name: KeyspaceInfo(name, key, value) for name, key, value in self._database.trees()}
+
+    # Care
+
+    def checkpoint(self, path: str | os.PathLike[str], /) -> Revision:
+        """Copy the whole store, all keyspaces at one revision, to a path that must not exist."""
+        self._check_not_snapshot("checkpoint")
+        if self._database.in_memory:
+            raise InvalidArgument("a store in memory has no files to copy", hint="put_many(db.items()) into one on disk")
+        return Revision(self._database.checkpoint(os.path.abspath(path)))
+
+    def flush(self) -> None:
+        """Write what memory holds into tables, and wait for it."""
+        self._check_not_snapshot("flush")
+        self._database.flush()
+
+    def compact(self) -> None:
+        """Rewrite this keyspace into its deepest level and wait."""
+        self._check_not_snapshot("compact")
+        self._database.compact(self._keyspace)
+
+    def verify(self, *, progress: Callable[[int, int], object] | None = None) -> Report:
+        """Read all of the store from disk and check it. Damage is listed, not raised."""
+        files, blocks, read, damage = self._database.verify(progress)
+        return Report(files=files, blocks=blocks, bytes=read, damage=tuple(Damage(**one) for one in damage))
+
+    def stats(self) -> Stats:
+        """Return numbers about the whole store."""
+        numbers, trees = self._database.stats()
+        return Stats(**numbers, keyspaces=tuple(KeyspaceStats(**tree) for tree in trees))
+
+    @property
+    def open_report(self) -> OpenReport:
+        """What opening found: batches replayed, a torn tail dropped."""
+        replayed, torn, created = self._database.open_report()
+        return OpenReport(replayed=replayed, torn=torn, created=created)
+
+    def close(self) -> None:
+        """Flush, sync and close; a view lets go of what it holds. Idempotent. Does nothing in a forked child."""
+        self.release()
+        if self._owner:
+            self._database.close()
+
+    @property
+    def closed(self) -> bool:
+        """True after close()."""
+        return self.state != "open"
+
+    # How views are made
+
+    def _view(
+        self, *, prefix: bytes | None = None, snapshot: "_native.Snapshot | bool" = False
+    ) -> "EmbeddedStore[K, V]":
+        if snapshot is True or (snapshot is False and self.is_snapshot):
+            snapshot = self.snapshot_handle()
+        return _make(
+            self._database,
+            self._keyspace,
+            *self._codecs,
+            target=self._target,
+            prefix=self._prefix if prefix is None else prefix,
+            snapshot=snapshot or None,
+        )
+
+    def _keyspace_view(self, name: str, key: Any, value: Any, *, create: bool) -> "EmbeddedStore[Any, Any]":
+        snapshot = self.snapshot_handle() if self.is_snapshot else None
+        return keyspace_of(
+            self._database, name, key, value, create=create, target=self._target, owner=False, snapshot=snapshot
+        )
+
+    def _check_not_snapshot(self, verb: str) -> None:
+        if self.is_snapshot:
+            raise ReadOnlyError(f"{verb}() on a snapshot", hint="call it on the store")
+
+
+class _Keys(KeysView[K]):
+    """Keys of a store."""
+
+    def __reversed__(self) -> Iterator[K]:
+        return reversed(self._mapping)  # type: ignore[call-overload,no-any-return,attr-defined]
+
+
+class _Values(ValuesView[V]):
+    """Values of a store, by one scan."""
+
+    _mapping: Store[Any, V]
+
+    def __iter__(self) -> Iterator[V]:
+        return iter(self._mapping.scan().values())
+
+    def __reversed__(self) -> Iterator[V]:
+        return iter(self._mapping.scan(reverse=True).values())
+
+    def __contains__(self, value: object) -> bool:
+        return any(value is found or value == found for found in self)
+
+
+class _Items(ItemsView[K, V]):
+    """Pairs of a store, by one scan."""
+
+    _mapping: Store[K, V]
+
+    def __iter__(self) -> Iterator[tuple[K, V]]:
+        return iter(self._mapping.scan())
+
+    def __reversed__(self) -> Iterator[tuple[K, V]]:
+        return iter(self._mapping.scan(reverse=True))
+
+
+def keyspace_of(
+    database: _native.Database,
+    name: str,
+    key: Codec[Any] | None,
+    value: Codec[Any] | None,
+    *,
+    create: bool,
+    target: str,
+    owner: bool = True,
+    snapshot: "_native.Snapshot | None" = None,
+) -> EmbeddedStore[Any, Any]:
+    """Return a store over a keyspace, made if absent and `create`. A codec of None is the one it was made with."""
+    if not isinstance(name, str):
+        raise WrongType(f"the name of a keyspace is a str, not {type(name).__name__}")
+    stored = database.tree(name)
+    if stored is None:
+        if not create or snapshot is not None:
+            raise InvalidArgument(f"no keyspace {name!r}", hint="keyspaces() lists them; create=True makes one")
+        key, value = key or codecs.Bytes, value or codecs.Bytes
+        stored = database.make_tree(name, key.name, value.name)
+    key = key or codecs.BUILT_IN.get(stored[0], codecs.Bytes)
+    value = value or codecs.BUILT_IN.get(stored[1], codecs.Bytes)
+    _check_codecs(name, stored, key, value)
+    return _make(database, name, key, value, target=target, owner=owner, snapshot=snapshot)
+
+
+def _check_codecs(name: str, stored: tuple[str, str], key: Codec[Any], value: Codec[Any]) -> None:
+    """Raise CodecMismatch where the codecs differ. Opening as made takes Bytes for one that is not built in."""
+    given = (key.name, value.name)
+    if stored == given:
+        return
+    raise CodecMismatch(
+        f"keyspace {name!r} was made with key={stored[0]}, value={stored[1]}; given were key={given[0]}, value={given[1]}",
+        hint=f"open it with key={_spelled(stored[0])}, value={_spelled(stored[1])}",
+        stored=stored,
+        given=given,
+    )
+
+
+def _spelled(name: str) -> str:
+    return repr(codecs.BUILT_IN[name]) if name in codecs.BUILT_IN else f"your codec named {name!r}"
+
+
+def _make(
+    database: _native.Database,
+    name: str,
+    key: Codec[Any],
+    value: Codec[Any],
+    *,
+    target: str,
+    prefix: bytes = b"",
+    owner: bool = False,
+    snapshot: "_native.Snapshot | None" = None,
+) -> EmbeddedStore[Any, Any]:
+    store: EmbeddedStore[Any, Any] = EmbeddedStore(database, name, _native_codec(key), _native_codec(value), prefix, snapshot)
+    store._database = database
+    store._target = target
+    store._keyspace = name
+    store._codecs = (key, value)
+    store._prefix = prefix
+    store._owner = owner
+    return store
+
+
+_NATIVE = {id(codec): codec.name for codec in (codecs.Bytes, codecs.Str, codecs.U64)}
+
+
+def _native_codec(codec: Codec[Any]) -> Any:
+    """Return how the native module knows a codec: ours by name, others by their two functions."""
+    return _NATIVE.get(id(codec)) or (codec.encode, codec.decode)
