@@ -1,105 +1,137 @@
 //! A data block: columns of keys (prefix-compressed, with restarts), revisions, kinds, value offsets and value bytes.
 //!
 //! Rows are sorted by (key ascending, revision descending). Revisions and kinds are elided where uniform.
-use crate::{Kind, Result, Revision};
+//!
+//! ```text
+//! layout u8 (1) | kind u8, 255 = column | revision width u8: 0 1 2 4 8 | value offsets width u8: 0 4
+//! rows u32 | restart interval u32 | key bytes u32 | value bytes u32 | zero u32 | smallest revision u64
+//! value offsets (rows + 1) x u32, unless all values have one length
+//! revisions     rows x width: above the smallest revision
+//! kinds         rows x u8, unless all rows have one kind
+//! keys          per row: shared varint, own length varint, own bytes; shared is 0 every `restart interval` rows
+//! values        one after another
+//! ```
+//!
+//! `shared` counts exactly the bytes that a key has in common with the one before (but at restarts). A search relies on
+//! that: it then knows the order of most keys without looking at their bytes.
+mod builder;
+mod parse;
+mod search;
 
-/// Collects sorted rows and encodes them as one block.
-#[derive(Debug)]
-pub struct BlockBuilder {
-    _todo: (),
-}
+use crate::bytes::{read_varint, u32_at, u64_at};
+use crate::{Kind, Revision};
+pub use builder::BlockBuilder;
 
-impl BlockBuilder {
-    /// Returns an empty builder with a full key every `restart_interval` rows.
-    pub fn new(restart_interval: usize) -> Self {
-        todo!("{restart_interval}")
-    }
+/// Bytes in front of the columns.
+const HEAD_BYTES: usize = 32;
 
-    /// Adds a row; rows must come sorted. `value` is as stored (with expiry for `PutExpiring`).
-    pub fn add(&mut self, key: &[u8], revision: Revision, kind: Kind, value: &[u8]) {
-        todo!("{key:?} {revision:?} {kind:?} {value:?}")
-    }
+/// The one layout so far.
+const LAYOUT: u8 = 1;
 
-    /// Number of rows so far.
-    pub fn rows(&self) -> usize {
-        todo!()
-    }
+/// Kind byte of the head where the kinds differ and have a column.
+const KINDS_DIFFER: u8 = 255;
 
-    /// Bytes that `finish` would write, about.
-    pub fn bytes_estimate(&self) -> usize {
-        todo!()
-    }
-
-    /// The last key added; empty before the first.
-    pub fn last_key(&self) -> &[u8] {
-        todo!()
-    }
-
-    /// Encodes the block (raw: before compression and tag) and empties the builder.
-    pub fn finish(&mut self) -> Vec<u8> {
-        todo!()
-    }
-}
+/// Rows from one full key to the next, where nothing else is asked for.
+pub const RESTART_INTERVAL: usize = 16;
 
 /// A decoded block. Every offset in it was checked by [`Block::parse`], so access cannot panic on damaged bytes.
 #[derive(Debug)]
 pub struct Block {
     data: Box<[u8]>,
+    /// Where each row's key entry starts in `data`. Built by the pass that checks them, so a scan need not search.
+    entries: Box<[u32]>,
+    restart_interval: usize,
+    /// The kind of all rows, if they have one.
+    kind: Option<Kind>,
+    revision_min: u64,
+    revision_width: usize,
+    /// The length of all values, if they have one.
+    value_len: Option<usize>,
+    /// Where the columns start in `data`.
+    revisions: usize,
+    kinds: usize,
+    values: usize,
 }
 
 impl Block {
-    /// Checks the columns of a raw block (already opened: tag checked, decompressed). Errors: `Corrupt`.
-    pub fn parse(data: Vec<u8>) -> Result<Self> {
-        Ok(Self { data: data.into_boxed_slice() })
-    }
-
-    /// Number of rows.
+    /// Number of rows; at least one.
+    #[inline]
     pub fn rows(&self) -> usize {
-        todo!()
+        self.entries.len()
     }
 
     /// Bytes of memory it takes.
     pub fn bytes(&self) -> usize {
-        self.data.len()
+        size_of::<Self>() + self.data.len() + size_of_val(&*self.entries)
     }
 
     /// Revision of a row.
+    #[inline]
     pub fn revision(&self, row: usize) -> Revision {
-        todo!("{row}")
+        let at = self.revisions + row * self.revision_width;
+        let above = match self.revision_width {
+            0 => 0,
+            1 => u64::from(self.data[at]),
+            2 => u64::from(u16::from_le_bytes([self.data[at], self.data[at + 1]])),
+            4 => u64::from(u32_at(&self.data, at)),
+            _ => u64_at(&self.data, at),
+        };
+        // Wraps only for a row that does not exist.
+        Revision(self.revision_min.wrapping_add(above))
     }
 
     /// Kind of a row.
+    #[inline]
     pub fn kind(&self, row: usize) -> Kind {
-        todo!("{row}")
+        self.kind.unwrap_or_else(|| Kind::from_byte(self.data[self.kinds + row]).expect("kinds were checked"))
     }
 
     /// Value of a row, as stored.
+    #[inline]
     pub fn value(&self, row: usize) -> &[u8] {
-        todo!("{row}")
+        self.value_run(row, row + 1)
     }
 
     /// Value bytes of consecutive rows `start..stop`, contiguous as stored.
+    #[inline]
     pub fn value_run(&self, start: usize, stop: usize) -> &[u8] {
-        todo!("{start} {stop}")
+        &self.data[self.values + self.value_offset(start)..self.values + self.value_offset(stop)]
+    }
+
+    /// Where the value of a row starts, in bytes from the first value; `rows()` gives the end of all.
+    #[inline]
+    pub fn value_offset(&self, row: usize) -> usize {
+        match self.value_len {
+            Some(len) => row * len,
+            None => u32_at(&self.data, HEAD_BYTES + 4 * row) as usize,
+        }
     }
 
     /// Writes the key of `row` into `out` (replacing it).
     pub fn key_into(&self, row: usize, out: &mut Vec<u8>) {
-        todo!("{row} {out:?}")
+        out.clear();
+        for row in row - row % self.restart_interval..=row {
+            self.key_after(row, out);
+        }
     }
 
     /// Turns the key of `row - 1` in `key` into the key of `row`: the cheap step of a forward scan.
+    #[inline]
     pub fn key_after(&self, row: usize, key: &mut Vec<u8>) {
-        todo!("{row} {key:?}")
+        let (shared, own) = self.entry(row);
+        key.truncate(shared);
+        key.extend_from_slice(own);
     }
 
-    /// Returns the first row at or after (`key`, `revision` descending); `rows()` where there is none.
-    pub fn lower_bound(&self, key: &[u8], revision: Revision) -> usize {
-        todo!("{key:?} {revision:?}")
-    }
-
-    /// Returns the row with the newest revision <= `at` of exactly `key`, if it lies in this block.
-    pub fn find(&self, key: &[u8], at: Revision) -> Option<usize> {
-        todo!("{key:?} {at:?}")
+    /// How many bytes the key of `row` shares with the one before, and the bytes of its own.
+    #[inline]
+    fn entry(&self, row: usize) -> (usize, &[u8]) {
+        let at = self.entries[row] as usize;
+        let (shared, at) = read_varint(&self.data, at).expect("entries were checked");
+        let (len, at) = read_varint(&self.data, at).expect("entries were checked");
+        (shared as usize, &self.data[at..at + len as usize])
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,14 @@ impl FormatError {
     pub fn corrupt(offset: usize, what: &'static str) -> Self {
         Self::Corrupt { offset: offset as u64, what }
     }
+
+    /// The same error when what was decoded starts `by` bytes into what the caller decodes.
+    pub(crate) fn moved(self, by: usize) -> Self {
+        match self {
+            Self::Corrupt { offset, what } => Self::Corrupt { offset: offset + by as u64, what },
+            other => other,
+        }
+    }
 }
 
 impl fmt::Display for FormatError {

@@ -6,6 +6,7 @@
 
 pub mod batch;
 pub mod block;
+mod bytes;
 pub mod checksum;
 pub mod compress;
 pub mod error;

@@ -1,5 +1,18 @@
 //! The manifest: which files make up the store. Rewritten whole (temporary file, sync, rename, directory sync).
-use crate::{FileId, Result, Revision, TreeId};
+//!
+//! The file header, then `next file u64, next tree u32, last revision u64`, the logs, the trees, and a tag over all that
+//! follows the header. Lists and byte strings have their length (u32) in front.
+use crate::bytes::{Reader, push_bytes};
+use crate::checksum::{self, TAG_BYTES};
+use crate::header::{FileHeader, FileKind, HEADER_BYTES};
+use crate::{FileId, FormatError, Result, Revision, TreeId};
+use std::collections::HashSet;
+
+/// Fewest bytes of an encoded table, tree, level and log: what a count may promise.
+const TABLE_BYTES_MIN: usize = 64;
+const TREE_BYTES_MIN: usize = 28;
+const LEVEL_BYTES_MIN: usize = 4;
+const LOG_BYTES_MIN: usize = 8;
 
 /// One live table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,11 +74,162 @@ pub struct Manifest {
 impl Manifest {
     /// Encodes the manifest as the whole content of file `file`: header, body, tag.
     pub fn encode(&self, file: FileId) -> Vec<u8> {
-        todo!("{self:?} {file:?}")
+        let header = FileHeader { kind: FileKind::Manifest, file, store: self.store };
+        let mut out = header.encode().to_vec();
+        out.extend_from_slice(&self.next_file.to_le_bytes());
+        out.extend_from_slice(&self.next_tree.to_le_bytes());
+        out.extend_from_slice(&self.last_revision.0.to_le_bytes());
+        push_count(&mut out, self.logs.len());
+        self.logs.iter().for_each(|log| out.extend_from_slice(&log.0.to_le_bytes()));
+        push_count(&mut out, self.trees.len());
+        self.trees.iter().for_each(|tree| tree.push_to(&mut out));
+        let tag = checksum::tag(file, HEADER_BYTES as u64, &[&out[HEADER_BYTES..]]);
+        out.extend_from_slice(&tag);
+        out
     }
 
     /// Decodes and checks a whole manifest file. Errors: `Corrupt`, `NewerVersion`, `UnknownCipher`.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
-        todo!("{bytes:?}")
+        let header = FileHeader::decode(bytes, FileKind::Manifest)?;
+        let Some((body, tag)) = bytes[HEADER_BYTES..].split_last_chunk::<TAG_BYTES>() else {
+            return Err(FormatError::corrupt(bytes.len(), "the manifest is cut short"));
+        };
+        if !checksum::matches(header.file, HEADER_BYTES as u64, body, tag) {
+            return Err(FormatError::corrupt(HEADER_BYTES, "the checksum of the manifest differs"));
+        }
+        let manifest = Self::read(header.store, body).map_err(|error| error.moved(HEADER_BYTES))?;
+        manifest.check().map_err(|what| FormatError::corrupt(HEADER_BYTES, what))?;
+        Ok(manifest)
+    }
+
+    fn read(store: [u8; 16], body: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(body);
+        let manifest = Self {
+            store,
+            next_file: reader.u64()?,
+            next_tree: reader.u32()?,
+            last_revision: Revision(reader.u64()?),
+            logs: read_list(&mut reader, LOG_BYTES_MIN, |reader| reader.u64().map(FileId))?,
+            trees: read_list(&mut reader, TREE_BYTES_MIN, TreeRecord::read)?,
+        };
+        reader.finish()?;
+        Ok(manifest)
+    }
+
+    /// Checks what no engine would write; returns what is wrong.
+    fn check(&self) -> std::result::Result<(), &'static str> {
+        let (mut ids, mut names) = (HashSet::new(), HashSet::new());
+        for tree in &self.trees {
+            if tree.id.0 >= self.next_tree || !ids.insert(tree.id) || !names.insert(&tree.name) {
+                return Err("a tree's number or name is used twice");
+            }
+            for (level, tables) in tree.levels.iter().enumerate() {
+                check_level(level, tables)?;
+            }
+        }
+        let tables = || self.trees.iter().flat_map(|tree| tree.levels.iter().flatten());
+        let mut files = HashSet::new();
+        for file in self.logs.iter().copied().chain(tables().map(|table| table.file)) {
+            if file.0 >= self.next_file || !files.insert(file) {
+                return Err("a file's number is used twice");
+            }
+        }
+        if tables().any(|table| table.revision_max > self.last_revision) {
+            return Err("a table holds a revision that was never given");
+        }
+        Ok(())
     }
 }
+
+/// Checks the tables of a level, and below level 0 that they are sorted and share no key.
+fn check_level(level: usize, tables: &[TableRecord]) -> std::result::Result<(), &'static str> {
+    for table in tables {
+        let is_counted = table.tombstones <= table.rows;
+        if !is_counted || table.smallest > table.largest || table.revision_min > table.revision_max {
+            return Err("the record of a table contradicts itself");
+        }
+    }
+    if level > 0 && !tables.is_sorted_by(|left, right| left.largest < right.smallest) {
+        return Err("tables of one level overlap");
+    }
+    Ok(())
+}
+
+impl TreeRecord {
+    fn push_to(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.id.0.to_le_bytes());
+        out.extend_from_slice(&self.flushed.0.to_le_bytes());
+        for text in [&self.name, &self.key_codec, &self.value_codec] {
+            push_bytes(out, text.as_bytes());
+        }
+        push_count(out, self.levels.len());
+        for level in &self.levels {
+            push_count(out, level.len());
+            level.iter().for_each(|table| table.push_to(out));
+        }
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        Ok(Self {
+            id: TreeId(reader.u32()?),
+            flushed: Revision(reader.u64()?),
+            name: read_text(reader)?,
+            key_codec: read_text(reader)?,
+            value_codec: read_text(reader)?,
+            levels: read_list(reader, LEVEL_BYTES_MIN, |reader| read_list(reader, TABLE_BYTES_MIN, TableRecord::read))?,
+        })
+    }
+}
+
+impl TableRecord {
+    fn push_to(&self, out: &mut Vec<u8>) {
+        let numbers = [
+            self.file.0,
+            self.bytes,
+            self.rows,
+            self.tombstones,
+            self.revision_min.0,
+            self.revision_max.0,
+            self.expiry_min_ms,
+        ];
+        numbers.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
+        push_bytes(out, &self.smallest);
+        push_bytes(out, &self.largest);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        Ok(Self {
+            file: FileId(reader.u64()?),
+            bytes: reader.u64()?,
+            rows: reader.u64()?,
+            tombstones: reader.u64()?,
+            revision_min: Revision(reader.u64()?),
+            revision_max: Revision(reader.u64()?),
+            expiry_min_ms: reader.u64()?,
+            smallest: reader.bytes()?.to_vec(),
+            largest: reader.bytes()?.to_vec(),
+        })
+    }
+}
+
+fn push_count(out: &mut Vec<u8>, count: usize) {
+    out.extend_from_slice(&u32::try_from(count).expect("fewer than 2^32 of anything").to_le_bytes());
+}
+
+fn read_list<'a, T>(
+    reader: &mut Reader<'a>,
+    bytes_min: usize,
+    mut read: impl FnMut(&mut Reader<'a>) -> Result<T>,
+) -> Result<Vec<T>> {
+    let count = reader.count(bytes_min)?;
+    (0..count).map(|_| read(reader)).collect()
+}
+
+fn read_text(reader: &mut Reader<'_>) -> Result<String> {
+    let at = reader.at();
+    let text = std::str::from_utf8(reader.bytes()?);
+    text.map(str::to_owned).map_err(|_| FormatError::corrupt(at, "a name is not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,13 +3,25 @@
 //! A record is `header, payload, zero padding to 8 bytes, tag`; records follow the 128-byte file header without gaps, so
 //! every record starts at a multiple of 8. The header carries `synced`: the offset of this log that was known to be on
 //! stable storage when the record was appended. That is what tells a torn tail from damage: see [`scan`].
-use crate::{FileId, Result};
+//!
+//! The header is `marker u16, kind u8, zero u8, payload length u32, stream u32, zero u32, synced u64`. The tag covers
+//! header, payload and padding.
+use crate::bytes::{all_zero, u32_at, u64_at};
+use crate::checksum::{self, TAG_BYTES};
+use crate::header::HEADER_BYTES;
+use crate::{FileId, FormatError, Result};
 
 /// Bytes of a record's header.
 pub const RECORD_HEADER_BYTES: usize = 24;
 
 /// Largest payload of a record.
 pub const PAYLOAD_BYTES_MAX: usize = (1 << 31) - 1;
+
+/// The first two bytes of every record: "vK".
+const MARKER: [u8; 2] = 0x4b76u16.to_le_bytes();
+
+/// Every record starts at a multiple of this.
+const ALIGN: usize = 8;
 
 /// What a record is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +31,16 @@ pub enum RecordKind {
     Batch = 1,
     /// The log ends here and continues in the next file; the payload is the next file's id (u64).
     End = 2,
+}
+
+impl RecordKind {
+    fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            1 => Some(Self::Batch),
+            2 => Some(Self::End),
+            _ => None,
+        }
+    }
 }
 
 /// One record, borrowed from the log's bytes.
@@ -39,8 +61,9 @@ pub struct Record<'a> {
 }
 
 /// Returns the bytes that a record with a payload of `payload_len` bytes takes in the log.
+#[inline]
 pub fn record_bytes(payload_len: usize) -> usize {
-    todo!("{payload_len}")
+    (RECORD_HEADER_BYTES + payload_len).next_multiple_of(ALIGN) + TAG_BYTES
 }
 
 /// Writes a record into `out`, which must be exactly [`record_bytes`] long. Returns nothing: it cannot fail.
@@ -53,7 +76,20 @@ pub fn write_record(
     synced: u64,
     payload: &[u8],
 ) {
-    todo!("{out:?} {file:?} {offset} {stream} {kind:?} {synced} {payload:?}")
+    assert!(payload.len() <= PAYLOAD_BYTES_MAX, "a payload of {} bytes is too large", payload.len());
+    assert_eq!(out.len(), record_bytes(payload.len()), "the room for a record");
+    debug_assert!(offset.is_multiple_of(ALIGN as u64) && synced <= offset);
+    let (content, tag) = out.split_at_mut(out.len() - TAG_BYTES);
+    let mut head = [0; RECORD_HEADER_BYTES];
+    head[..2].copy_from_slice(&MARKER);
+    head[2] = kind as u8;
+    head[4..8].copy_from_slice(&(payload.len() as u32).to_le_bytes());
+    head[8..12].copy_from_slice(&stream.to_le_bytes());
+    head[16..].copy_from_slice(&synced.to_le_bytes());
+    content[..RECORD_HEADER_BYTES].copy_from_slice(&head);
+    content[RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + payload.len()].copy_from_slice(payload);
+    content[RECORD_HEADER_BYTES + payload.len()..].fill(0);
+    tag.copy_from_slice(&checksum::tag(file, offset, &[content]));
 }
 
 /// Reads the record at `offset` of a log whose bytes are `data` (from the start of the file).
@@ -61,7 +97,50 @@ pub fn write_record(
 /// Returns `Ok(None)` where the log has not been written (all zero to the end of `data`, or `offset` is at its end).
 /// Errors: `Corrupt`.
 pub fn read_record(file: FileId, data: &[u8], offset: u64) -> Result<Option<Record<'_>>> {
-    todo!("{file:?} {data:?} {offset}")
+    let corrupt = |what| Err(FormatError::Corrupt { offset, what });
+    let Some(start) = usize::try_from(offset).ok().filter(|&start| start <= data.len()) else {
+        return corrupt("no record starts beyond the end of a log");
+    };
+    if !start.is_multiple_of(ALIGN) {
+        return corrupt("no record starts at an odd offset");
+    }
+    match whole_record(file, data, start) {
+        Some(record) => Ok(Some(record)),
+        None if all_zero(&data[start..]) => Ok(None),
+        None => corrupt("a log record is not whole"),
+    }
+}
+
+/// Returns the record at `start` (at most `data.len()`) if all of it is there and its tag matches.
+fn whole_record(file: FileId, data: &[u8], start: usize) -> Option<Record<'_>> {
+    let (kind, len) = plausible(data, start)?;
+    let bytes = &data[start..start + len];
+    let (content, tag) = bytes.split_at(len - TAG_BYTES);
+    if !checksum::matches(file, start as u64, content, tag) {
+        return None;
+    }
+    let payload_len = u32_at(content, 4) as usize;
+    Some(Record {
+        stream: u32_at(content, 8),
+        kind,
+        synced: u64_at(content, 16),
+        payload: &content[RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + payload_len],
+        offset: start as u64,
+        next: (start + len) as u64,
+    })
+}
+
+/// Returns kind and length in bytes of the record at `start` if its header may be one, before any tag is computed.
+#[inline]
+fn plausible(data: &[u8], start: usize) -> Option<(RecordKind, usize)> {
+    let head: &[u8; RECORD_HEADER_BYTES] = data[start..].first_chunk()?;
+    if head[..2] != MARKER || head[3] != 0 || u32_at(head, 12) != 0 || u64_at(head, 16) > start as u64 {
+        return None;
+    }
+    let kind = RecordKind::from_byte(head[2])?;
+    let payload_len = u32_at(head, 4) as usize;
+    let len = record_bytes(payload_len);
+    (payload_len <= PAYLOAD_BYTES_MAX && len <= data.len() - start).then_some((kind, len))
 }
 
 /// How a log ends.
@@ -97,5 +176,49 @@ pub struct LogScan<'a> {
 /// After the first record that is not whole it looks for later whole records (8-byte aligned); one whose `synced` lies
 /// beyond the bad record's start makes the verdict `Damaged`, otherwise it is `Torn`.
 pub fn scan(file: FileId, data: &[u8]) -> LogScan<'_> {
-    todo!("{file:?} {data:?}")
+    let mut records = Vec::new();
+    let mut end = HEADER_BYTES.min(data.len());
+    while let Some(record) = whole_record(file, data, end) {
+        end = record.next as usize;
+        records.push(record);
+    }
+    let offset = end as u64;
+    let verdict = if all_zero(&data[end..]) {
+        LogEnd::Clean
+    } else if proves_synced(file, data, end) {
+        LogEnd::Damaged { offset }
+    } else {
+        LogEnd::Torn { offset }
+    };
+    LogScan { records, end: offset, verdict }
 }
+
+/// Tells whether a whole record after `bad` was appended when `bad` was already on stable storage.
+///
+/// The tags computed are bounded: where crafted bytes look like ever more records, the answer is the careful one.
+fn proves_synced(file: FileId, data: &[u8], bad: usize) -> bool {
+    let mut budget = data.len().saturating_mul(TAG_PASSES_MAX);
+    let mut start = bad + ALIGN;
+    while start < data.len() {
+        let Some((_, len)) = plausible(data, start) else {
+            start += ALIGN;
+            continue;
+        };
+        if len > budget {
+            return true;
+        }
+        budget -= len;
+        match whole_record(file, data, start) {
+            Some(record) if record.synced > bad as u64 => return true,
+            Some(record) => start = record.next as usize,
+            None => start += ALIGN,
+        }
+    }
+    false
+}
+
+/// How many times over the bytes of a damaged log are checksummed at most.
+const TAG_PASSES_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,43 @@
+use super::*;
+
+fn build(rows: &[(&[u8], u64)]) -> Vec<u8> {
+    let mut builder = IndexBuilder::default();
+    for (i, &(key, revision)) in rows.iter().enumerate() {
+        builder.add(key, Revision(revision), BlockHandle { offset: 128 + 100 * i as u64, len: 100 });
+    }
+    builder.finish()
+}
+
+#[test]
+fn find_returns_the_first_block_that_reaches_the_key() {
+    let rows: [(&[u8], u64); 6] =
+        [(b"user/a", 9), (b"user/b", 9), (b"user/b", 5), (b"user/b\0", 7), (b"user/carrots", 1), (b"user/d", 1)];
+    let index = Index::parse(&build(&rows)).unwrap();
+    assert_eq!((index.blocks(), index.last_key(4), index.last_revision(2)), (6, &b"user/carrots"[..], Revision(5)));
+    assert_eq!(index.handle(2), BlockHandle { offset: 328, len: 100 });
+    let cases: [(&[u8], u64, usize); 14] = [
+        (b"", 1, 0),
+        (b"user", u64::MAX, 0),
+        (b"user/a", 9, 0),
+        (b"user/a", 10, 0),
+        (b"user/a", 8, 1),
+        (b"user/b", u64::MAX, 1),
+        (b"user/b", 7, 2),
+        (b"user/b", 4, 3),
+        (b"user/b\0", 7, 3),
+        (b"user/b\0\0", 7, 4),
+        (b"user/carrot", 7, 4),
+        (b"user/d", 0, 6),
+        (b"userz", 0, 6),
+        (b"v", 0, 6),
+    ];
+    for (key, revision, expected) in cases {
+        assert_eq!(index.find(key, Revision(revision)), expected, "{key:?} {revision}");
+    }
+}
+
+#[test]
+fn index_without_blocks_finds_none() {
+    let index = Index::parse(&build(&[])).unwrap();
+    assert_eq!((index.blocks(), index.find(b"key", Revision::MAX)), (0, 0));
+}
