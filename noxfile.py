@@ -1,0 +1,59 @@
+"""One door for every command: `nox` (check + test), `nox -s check|test|long|bench -- ARGS`.
+
+Sessions use the environment that nox runs in: `pip install -e '.[dev]'` brought everything they need.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5"
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["check", "test"]
+
+PYTHON = sys.executable
+# Tools stand beside this Python also where nobody activated the environment.
+PATH = f"{Path(PYTHON).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+LONG = {"KVARTS_CRASH_SEEDS": "50000", "KVARTS_MODEL_STEPS": "1000000", "KVARTS_KILL_ROUNDS": "200"}
+
+
+def _run(session: nox.Session, *command: str, **env: str) -> None:
+    session.run(*command, env={"PATH": PATH, **env}, external=True)
+
+
+@nox.session
+def check(session: nox.Session) -> None:
+    """Formats, lints, types, walls and the tidy test: all that needs no running store."""
+    for tool in (["ruff", "format", "--check", "."], ["ruff", "check", "."], ["mypy"]):
+        _run(session, PYTHON, "-m", *tool)
+    if Path("python/kvarts/_native.pyi").exists():
+        options = ["--mypy-config-file", "pyproject.toml", "--allowlist", "tests/style/stubtest.txt"]
+        _run(session, PYTHON, "-m", "mypy.stubtest", "kvarts._native", *options, MYPYPATH="python", PYTHONPATH="python")
+    _run(session, str(Path(PYTHON).parent / "lint-imports"), "--no-logo", PYTHONPATH="python")
+    _run(session, "cargo", "fmt", "--all", "--check")
+    _run(session, "cargo", "clippy", "--workspace", "--all-targets", "--", "-D", "warnings")
+    _run(session, PYTHON, "-m", "pytest", "tests/style", *session.posargs)
+
+
+@nox.session
+def test(session: nox.Session) -> None:
+    """Rust tests, then Python tests; arguments go to pytest: `nox -s test -- tests/conformance -k scan`."""
+    if not session.posargs:
+        _run(session, "cargo", "test", "--workspace", "--quiet")
+    _run(session, PYTHON, "-m", "pytest", "--ignore=tests/style", *(session.posargs or ["-m", "not long"]))
+
+
+@nox.session
+def long(session: nox.Session) -> None:
+    """The same tests with counts far beyond CI's, and those marked `long`. Hours."""
+    env = {name: os.environ.get(name, value) for name, value in LONG.items()}
+    _run(session, "cargo", "test", "--workspace", "--release", **env)
+    _run(session, PYTHON, "-m", "pytest", "--timeout=0", *(session.posargs or ["tests"]), **env)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Ours against the peers on this machine; needs `pip install -e '.[bench]'`."""
+    _run(session, PYTHON, "-m", "kvarts", "bench", *(session.posargs or ["embedded"]))

@@ -1,0 +1,1 @@
+"""All tests of kvarts. One folder per kind: unit golden property conformance fault simulation style."""

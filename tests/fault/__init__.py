@@ -1,0 +1,1 @@
+"""Kills, fills, damages, forks: what must not lose data or answer wrongly."""
