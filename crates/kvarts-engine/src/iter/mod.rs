@@ -4,6 +4,14 @@
 use crate::{Kind, Result, Revision};
 use std::cmp::Ordering;
 
+mod merge;
+#[cfg(test)]
+mod tests;
+mod visible;
+
+pub use merge::MergeCursor;
+pub use visible::VisibleCursor;
+
 /// Orders rows by key ascending, then revision descending.
 pub fn compare(a: (&[u8], Revision), b: (&[u8], Revision)) -> Ordering {
     a.0.cmp(b.0).then_with(|| b.1.cmp(&a.1))
@@ -38,19 +46,6 @@ pub trait Cursor: Send {
 /// A cursor of any kind.
 pub type BoxCursor = Box<dyn Cursor>;
 
-/// Merges cursors, newest source first: of rows with equal (key, revision) the earlier source's comes first.
-pub struct MergeCursor {
-    #[allow(dead_code)]
-    sources: Vec<BoxCursor>,
-}
-
-impl MergeCursor {
-    /// Returns a merge of `sources`.
-    pub fn new(sources: Vec<BoxCursor>) -> Self {
-        Self { sources }
-    }
-}
-
 /// Where a scan begins and ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bounds {
@@ -60,42 +55,17 @@ pub struct Bounds {
     pub stop: Option<(Vec<u8>, bool)>,
 }
 
-/// What one revision of a tree shows: per key the newest row at or before `at`, less tombstones and expired rows.
+/// First 8 bytes of `key` as a number that sorts as they do; a shorter key is padded with zeros.
 ///
-/// Goes in one direction, chosen at the start.
-pub struct VisibleCursor {
-    #[allow(dead_code)]
-    rows: MergeCursor,
-}
-
-impl VisibleCursor {
-    /// Returns the view of `rows` at `at` and `now_ms` within `bounds`, standing on its first row in the direction.
-    pub fn new(rows: MergeCursor, bounds: Bounds, reverse: bool, at: Revision, now_ms: u64) -> Result<Self> {
-        todo!("{bounds:?} {reverse} {at:?} {now_ms} {}", rows.sources.len())
-    }
-
-    /// Tells whether it stands on a row.
-    pub fn valid(&self) -> bool {
-        todo!()
-    }
-
-    /// Key of the row.
-    pub fn key(&self) -> &[u8] {
-        todo!()
-    }
-
-    /// Revision of the row.
-    pub fn revision(&self) -> Revision {
-        todo!()
-    }
-
-    /// The user's value (expiry removed).
-    pub fn value(&self) -> &[u8] {
-        todo!()
-    }
-
-    /// Moves on in its direction.
-    pub fn step(&mut self) -> Result<()> {
-        todo!()
+/// Keys whose prefixes differ sort as the prefixes; where they are equal, the keys have to be compared.
+#[inline]
+pub(crate) fn key_prefix(key: &[u8]) -> u64 {
+    match key.first_chunk::<8>() {
+        Some(first) => u64::from_be_bytes(*first),
+        None => {
+            let mut padded = [0; 8];
+            padded[..key.len()].copy_from_slice(key);
+            u64::from_be_bytes(padded)
+        }
     }
 }

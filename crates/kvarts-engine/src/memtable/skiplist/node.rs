@@ -1,5 +1,6 @@
 //! A row in the arena: header, links, key bytes, value bytes, in one piece.
 use super::arena::{ALIGN, Arena};
+use crate::iter::key_prefix;
 use crate::{Kind, Revision};
 use std::cmp::Ordering as Order;
 use std::ptr;
@@ -35,20 +36,7 @@ pub(super) struct Target<'a> {
 impl<'a> Target<'a> {
     #[inline]
     pub(super) fn new(key: &'a [u8], revision: Revision) -> Self {
-        Self { prefix: prefix_of(key), key, revision: revision.0 }
-    }
-}
-
-/// First 8 bytes of `key` as a number that sorts as they do.
-#[inline]
-fn prefix_of(key: &[u8]) -> u64 {
-    match key.first_chunk::<8>() {
-        Some(first) => u64::from_be_bytes(*first),
-        None => {
-            let mut padded = [0; 8];
-            padded[..key.len()].copy_from_slice(key);
-            u64::from_be_bytes(padded)
-        }
+        Self { prefix: key_prefix(key), key, revision: revision.0 }
     }
 }
 
@@ -80,7 +68,7 @@ impl Node {
         // SAFETY: the piece is ours alone, aligned, and as long as header, links, key and value together.
         unsafe {
             node.write(Self {
-                prefix: prefix_of(key),
+                prefix: key_prefix(key),
                 revision: revision.0,
                 meta,
                 prev: AtomicPtr::new(ptr::null_mut()),
@@ -230,7 +218,7 @@ mod tests {
         ];
         for a in keys {
             for b in keys {
-                let order = prefix_of(a).cmp(&prefix_of(b)).then_with(|| compare_tails(a, b));
+                let order = key_prefix(a).cmp(&key_prefix(b)).then_with(|| compare_tails(a, b));
                 assert_eq!(order, a.cmp(b), "{a:?} {b:?}");
             }
         }
