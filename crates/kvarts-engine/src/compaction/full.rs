@@ -1,7 +1,12 @@
 //! Plans of a manual full compaction. Pure.
+use super::policy::with_overlapping;
 use super::{CompactionPlan, Retention};
 use crate::options::Options;
-use crate::version::{HasRecord, Version};
+use crate::version::{HasRecord, LEVELS, Version};
+use kvarts_formats::manifest::TableRecord;
+
+/// Bytes of inputs of one step below level 0, in tables: bounds the space that a step takes until it is installed.
+const STEP_TABLES_MAX: u64 = 10;
 
 /// Returns the next step towards all rows in one level, without what `retention` lets go; `None` when that is reached.
 ///
@@ -12,5 +17,40 @@ pub fn full_plan<T: HasRecord + Clone>(
     options: &Options,
     retention: &Retention,
 ) -> Option<CompactionPlan<T>> {
-    todo!("{} {options:?} {retention:?}", version.levels.len())
+    let bottom = (1..LEVELS).rev().find(|level| !version.levels[*level].is_empty()).unwrap_or(1);
+    let counts = |table: &T| table.record().revision_min <= retention.visible();
+    for level in 0..bottom {
+        let inputs = match level {
+            0 => with_overlapping(version, version.levels[0].iter().filter(|table| counts(table)).cloned().collect()),
+            _ => first_run(&version.levels[level], options, counts),
+        };
+        if !inputs.is_empty() {
+            let mut deeper = level + 1..=bottom;
+            let target = deeper.find(|target| !version.levels[*target].is_empty()).unwrap_or(bottom);
+            // A table is rewritten even where it could move: its record does not tell whether it has hidden rows.
+            let plan = CompactionPlan::down(version, options, level, target, inputs);
+            return Some(CompactionPlan { trivial_move: false, ..plan });
+        }
+    }
+    let inputs = first_run(&version.levels[bottom], options, |table| can_shrink(table.record(), retention));
+    (!inputs.is_empty()).then(|| CompactionPlan::in_place(bottom, inputs))
+}
+
+/// Tells whether rewriting a table at the bottom surely frees something, and all that makes this true.
+fn can_shrink(record: &TableRecord, retention: &Retention) -> bool {
+    let unpinned = record.revision_max <= retention.oldest();
+    (record.tombstones > 0 && unpinned) || record.expiry_min_ms <= retention.expired_ms()
+}
+
+/// Returns the first neighbours in `tables` that are all `wanted`, up to the size of a step.
+fn first_run<T: HasRecord + Clone>(tables: &[T], options: &Options, wanted: impl Fn(&T) -> bool) -> Vec<T> {
+    let bytes_max = options.table_bytes.saturating_mul(STEP_TABLES_MAX);
+    let mut bytes = 0;
+    let run = tables.iter().skip_while(|table| !wanted(table)).take_while(|table| wanted(table));
+    run.take_while(|table| {
+        bytes += table.record().bytes;
+        bytes <= bytes_max || bytes == table.record().bytes
+    })
+    .cloned()
+    .collect()
 }

@@ -1,7 +1,12 @@
 //! Running a plan.
+use super::output::write_rows;
+use super::retain::Collector;
 use super::{CompactionPlan, OutputContext, Retention};
 use crate::Result;
-use crate::version::{Version, VersionEdit};
+use crate::iter::BoxCursor;
+use crate::table::level_cursor;
+use crate::version::{TableRef, Version, VersionEdit};
+use std::sync::Arc;
 
 /// Runs a plan and returns the edit that installs it. `version` is the one the plan was picked from, or a later one to
 /// which only flushes were added. On error (`Closed` where `context.stop` said so) no outputs are left.
@@ -11,5 +16,28 @@ pub fn run(
     retention: &Retention,
     context: &OutputContext<'_>,
 ) -> Result<VersionEdit> {
-    todo!("{plan:?} {:?} {version:?} {retention:?} {}", plan.key_range(), context.dir.display())
+    plan.check(version);
+    if plan.trivial_move {
+        return Ok(plan.edit(plan.inputs.clone()));
+    }
+    let collector = Collector::new(retention, plan.is_bottom(version));
+    let outputs = write_rows(rows(plan), collector, plan.grandparents(version), context)?;
+    Ok(plan.edit(outputs))
+}
+
+/// All rows of the plan's tables, newest source first, past the block cache: they are read once.
+fn rows(plan: &CompactionPlan) -> BoxCursor {
+    let sorted =
+        |tables: &[TableRef]| level_cursor(tables.iter().map(|table| Arc::clone(&table.table)).collect(), false);
+    let mut sources: Vec<BoxCursor> = match plan.level {
+        0 => plan.inputs.iter().map(|table| table.table.cursor(false)).collect(),
+        _ => vec![sorted(&plan.inputs)],
+    };
+    if !plan.overlaps.is_empty() {
+        sources.push(sorted(&plan.overlaps));
+    }
+    match sources.len() {
+        1 => sources.remove(0),
+        many => todo!("merge {many} sources"),
+    }
 }

@@ -4,12 +4,15 @@
 //! current version → [`run`] → install the edit on the version current *then* (flushes may have added tables to level 0
 //! meanwhile, no one else may have touched it) → when that manifest is durable, mark
 //! [`obsolete`](crate::version::VersionEdit::obsolete) tables. docs/internals/compaction.md explains the rules.
+mod cut;
 mod full;
 mod job;
 mod output;
 mod plan;
 mod policy;
 mod retain;
+#[cfg(test)]
+mod simulation;
 
 pub use full::full_plan;
 pub use job::run;

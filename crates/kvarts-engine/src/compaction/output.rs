@@ -1,11 +1,15 @@
 //! Writing sorted rows into tables.
 use super::Retention;
+use super::cut::Cutter;
+use super::retain::{Collector, Verdict};
 use crate::fs::Fs;
 use crate::iter::BoxCursor;
 use crate::options::Options;
-use crate::table::BlockCache;
+use crate::table::{BlockCache, Table, TableWriter, table_path};
 use crate::version::TableRef;
-use crate::{FileId, Result};
+use crate::{Error, FileId, Kind, Result, Revision};
+use kvarts_formats::manifest::TableRecord;
+use kvarts_formats::table::Properties;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,5 +35,130 @@ pub struct OutputContext<'a> {
 /// lets go but no tombstones: older rows may lie in other tables. For flushes; compactions go by [`run`](super::run).
 /// Syncs the tables and the directory. Rows of one key never straddle two tables. On error no outputs are left.
 pub fn write_tables(rows: BoxCursor, retention: &Retention, context: &OutputContext<'_>) -> Result<Vec<TableRef>> {
-    todo!("{} {retention:?} {}", rows.valid(), context.dir.display())
+    write_rows(rows, Collector::new(retention, false), Vec::new(), context)
+}
+
+/// Rows between two looks at `OutputContext::stop`.
+const STOP_ROWS: u64 = 256;
+
+/// Writes what `collector` keeps of `rows` into tables, cut with regard to `grandparents`.
+pub(super) fn write_rows(
+    mut rows: BoxCursor,
+    mut collector: Collector<'_>,
+    grandparents: Vec<TableRef>,
+    context: &OutputContext<'_>,
+) -> Result<Vec<TableRef>> {
+    let mut outputs = Outputs::new(context, grandparents);
+    let mut read: u64 = 0;
+    rows.seek_first()?;
+    while rows.valid() {
+        if read.is_multiple_of(STOP_ROWS) && (context.stop)() {
+            return Err(Error::Closed);
+        }
+        read += 1;
+        let (key, revision, kind) = (rows.key(), rows.revision(), rows.kind());
+        let verdict = collector.judge(key, revision, kind, rows.value());
+        if verdict != Verdict::Skip {
+            outputs.cut_before(key)?;
+            for held in collector.take_held() {
+                outputs.add(key, held, Kind::Delete, &[])?;
+            }
+        }
+        match verdict {
+            Verdict::Skip => {}
+            Verdict::Row => outputs.add(key, revision, kind, rows.value())?,
+            Verdict::Tombstone => outputs.add(key, revision, Kind::Delete, &[])?,
+        }
+        rows.next()?;
+    }
+    outputs.finish()
+}
+
+/// The tables of one job: those done, and the one being written. Dropped unfinished, it removes them all.
+struct Outputs<'a, 'c> {
+    context: &'a OutputContext<'c>,
+    cutter: Cutter<TableRef>,
+    /// The table being written.
+    current: Option<(FileId, TableWriter)>,
+    /// Key of the row added last.
+    key: Vec<u8>,
+    done: Vec<TableRef>,
+}
+
+impl<'a, 'c> Outputs<'a, 'c> {
+    fn new(context: &'a OutputContext<'c>, grandparents: Vec<TableRef>) -> Self {
+        let cutter = Cutter::new(context.options, grandparents);
+        Self { context, cutter, current: None, key: Vec::new(), done: Vec::new() }
+    }
+
+    /// Ends the current table where it is full and `key` is not the one added last. Rows of one key stay together.
+    fn cut_before(&mut self, key: &[u8]) -> Result<()> {
+        if self.current.is_some() && self.key == key {
+            return Ok(());
+        }
+        let bytes = self.current.as_ref().map_or(0, |(_, writer)| writer.bytes_estimate());
+        if self.cutter.cuts_before(key, bytes) {
+            self.end_current()?;
+        }
+        self.key.clear();
+        self.key.extend_from_slice(key);
+        Ok(())
+    }
+
+    fn add(&mut self, key: &[u8], revision: Revision, kind: Kind, value: &[u8]) -> Result<()> {
+        if self.current.is_none() {
+            let OutputContext { fs, dir, store, options, next_file, .. } = *self.context;
+            let file = next_file();
+            self.current = Some((file, TableWriter::create(&**fs, dir, store, file, options)?));
+        }
+        let (_, writer) = self.current.as_mut().expect("made above");
+        writer.add(key, revision, kind, value)
+    }
+
+    fn end_current(&mut self) -> Result<()> {
+        let Some((file, writer)) = self.current.take() else { return Ok(()) };
+        let OutputContext { fs, dir, store, cache, .. } = *self.context;
+        let written = writer.finish().and_then(|written| Ok((written, Table::open(fs, dir, store, file, cache)?)));
+        let ((properties, bytes), table) = written.inspect_err(|_| remove(self.context, file))?;
+        let record = Arc::new(record(file, bytes, properties));
+        self.done.push(TableRef { record, table });
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Vec<TableRef>> {
+        self.end_current()?;
+        let OutputContext { fs, dir, .. } = *self.context;
+        if !self.done.is_empty() {
+            fs.sync_dir(dir).map_err(|error| Error::io("syncing", dir, error))?;
+        }
+        Ok(std::mem::take(&mut self.done))
+    }
+}
+
+impl Drop for Outputs<'_, '_> {
+    fn drop(&mut self) {
+        if let Some((file, _)) = self.current.take() {
+            remove(self.context, file);
+        }
+        self.done.iter().for_each(|output| output.table.mark_obsolete());
+    }
+}
+
+/// Removes a half-made table. One that stays behind, for all we do, is removed when the store is next opened.
+fn remove(context: &OutputContext<'_>, file: FileId) {
+    let _ = context.fs.remove(&table_path(context.dir, file));
+}
+
+fn record(file: FileId, bytes: u64, properties: Properties) -> TableRecord {
+    TableRecord {
+        file,
+        bytes,
+        rows: properties.rows,
+        tombstones: properties.tombstones,
+        revision_min: properties.revision_min,
+        revision_max: properties.revision_max,
+        expiry_min_ms: properties.expiry_min_ms,
+        smallest: properties.smallest,
+        largest: properties.largest,
+    }
 }

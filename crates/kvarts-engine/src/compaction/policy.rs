@@ -1,7 +1,12 @@
 //! Which tables to rewrite next. Pure.
+use super::plan::hull;
 use super::{CompactionPlan, Retention};
 use crate::options::Options;
-use crate::version::{HasRecord, TableRef, Version};
+use crate::version::{HasRecord, LEVELS, TableRef, Version};
+use kvarts_formats::manifest::TableRecord;
+
+/// Rows below which a table is not worth rewriting more bytes than its own for its tombstones or expired rows alone.
+const FREEING_ROWS_MIN: u64 = 1000;
 
 /// Decides which tables to rewrite next. Pure: reads `version`, touches nothing.
 pub trait CompactionPolicy<T = TableRef>: Send + Sync {
@@ -13,11 +18,103 @@ pub trait CompactionPolicy<T = TableRef>: Send + Sync {
 }
 
 /// Leveled compaction. Source: LevelDB's scheme; RocksDB wiki, Leveled Compaction.
+///
+/// First the level furthest over its target size, if any is; then tables that are half tombstones or hold expired rows.
+/// Picking comes to an end: a plan brings tables down, or rewrites them in place where that surely removes its own cause.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Leveled;
 
 impl<T: HasRecord + Clone> CompactionPolicy<T> for Leveled {
     fn pick(&self, version: &Version<T>, options: &Options, retention: &Retention) -> Option<CompactionPlan<T>> {
-        todo!("{} {options:?} {retention:?}", version.levels.len())
+        match fullest(version, options) {
+            Some(0) => {
+                let oldest = version.levels[0].last()?.clone();
+                Some(CompactionPlan::down(version, options, 0, 1, with_overlapping(version, vec![oldest])))
+            }
+            Some(level) => {
+                let cheapest = cheapest(version, level)?.clone();
+                Some(CompactionPlan::down(version, options, level, level + 1, vec![cheapest]))
+            }
+            None => freeing(version, options, retention),
+        }
     }
 }
+
+/// How full a level is: 1.0 is its target size. The deepest level has none.
+pub(super) fn fullness<T: HasRecord + Clone>(version: &Version<T>, options: &Options, level: usize) -> f64 {
+    if level == 0 {
+        return version.levels[0].len() as f64 / options.level0_tables as f64;
+    }
+    if level == LEVELS - 1 {
+        return 0.0;
+    }
+    let target_bytes = options.level_base_bytes.max(1) as f64 * (options.level_growth as f64).powi(level as i32 - 1);
+    version.level_bytes(level) as f64 / target_bytes
+}
+
+/// Returns the level furthest over its target; of equal ones the upper.
+fn fullest<T: HasRecord + Clone>(version: &Version<T>, options: &Options) -> Option<usize> {
+    let levels = (0..LEVELS - 1).map(|level| (level, fullness(version, options, level)));
+    let over = levels.filter(|(_, fullness)| *fullness >= 1.0);
+    over.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(level, _)| level)
+}
+
+/// Returns `seeds` of level 0 and all its tables that overlap them, and those that overlap these, newest first.
+///
+/// What overlaps must come along where it is older, see [`CompactionPlan::check`]; where it is newer it comes since it
+/// would soon rewrite the same tables of level 1 again.
+pub(super) fn with_overlapping<T: HasRecord + Clone>(version: &Version<T>, seeds: Vec<T>) -> Vec<T> {
+    let mut inputs = seeds;
+    loop {
+        let Some((smallest, largest)) = hull(&inputs) else { return inputs };
+        let wider = version.overlapping(0, smallest, largest);
+        if wider.len() == inputs.len() {
+            return wider;
+        }
+        inputs = wider;
+    }
+}
+
+/// Returns the table of `level` that overlaps the fewest bytes of the next level per byte of its own; of equals the first.
+fn cheapest<T: HasRecord + Clone>(version: &Version<T>, level: usize) -> Option<&T> {
+    let price = |record: &TableRecord| {
+        let range = version.overlapping_range(level + 1, &record.smallest, &record.largest);
+        let bytes: u64 = version.levels[level + 1][range].iter().map(|table| table.record().bytes).sum();
+        bytes as f64 / record.bytes.max(1) as f64
+    };
+    let priced = version.levels[level].iter().map(|table| (table, price(table.record())));
+    priced.reduce(|best, next| if next.1 < best.1 { next } else { best }).map(|(table, _)| table)
+}
+
+/// Plans for the first table that is worth rewriting for the tombstones or expired rows in it.
+fn freeing<T: HasRecord + Clone>(
+    version: &Version<T>,
+    options: &Options,
+    retention: &Retention,
+) -> Option<CompactionPlan<T>> {
+    version.tables().filter(|(_, table)| is_sparse(table.record(), retention)).find_map(|(level, table)| {
+        let record = table.record();
+        let deepest = !version.overlaps_below(level, &record.smallest, &record.largest);
+        let inputs = vec![table.clone()];
+        let plan = match level {
+            0 => CompactionPlan::down(version, options, 0, 1, with_overlapping(version, inputs)),
+            _ if deepest => CompactionPlan::in_place(level, inputs),
+            _ => CompactionPlan::down(version, options, level, level + 1, inputs),
+        };
+        let cheap = plan.bytes() <= 2 * record.bytes;
+        (deepest || cheap || record.rows >= FREEING_ROWS_MIN).then_some(plan)
+    })
+}
+
+/// Tells whether rewriting a table at the bottom would free much of it.
+///
+/// Then it must not ask for the same again, or the policy would spin: tombstones go for certain only where the oldest
+/// snapshot sees past every row of the table; an expired row goes, or becomes a tombstone.
+fn is_sparse(record: &TableRecord, retention: &Retention) -> bool {
+    let half_tombstones = record.tombstones > 0 && record.tombstones >= record.rows.div_ceil(2);
+    let unpinned = record.revision_max <= retention.oldest();
+    (half_tombstones && unpinned) || record.expiry_min_ms <= retention.expired_ms()
+}
+
+#[cfg(test)]
+mod tests;

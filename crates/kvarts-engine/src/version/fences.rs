@@ -7,7 +7,7 @@ use super::HasRecord;
 use std::cmp::Ordering;
 
 /// The key ranges of one level.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct Fences {
     /// What all keys of the level begin with.
     common: Box<[u8]>,

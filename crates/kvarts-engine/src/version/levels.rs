@@ -4,8 +4,10 @@ use super::{HasRecord, LEVELS, TableRef, VersionEdit};
 use crate::Revision;
 use kvarts_formats::manifest::TableRecord;
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// An immutable set of live tables of one tree. Made by [`Version::new`] and [`Version::apply`].
 #[derive(Clone)]
@@ -15,7 +17,8 @@ pub struct Version<T = TableRef> {
     pub levels: Vec<Vec<T>>,
     /// Every commit up to this revision is in these tables.
     pub flushed: Revision,
-    fences: Vec<Fences>,
+    /// Shared with the versions in which the level is the same.
+    fences: Vec<Arc<Fences>>,
 }
 
 impl<T> Default for Version<T> {
@@ -23,7 +26,7 @@ impl<T> Default for Version<T> {
         Self {
             levels: (0..LEVELS).map(|_| Vec::new()).collect(),
             flushed: Revision::ZERO,
-            fences: vec![Fences::default(); LEVELS],
+            fences: vec![Arc::default(); LEVELS],
         }
     }
 }
@@ -37,23 +40,28 @@ impl<T: HasRecord + Clone> Version<T> {
         for (level, tables) in levels.iter_mut().enumerate() {
             arrange(level, tables);
         }
-        let fences = levels.iter().map(|tables| Fences::new(tables)).collect();
+        let fences = levels.iter().map(|tables| Arc::new(Fences::new(tables))).collect();
         Self { levels, flushed, fences }
     }
 
     /// Returns this version with `edit` applied. Panics where the edit does not fit (overlap, unknown table): a bug.
     pub fn apply(&self, edit: &VersionEdit<T>) -> Self {
-        let mut levels = self.levels.clone();
+        let mut next = self.clone();
         for &(level, file) in &edit.removed {
-            let at = levels[level].iter().position(|table| table.record().file == file);
-            levels[level].remove(at.unwrap_or_else(|| panic!("no table {} in level {level}", file.0)));
+            let at = next.levels[level].iter().position(|table| table.record().file == file);
+            next.levels[level].remove(at.unwrap_or_else(|| panic!("no table {} in level {level}", file.0)));
         }
         for (level, table) in &edit.added {
-            levels[*level].push(table.clone());
+            next.levels[*level].push(table.clone());
         }
-        let flushed = edit.flushed.unwrap_or(self.flushed);
-        assert!(flushed >= self.flushed, "flushed went back from {:?} to {flushed:?}", self.flushed);
-        Self::new(levels, flushed)
+        let changed = edit.removed.iter().map(|(level, _)| *level).chain(edit.added.iter().map(|(level, _)| *level));
+        for level in changed.collect::<BTreeSet<_>>() {
+            arrange(level, &mut next.levels[level]);
+            next.fences[level] = Arc::new(Fences::new(&next.levels[level]));
+        }
+        next.flushed = edit.flushed.unwrap_or(self.flushed);
+        assert!(next.flushed >= self.flushed, "flushed went back from {:?} to {:?}", self.flushed, next.flushed);
+        next
     }
 
     /// Tables whose key range holds `key`, newest first: level 0 in order, then at most one per deeper level.
