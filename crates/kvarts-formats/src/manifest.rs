@@ -9,7 +9,7 @@ use crate::{FileId, FormatError, Result, Revision, TreeId};
 use std::collections::HashSet;
 
 /// Fewest bytes of an encoded table, tree, level and log: what a count may promise.
-const TABLE_BYTES_MIN: usize = 64;
+const TABLE_BYTES_MIN: usize = 80;
 const TREE_BYTES_MIN: usize = 28;
 const LEVEL_BYTES_MIN: usize = 4;
 const LOG_BYTES_MIN: usize = 8;
@@ -31,6 +31,10 @@ pub struct TableRecord {
     pub revision_max: Revision,
     /// Earliest expiry (Unix milliseconds); `u64::MAX` where none expires.
     pub expiry_min_ms: u64,
+    /// About when half of its rows will have expired (Unix milliseconds); `u64::MAX` where fewer expire.
+    pub expiry_half_ms: u64,
+    /// Distinct keys: the other rows are older versions of theirs.
+    pub keys: u64,
     /// Smallest key.
     pub smallest: Vec<u8>,
     /// Largest key.
@@ -144,7 +148,7 @@ impl Manifest {
 /// Checks the tables of a level, and below level 0 that they are sorted and share no key.
 fn check_level(level: usize, tables: &[TableRecord]) -> std::result::Result<(), &'static str> {
     for table in tables {
-        let is_counted = table.tombstones <= table.rows;
+        let is_counted = table.tombstones <= table.rows && table.keys <= table.rows;
         if !is_counted || table.smallest > table.largest || table.revision_min > table.revision_max {
             return Err("the record of a table contradicts itself");
         }
@@ -191,6 +195,8 @@ impl TableRecord {
             self.revision_min.0,
             self.revision_max.0,
             self.expiry_min_ms,
+            self.expiry_half_ms,
+            self.keys,
         ];
         numbers.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
         push_bytes(out, &self.smallest);
@@ -206,6 +212,8 @@ impl TableRecord {
             revision_min: Revision(reader.u64()?),
             revision_max: Revision(reader.u64()?),
             expiry_min_ms: reader.u64()?,
+            expiry_half_ms: reader.u64()?,
+            keys: reader.u64()?,
             smallest: reader.bytes()?.to_vec(),
             largest: reader.bytes()?.to_vec(),
         })

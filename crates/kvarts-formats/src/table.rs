@@ -1,7 +1,7 @@
 //! The tail of a table: properties block and footer. `header, data blocks, filter, index, properties, footer`.
 //!
 //! Footer: `magic 8, three handles (offset u64, length u32, zero u32) for index, filter and properties, zero 56, tag 16`.
-//! Properties: `layout u32 (1), zero u32`, the seven numbers as u64 in the order of [`Properties`], then the smallest and
+//! Properties: `layout u32 (1), zero u32`, the nine numbers as u64 in the order of [`Properties`], then the smallest and
 //! the largest key, each with its length (u32) in front.
 use crate::bytes::{Reader, all_zero, push_bytes, u32_at, u64_at};
 use crate::checksum::{self, TAG_BYTES};
@@ -85,6 +85,10 @@ pub struct Properties {
     pub revision_max: Revision,
     /// Earliest expiry among its rows (Unix milliseconds); `u64::MAX` where none expires.
     pub expiry_min_ms: u64,
+    /// About when half of its rows will have expired (Unix milliseconds); `u64::MAX` where fewer expire.
+    pub expiry_half_ms: u64,
+    /// Distinct keys: the other rows are older versions of theirs.
+    pub keys: u64,
     /// Smallest key.
     pub smallest: Vec<u8>,
     /// Largest key.
@@ -102,8 +106,10 @@ impl Properties {
             self.revision_min.0,
             self.revision_max.0,
             self.expiry_min_ms,
+            self.expiry_half_ms,
+            self.keys,
         ];
-        let mut out = Vec::with_capacity(72 + self.smallest.len() + self.largest.len());
+        let mut out = Vec::with_capacity(88 + self.smallest.len() + self.largest.len());
         out.extend_from_slice(&u64::from(PROPERTIES_LAYOUT).to_le_bytes());
         numbers.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
         push_bytes(&mut out, &self.smallest);
@@ -125,6 +131,8 @@ impl Properties {
             revision_min: Revision(reader.u64()?),
             revision_max: Revision(reader.u64()?),
             expiry_min_ms: reader.u64()?,
+            expiry_half_ms: reader.u64()?,
+            keys: reader.u64()?,
             smallest: reader.bytes()?.to_vec(),
             largest: reader.bytes()?.to_vec(),
         };
@@ -135,7 +143,8 @@ impl Properties {
 
     fn check(&self) -> Result<()> {
         let is_counted = self.tombstones.checked_add(self.expiring).is_some_and(|some| some <= self.rows);
-        if !is_counted || self.revision_min > self.revision_max || self.smallest > self.largest {
+        let is_ordered = self.expiry_min_ms <= self.expiry_half_ms && self.keys <= self.rows;
+        if !is_counted || !is_ordered || self.revision_min > self.revision_max || self.smallest > self.largest {
             return Err(FormatError::corrupt(0, "the properties of a table contradict each other"));
         }
         Ok(())
@@ -192,6 +201,8 @@ mod tests {
             revision_min: Revision(4),
             revision_max: Revision(70),
             expiry_min_ms: 1234,
+            expiry_half_ms: 5678,
+            keys: 9,
             smallest: b"a".to_vec(),
             largest: b"zebra".to_vec(),
         };
@@ -200,7 +211,7 @@ mod tests {
         assert_eq!(Properties::decode(&Properties::default().encode()), Ok(Properties::default()));
         assert!((0..bytes.len()).all(|len| Properties::decode(&bytes[..len]).is_err()), "cut short");
         assert!(Properties::decode(&[&bytes[..], &[0]].concat()).is_err(), "left over");
-        for (at, byte) in [(0, 2), (4, 1), (16, 9), (40, 71), (68, 200), (72, b'{')] {
+        for (at, byte) in [(0, 2), (4, 1), (16, 9), (40, 71), (65, 0), (72, 11), (84, 200), (88, b'{')] {
             let mut damaged = bytes.clone();
             damaged[at] = byte;
             assert!(Properties::decode(&damaged).is_err(), "byte {at} = {byte}");

@@ -62,6 +62,8 @@ mod tests {
             revision_min: Revision(1),
             revision_max: Revision(1),
             expiry_min_ms: u64::MAX,
+            expiry_half_ms: u64::MAX,
+            keys: 1,
             smallest: vec![key],
             largest: vec![key],
         };

@@ -27,19 +27,20 @@ pub fn full_plan<T: HasRecord + Clone>(
         if !inputs.is_empty() {
             let mut deeper = level + 1..=bottom;
             let target = deeper.find(|target| !version.levels[*target].is_empty()).unwrap_or(bottom);
-            // A table is rewritten even where it could move: its record does not tell whether it has hidden rows.
+            let shrinks = inputs.iter().any(|table| can_shrink(table.record(), retention));
             let plan = CompactionPlan::down(version, options, level, target, inputs);
-            return Some(CompactionPlan { trivial_move: false, ..plan });
+            return Some(CompactionPlan { trivial_move: plan.trivial_move && !shrinks, ..plan });
         }
     }
     let inputs = first_run(&version.levels[bottom], options, |table| can_shrink(table.record(), retention));
     (!inputs.is_empty()).then(|| CompactionPlan::in_place(bottom, inputs))
 }
 
-/// Tells whether rewriting a table at the bottom surely frees something, and all that makes this true.
+/// Tells whether rewriting a table at the bottom surely frees something, and all of what makes this true.
 fn can_shrink(record: &TableRecord, retention: &Retention) -> bool {
     let unpinned = record.revision_max <= retention.oldest();
-    (record.tombstones > 0 && unpinned) || record.expiry_min_ms <= retention.expired_ms()
+    let garbage = record.tombstones > 0 || record.keys < record.rows;
+    (garbage && unpinned) || record.expiry_min_ms <= retention.expired_ms()
 }
 
 /// Returns the first neighbours in `tables` that are all `wanted`, up to the size of a step.

@@ -3,7 +3,7 @@ use super::output::write_rows;
 use super::retain::Collector;
 use super::{CompactionPlan, OutputContext, Retention};
 use crate::Result;
-use crate::iter::BoxCursor;
+use crate::iter::{BoxCursor, MergeCursor};
 use crate::table::level_cursor;
 use crate::version::{TableRef, Version, VersionEdit};
 use std::sync::Arc;
@@ -36,8 +36,5 @@ fn rows(plan: &CompactionPlan) -> BoxCursor {
     if !plan.overlaps.is_empty() {
         sources.push(sorted(&plan.overlaps));
     }
-    match sources.len() {
-        1 => sources.remove(0),
-        many => todo!("merge {many} sources"),
-    }
+    if sources.len() == 1 { sources.remove(0) } else { Box::new(MergeCursor::new(sources)) }
 }

@@ -149,7 +149,8 @@ fn remove(context: &OutputContext<'_>, file: FileId) {
     let _ = context.fs.remove(&table_path(context.dir, file));
 }
 
-fn record(file: FileId, bytes: u64, properties: Properties) -> TableRecord {
+/// What the manifest says of a table with these properties.
+pub(super) fn record(file: FileId, bytes: u64, properties: Properties) -> TableRecord {
     TableRecord {
         file,
         bytes,
@@ -158,6 +159,8 @@ fn record(file: FileId, bytes: u64, properties: Properties) -> TableRecord {
         revision_min: properties.revision_min,
         revision_max: properties.revision_max,
         expiry_min_ms: properties.expiry_min_ms,
+        expiry_half_ms: properties.expiry_half_ms,
+        keys: properties.keys,
         smallest: properties.smallest,
         largest: properties.largest,
     }

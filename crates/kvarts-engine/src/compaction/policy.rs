@@ -5,7 +5,7 @@ use crate::options::Options;
 use crate::version::{HasRecord, LEVELS, TableRef, Version};
 use kvarts_formats::manifest::TableRecord;
 
-/// Rows below which a table is not worth rewriting more bytes than its own for its tombstones or expired rows alone.
+/// Rows below which a table is not worth rewriting more bytes than its own only to free rows.
 const FREEING_ROWS_MIN: u64 = 1000;
 
 /// Decides which tables to rewrite next. Pure: reads `version`, touches nothing.
@@ -19,7 +19,7 @@ pub trait CompactionPolicy<T = TableRef>: Send + Sync {
 
 /// Leveled compaction. Source: LevelDB's scheme; RocksDB wiki, Leveled Compaction.
 ///
-/// First the level furthest over its target size, if any is; then tables that are half tombstones or hold expired rows.
+/// First the level furthest over its target size, if any is; then tables of which half could be freed.
 /// Picking comes to an end: a plan brings tables down, or rewrites them in place where that surely removes its own cause.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Leveled;
@@ -86,7 +86,7 @@ fn cheapest<T: HasRecord + Clone>(version: &Version<T>, level: usize) -> Option<
     priced.reduce(|best, next| if next.1 < best.1 { next } else { best }).map(|(table, _)| table)
 }
 
-/// Plans for the first table that is worth rewriting for the tombstones or expired rows in it.
+/// Plans for the first table that is worth rewriting for the tombstones, older versions or expired rows in it.
 fn freeing<T: HasRecord + Clone>(
     version: &Version<T>,
     options: &Options,
@@ -106,14 +106,15 @@ fn freeing<T: HasRecord + Clone>(
     })
 }
 
-/// Tells whether rewriting a table at the bottom would free much of it.
+/// Tells whether rewriting a table at the bottom would free half of its rows.
 ///
-/// Then it must not ask for the same again, or the policy would spin: tombstones go for certain only where the oldest
-/// snapshot sees past every row of the table; an expired row goes, or becomes a tombstone.
+/// Once rewritten, a table must not ask for the same again, or the policy would spin. Tombstones and older versions go for
+/// certain only where the oldest snapshot sees past every row of the table; an expired row goes, or becomes a tombstone.
 fn is_sparse(record: &TableRecord, retention: &Retention) -> bool {
-    let half_tombstones = record.tombstones > 0 && record.tombstones >= record.rows.div_ceil(2);
+    let garbage = record.tombstones + (record.rows - record.keys);
     let unpinned = record.revision_max <= retention.oldest();
-    (half_tombstones && unpinned) || record.expiry_min_ms <= retention.expired_ms()
+    let half = garbage > 0 && garbage >= record.rows.div_ceil(2);
+    (half && unpinned) || record.expiry_half_ms <= retention.expired_ms()
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! The policy against thousands of flushes, with an executor that keeps rows in vectors: tables are records only.
 use super::cut::Cutter;
+use super::output::record;
 use super::retain::{Collector, Verdict};
 use super::{CompactionPlan, CompactionPolicy, Leveled, Retention, full_plan, policy::fullness};
 use crate::options::Options;
 use crate::version::{LEVELS, Version, VersionEdit};
 use crate::{FileId, Kind, Revision};
 use kvarts_formats::manifest::TableRecord;
+use kvarts_formats::properties::PropertiesBuilder;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -22,6 +24,16 @@ struct Row {
     revision: u64,
     /// Absent from this time on: 0 is a tombstone, `u64::MAX` never expires.
     until_ms: u64,
+}
+
+impl Row {
+    fn stored(&self) -> (Kind, Vec<u8>) {
+        match self.until_ms {
+            0 => (Kind::Delete, Vec::new()),
+            u64::MAX => (Kind::Put, b"value".to_vec()),
+            until_ms => (Kind::PutExpiring, until_ms.to_le_bytes().to_vec()),
+        }
+    }
 }
 
 struct Random(u64);
@@ -91,19 +103,12 @@ impl World {
     fn table(&mut self, rows: Vec<Row>) -> Record {
         self.files += 1;
         let file = FileId(self.files);
-        let revisions = || rows.iter().map(|row| Revision(row.revision));
-        let expiries = rows.iter().map(|row| row.until_ms).filter(|until_ms| *until_ms > 0);
-        let record = TableRecord {
-            file,
-            bytes: rows.len() as u64 * ROW_BYTES,
-            rows: rows.len() as u64,
-            tombstones: rows.iter().filter(|row| row.until_ms == 0).count() as u64,
-            revision_min: revisions().min().unwrap(),
-            revision_max: revisions().max().unwrap(),
-            expiry_min_ms: expiries.min().unwrap_or(u64::MAX),
-            smallest: rows[0].key.to_be_bytes().into(),
-            largest: rows[rows.len() - 1].key.to_be_bytes().into(),
-        };
+        let mut properties = PropertiesBuilder::default();
+        for row in &rows {
+            let (kind, value) = row.stored();
+            properties.add(&row.key.to_be_bytes(), Revision(row.revision), kind, &value);
+        }
+        let record = record(file, rows.len() as u64 * ROW_BYTES, properties.finish());
         self.rows.insert(file, rows);
         Arc::new(record)
     }
@@ -116,8 +121,7 @@ impl World {
         let mut cutter = Cutter::new(&self.options, grandparents);
         let (mut current, mut done): (Vec<Row>, Vec<Vec<Row>>) = (Vec::new(), Vec::new());
         for row in rows {
-            let kind = [Kind::PutExpiring, Kind::Delete][usize::from(row.until_ms == 0)];
-            let (key, value) = (row.key.to_be_bytes(), row.until_ms.to_le_bytes());
+            let (key, (kind, value)) = (row.key.to_be_bytes(), row.stored());
             let verdict = collector.judge(&key, Revision(row.revision), kind, &value);
             if verdict == Verdict::Skip {
                 continue;

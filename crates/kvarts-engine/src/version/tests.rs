@@ -15,6 +15,8 @@ fn table(file: u64, smallest: &[u8], largest: &[u8], revisions: (u64, u64)) -> R
         revision_min: Revision(revisions.0),
         revision_max: Revision(revisions.1),
         expiry_min_ms: u64::MAX,
+        expiry_half_ms: u64::MAX,
+        keys: 10,
         smallest: smallest.to_vec(),
         largest: largest.to_vec(),
     })

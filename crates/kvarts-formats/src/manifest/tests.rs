@@ -9,6 +9,8 @@ pub(super) fn table(file: u64, smallest: &str, largest: &str) -> TableRecord {
         revision_min: Revision(2),
         revision_max: Revision(90),
         expiry_min_ms: u64::MAX,
+        expiry_half_ms: u64::MAX,
+        keys: 40,
         smallest: smallest.into(),
         largest: largest.into(),
     }

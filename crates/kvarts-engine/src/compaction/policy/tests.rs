@@ -22,6 +22,8 @@ fn table(file: u64, smallest: &str, largest: &str, revisions: (u64, u64)) -> Tab
         revision_min: Revision(revisions.0),
         revision_max: Revision(revisions.1),
         expiry_min_ms: u64::MAX,
+        expiry_half_ms: u64::MAX,
+        keys: 10,
         smallest: smallest.into(),
         largest: largest.into(),
     }
@@ -102,12 +104,14 @@ fn the_table_with_the_least_overlap_goes_down() {
 }
 
 #[test]
-fn half_tombstones_are_rewritten_in_place_at_the_bottom_unless_pinned() {
+fn tables_half_garbage_are_rewritten_in_place_at_the_bottom_unless_pinned() {
     let dense = |revision| TableRecord { tombstones: 5, ..table(1, "c", "d", (1, revision)) };
     assert_eq!(pick(&version([(2, dense(500))])).unwrap(), "rewrite L2 [1] -> L2 []");
     assert_eq!(pick(&version([(2, dense(501))])), None, "a snapshot at 500 pins what 501 deletes");
     let sparse = TableRecord { tombstones: 4, ..dense(500) };
     assert_eq!(pick(&version([(2, sparse)])), None);
+    let versions = TableRecord { keys: 7, tombstones: 2, ..dense(500) };
+    assert_eq!(pick(&version([(2, versions)])).unwrap(), "rewrite L2 [1] -> L2 []");
     // In level 0 it goes down first, by a move.
     assert_eq!(pick(&version([(0, dense(500))])).unwrap(), "move L0 [1] -> L1 []");
 }
@@ -125,8 +129,8 @@ fn above_the_bottom_sparse_tables_go_down_where_they_are_large_or_it_is_cheap() 
 }
 
 #[test]
-fn expired_rows_are_freed_even_under_a_snapshot() {
-    let expired = |expiry_min_ms| TableRecord { expiry_min_ms, ..table(1, "c", "d", (1, 999)) };
+fn tables_half_expired_are_rewritten_even_under_a_snapshot() {
+    let expired = |expiry_half_ms| TableRecord { expiry_min_ms: 1, expiry_half_ms, ..table(1, "c", "d", (1, 999)) };
     assert_eq!(pick(&version([(1, expired(NOW_MS))])).unwrap(), "rewrite L1 [1] -> L1 []");
     assert_eq!(pick(&version([(1, expired(NOW_MS + 1))])), None);
 }
@@ -145,6 +149,10 @@ fn a_full_compaction_ends_with_all_rows_in_the_deepest_level() {
     assert_eq!(next(&version([level3.clone()])), None);
     let with_tombstone = TableRecord { tombstones: 1, ..level3.1.clone() };
     assert_eq!(next(&version([(3, with_tombstone)])).unwrap(), "rewrite L3 [1] -> L3 []");
+    let expiring = TableRecord { expiry_min_ms: NOW_MS, ..level3.1.clone() };
+    assert_eq!(next(&version([(3, expiring)])).unwrap(), "rewrite L3 [1] -> L3 []");
+    let versions = TableRecord { keys: 9, ..level3.1.clone() };
+    assert_eq!(next(&version([(3, versions)])).unwrap(), "rewrite L3 [1] -> L3 []");
     let newer = (0, table(99, "a", "z", (1001, 1002)));
     assert_eq!(next(&version([newer, level3])), None, "what came after the call is not its work");
 }
