@@ -193,6 +193,13 @@ pub fn scan(file: FileId, data: &[u8]) -> LogScan<'_> {
     LogScan { records, end: offset, verdict }
 }
 
+/// Tells whether any whole record of this log, wherever it is, was appended when the log, and so every older one, had
+/// been synced.
+pub fn shows_synced(file: FileId, data: &[u8]) -> bool {
+    // As if the record just before the first one were bad: any `synced` that is not 0 lies beyond it.
+    proves_synced(file, data, HEADER_BYTES - ALIGN)
+}
+
 /// Tells whether a whole record after `bad` was appended when `bad` was already on stable storage.
 ///
 /// The tags computed are bounded: where crafted bytes look like ever more records, the answer is the careful one.

@@ -45,3 +45,16 @@ fn logs_without_records_are_clean() {
         assert_eq!((scan.records.len(), scan.verdict), (0, LogEnd::Clean));
     }
 }
+
+#[test]
+fn log_shows_that_it_was_synced_by_any_whole_record() {
+    assert!(!shows_synced(FILE, &log(&[], 64)));
+    assert!(!shows_synced(FILE, &log(&[(10, 0), (20, 0)], 64)));
+    assert!(!shows_synced(FILE, &[]));
+    let mut data = log(&[(10, 0), (20, 128), (30, 0)], 64);
+    assert!(shows_synced(FILE, &data));
+    data[HEADER_BYTES] ^= 1;
+    assert!(shows_synced(FILE, &data), "a bad record hides no later one");
+    data[HEADER_BYTES + record_bytes(10)] ^= 1;
+    assert!(!shows_synced(FILE, &data), "a record that is not whole shows nothing");
+}
