@@ -1,0 +1,139 @@
+//! Opening a table: everything that stays in memory is read and checked here.
+use super::{BlockCache, Table, table_path};
+use crate::fs::{Fs, ReadFile};
+use crate::{Error, FileId, Result};
+use kvarts_formats::FormatError;
+use kvarts_formats::compress::open_block;
+use kvarts_formats::filter::Filter;
+use kvarts_formats::header::{FileHeader, FileKind, HEADER_BYTES};
+use kvarts_formats::index::{BlockHandle, Index};
+use kvarts_formats::table::{FOOTER_BYTES, Footer, Properties};
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// What follows the data blocks of a table.
+pub(super) struct Tail {
+    pub(super) filter: Option<Filter>,
+    pub(super) index: Index,
+    pub(super) properties: Properties,
+}
+
+impl Table {
+    /// Opens a table: checks header, footer, index, filter and properties. Errors: `Corruption`, `NewerFormat`, `Io`.
+    ///
+    /// It keeps `fs`: the last user of an obsolete table removes its file.
+    pub fn open(
+        fs: &Arc<dyn Fs>,
+        dir: &Path,
+        store: [u8; 16],
+        file: FileId,
+        cache: &Arc<BlockCache>,
+    ) -> Result<Arc<Self>> {
+        let path = table_path(dir, file);
+        let reader = fs.open(&path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => damaged(&path, 0, "the file is missing"),
+            _ => Error::io("open", &path, error),
+        })?;
+        let tail = read_tail(&*reader, &path, store, file)?;
+        Ok(Arc::new(Self {
+            file,
+            store,
+            path,
+            reader,
+            tail,
+            cache: Arc::clone(cache),
+            fs: Arc::clone(fs),
+            obsolete: AtomicBool::new(false),
+        }))
+    }
+}
+
+/// Reads and checks header and tail of a table.
+pub(super) fn read_tail(reader: &dyn ReadFile, path: &Path, store: [u8; 16], file: FileId) -> Result<Tail> {
+    let footer_at = match reader.len().checked_sub(FOOTER_BYTES as u64) {
+        Some(at) if at >= HEADER_BYTES as u64 => at,
+        _ => return Err(damaged(path, 0, "the file is too short for a table")),
+    };
+    check_header(reader, path, store, file)?;
+    let bytes = read_at(reader, path, footer_at, FOOTER_BYTES)?;
+    let footer = Footer::decode(file, footer_at, &bytes).map_err(|error| Error::format(path, footer_at, error))?;
+    let has_filter = footer.filter.len > 0;
+    let first = if has_filter { footer.filter } else { footer.index };
+    let follow = |part: BlockHandle, next: u64| part.end() == Some(next);
+    let is_whole = (!has_filter || follow(footer.filter, footer.index.offset))
+        && follow(footer.index, footer.properties.offset)
+        && follow(footer.properties, footer_at)
+        && first.offset >= HEADER_BYTES as u64;
+    if !is_whole {
+        return Err(damaged(path, footer_at, "the parts of the table do not follow one another"));
+    }
+    // The parts are neighbours: one read fetches all.
+    let parts = read_at(reader, path, first.offset, (footer_at - first.offset) as usize)?;
+    let open = |part: BlockHandle| {
+        let start = (part.offset - first.offset) as usize;
+        let stored = &parts[start..start + part.len as usize];
+        open_block(file, part.offset, stored).map_err(|error| in_block(path, part, error))
+    };
+    let filter = match has_filter {
+        true => Some(Filter::parse(open(footer.filter)?).map_err(|error| in_block(path, footer.filter, error))?),
+        false => None,
+    };
+    let index = Index::parse(&open(footer.index)?).map_err(|error| in_block(path, footer.index, error))?;
+    let properties = Properties::decode(&open(footer.properties)?);
+    let properties = properties.map_err(|error| in_block(path, footer.properties, error))?;
+    check_blocks(path, &index, footer.index, first.offset)?;
+    Ok(Tail { filter, index, properties })
+}
+
+fn check_header(reader: &dyn ReadFile, path: &Path, store: [u8; 16], file: FileId) -> Result<()> {
+    let bytes = read_at(reader, path, 0, HEADER_BYTES)?;
+    let header = FileHeader::decode(&bytes, FileKind::Table).map_err(|error| Error::format(path, 0, error))?;
+    if header.store != store {
+        return Err(damaged(path, 0, "the file belongs to another store"));
+    }
+    if header.file != file {
+        return Err(damaged(path, 0, "the file has the number of another"));
+    }
+    Ok(())
+}
+
+/// Checks that the data blocks fill all between the header and `stop`.
+fn check_blocks(path: &Path, index: &Index, index_at: BlockHandle, stop: u64) -> Result<()> {
+    let mut end = HEADER_BYTES as u64;
+    for block in 0..index.blocks() {
+        let handle = index.handle(block);
+        end = match handle.end() {
+            Some(next) if handle.offset == end => next,
+            _ => return Err(damaged(path, index_at.offset, "the blocks of the index do not follow one another")),
+        };
+    }
+    if end != stop || index.blocks() == 0 {
+        return Err(damaged(path, index_at.offset, "the index does not cover the table"));
+    }
+    Ok(())
+}
+
+/// Reads `len` bytes at `offset`. A file that has shrunk is damage.
+pub(super) fn read_at(reader: &dyn ReadFile, path: &Path, offset: u64, len: usize) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    match reader.read_exact_at(offset, &mut bytes) {
+        Ok(()) => Ok(bytes),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(damaged(path, offset, "the file is cut short")),
+        Err(error) => Err(Error::io("read", path, error)),
+    }
+}
+
+/// Damage at `offset` of a file.
+pub(super) fn damaged(path: &Path, offset: u64, what: &str) -> Error {
+    Error::Corruption { file: path.to_owned(), offset, what: what.to_owned() }
+}
+
+/// Places an error in a sealed block: by the block's offset, since what was decoded may have been compressed.
+pub(super) fn in_block(path: &Path, block: BlockHandle, error: FormatError) -> Error {
+    match error {
+        FormatError::Corrupt { what, .. } => damaged(path, block.offset, what),
+        other => Error::format(path, block.offset, other),
+    }
+}

@@ -1,0 +1,145 @@
+//! An open table and its point reads.
+use super::BlockCache;
+use super::cursor::TableCursor;
+use super::open::{Tail, in_block, read_at};
+use crate::fs::{Fs, ReadFile};
+use crate::iter::Cursor;
+use crate::{FileId, Result, Revision};
+use kvarts_formats::block::Block;
+use kvarts_formats::compress::open_block;
+use kvarts_formats::table::Properties;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// An open table: index and filter in memory, blocks through the cache.
+pub struct Table {
+    pub(super) file: FileId,
+    pub(super) store: [u8; 16],
+    pub(super) path: PathBuf,
+    pub(super) reader: Arc<dyn ReadFile>,
+    pub(super) tail: Tail,
+    pub(super) cache: Arc<BlockCache>,
+    pub(super) fs: Arc<dyn Fs>,
+    /// Set once; the file goes with the last user.
+    pub(super) obsolete: AtomicBool,
+}
+
+/// Answer of a search in one table.
+pub enum TableAnswer {
+    /// The newest row of the key at or before the revision asked for, as (block, row).
+    Found(Arc<Block>, usize),
+    /// No such row.
+    Absent,
+    /// The block is not in the cache; ask again with [`Table::get`].
+    NeedsRead,
+}
+
+impl Table {
+    /// Its properties.
+    pub fn properties(&self) -> &Properties {
+        &self.tail.properties
+    }
+
+    /// Its file.
+    pub fn file(&self) -> FileId {
+        self.file
+    }
+
+    /// Bytes of memory that its index and filter take.
+    pub fn memory_bytes(&self) -> usize {
+        let properties = self.properties();
+        let filter = self.tail.filter.as_ref().map_or(0, |filter| filter.bytes());
+        size_of::<Self>() + properties.smallest.len() + properties.largest.len() + self.tail.index.bytes() + filter
+    }
+
+    /// Looks for the newest row of `key` (whose filter hash is `hash`) at or before `at`, in memory only.
+    ///
+    /// Takes no lock and allocates nothing. The caller chose this table by its key range.
+    #[inline]
+    pub fn try_get(&self, key: &[u8], hash: u64, at: Revision) -> TableAnswer {
+        let Some(block) = self.locate(key, hash, at) else {
+            return TableAnswer::Absent;
+        };
+        match self.cache.try_get((self.file, block)) {
+            Some(block) => answer(block, key, at),
+            None => TableAnswer::NeedsRead,
+        }
+    }
+
+    /// The same, reading the block if needed. Never returns `NeedsRead`.
+    pub fn get(&self, key: &[u8], hash: u64, at: Revision) -> Result<TableAnswer> {
+        match self.locate(key, hash, at) {
+            Some(block) => Ok(answer(self.block(block, true)?, key, at)),
+            None => Ok(TableAnswer::Absent),
+        }
+    }
+
+    /// Returns a cursor over all rows. `fill_cache` is false for compaction and checks.
+    pub fn cursor(self: &Arc<Self>, fill_cache: bool) -> Box<dyn Cursor> {
+        Box::new(TableCursor::new(Arc::clone(self), fill_cache))
+    }
+
+    /// Deletes the file when the last user of this table is gone, and its blocks from the cache.
+    pub fn mark_obsolete(&self) {
+        self.obsolete.store(true, Ordering::Release);
+    }
+
+    /// Returns the one block in which the row would be: the first row at or after (`key`, `at`) is the newest one that
+    /// counts, if it is of this key at all.
+    #[inline]
+    fn locate(&self, key: &[u8], hash: u64, at: Revision) -> Option<u32> {
+        let may_contain = self.tail.filter.as_ref().is_none_or(|filter| filter.may_contain(hash));
+        let block = if may_contain { self.tail.index.find(key, at) } else { self.tail.index.blocks() };
+        (block < self.tail.index.blocks()).then_some(block as u32)
+    }
+
+    /// Returns block `i` from the cache or the file. `fill_cache` false neither adds to the cache nor counts.
+    pub(super) fn block(&self, i: u32, fill_cache: bool) -> Result<Arc<Block>> {
+        let key = (self.file, i);
+        let cached = if fill_cache { self.cache.get(key) } else { self.cache.peek(key) };
+        if let Some(block) = cached {
+            return Ok(block);
+        }
+        let block = Arc::new(self.read_block(i)?);
+        if fill_cache {
+            self.cache.insert(key, &block);
+        }
+        Ok(block)
+    }
+
+    /// Reads block `i` from the file and checks it.
+    pub(super) fn read_block(&self, i: u32) -> Result<Block> {
+        let handle = self.tail.index.handle(i as usize);
+        let stored = read_at(&*self.reader, &self.path, handle.offset, handle.len as usize)?;
+        open_block(self.file, handle.offset, &stored)
+            .and_then(Block::parse)
+            .map_err(|error| in_block(&self.path, handle, error))
+    }
+}
+
+#[inline]
+fn answer(block: Arc<Block>, key: &[u8], at: Revision) -> TableAnswer {
+    match block.find(key, at) {
+        Some(row) => TableAnswer::Found(block, row),
+        None => TableAnswer::Absent,
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        if self.obsolete.load(Ordering::Acquire) {
+            self.cache.forget(self.file, self.tail.index.blocks());
+            // A file that stays behind is in no manifest: the next open removes it.
+            let _ = self.fs.remove(&self.path);
+        }
+    }
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (rows, blocks) = (self.properties().rows, self.tail.index.blocks());
+        write!(f, "<Table {} rows={rows} blocks={blocks}>", self.file.0)
+    }
+}

@@ -1,0 +1,143 @@
+//! Writing a table.
+use super::table_path;
+use super::tally::Tally;
+use crate::fs::{Fs, WriteFile};
+use crate::options::Options;
+use crate::{Error, FileId, Kind, Result, Revision};
+use kvarts_formats::block::{BlockBuilder, RESTART_INTERVAL};
+use kvarts_formats::compress::{Compression, seal_block};
+use kvarts_formats::filter::FilterBuilder;
+use kvarts_formats::hash::key_hash;
+use kvarts_formats::header::{FileHeader, FileKind};
+use kvarts_formats::index::{BlockHandle, IndexBuilder};
+use kvarts_formats::table::{Footer, Properties};
+use std::path::{Path, PathBuf};
+
+/// Sealed blocks gather in memory up to this before they are written.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// Writes one table from sorted rows.
+///
+/// After an error the file is of no use: the caller removes it.
+pub struct TableWriter {
+    id: FileId,
+    path: PathBuf,
+    out: Box<dyn WriteFile>,
+    /// Sealed, not yet written.
+    buffer: Vec<u8>,
+    /// Bytes written. The next block lies behind them and the buffer.
+    written: u64,
+    block: BlockBuilder,
+    /// Invariant: the last row added; `last_key` is empty before the first.
+    last_key: Vec<u8>,
+    last_revision: Revision,
+    index: IndexBuilder,
+    filter: FilterBuilder,
+    tally: Tally,
+    block_bytes: usize,
+    filter_bits: usize,
+    compression: Compression,
+}
+
+impl TableWriter {
+    /// Makes the file and writes its header.
+    pub fn create(fs: &dyn Fs, dir: &Path, store: [u8; 16], file: FileId, options: &Options) -> Result<Self> {
+        let path = table_path(dir, file);
+        let out = fs.create(&path).map_err(|error| Error::io("create", &path, error))?;
+        Ok(Self {
+            id: file,
+            path,
+            out,
+            buffer: FileHeader { kind: FileKind::Table, file, store }.encode().to_vec(),
+            written: 0,
+            block: BlockBuilder::new(RESTART_INTERVAL),
+            last_key: Vec::new(),
+            last_revision: Revision::ZERO,
+            index: IndexBuilder::default(),
+            filter: FilterBuilder::default(),
+            tally: Tally::new(),
+            block_bytes: options.block_bytes,
+            filter_bits: options.filter_bits,
+            compression: options.compression,
+        })
+    }
+
+    /// Adds a row; rows must come sorted by (key, revision descending), no two equal. Panics where they do not.
+    pub fn add(&mut self, key: &[u8], revision: Revision, kind: Kind, value: &[u8]) -> Result<()> {
+        let is_new_key = self.tally.rows() == 0 || key != self.last_key;
+        let comes_next = if is_new_key { key > &self.last_key[..] } else { revision < self.last_revision };
+        assert!(comes_next || self.tally.rows() == 0, "rows of a table must come sorted");
+        if self.block.rows() > 0 && self.block.bytes_estimate() + key.len() + value.len() > self.block_bytes {
+            self.finish_block()?;
+        }
+        self.block.add(key, revision, kind, value);
+        self.tally.add(key, revision, kind, value);
+        if is_new_key {
+            if self.filter_bits > 0 {
+                self.filter.add(key_hash(key));
+            }
+            self.last_key.clear();
+            self.last_key.extend_from_slice(key);
+        }
+        self.last_revision = revision;
+        Ok(())
+    }
+
+    /// Bytes written so far, about.
+    pub fn bytes_estimate(&self) -> u64 {
+        self.offset() + self.block.bytes_estimate() as u64
+    }
+
+    /// Writes the rest and syncs the file (not the directory). Returns its properties and length in bytes.
+    ///
+    /// Panics where no row was added.
+    pub fn finish(mut self) -> Result<(Properties, u64)> {
+        assert!(self.tally.rows() > 0, "a table has rows");
+        self.finish_block()?;
+        let filter = match self.filter_bits {
+            0 => BlockHandle::default(),
+            bits => {
+                let raw = self.filter.finish(bits);
+                // Its bits are random: nothing to compress.
+                self.seal(&raw, Compression::None)
+            }
+        };
+        let raw = self.index.finish();
+        let index = self.seal(&raw, self.compression);
+        let tally = std::mem::replace(&mut self.tally, Tally::new());
+        let properties_of_rows = tally.finish(&self.last_key);
+        let properties = self.seal(&properties_of_rows.encode(), Compression::None);
+        let footer = Footer { index, filter, properties }.encode(self.id, self.offset());
+        self.buffer.extend_from_slice(&footer);
+        self.write_out()?;
+        self.out.sync().map_err(|error| Error::io("sync", &self.path, error))?;
+        Ok((properties_of_rows, self.written))
+    }
+
+    /// Where the next block goes.
+    fn offset(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
+    fn finish_block(&mut self) -> Result<()> {
+        let raw = self.block.finish();
+        let handle = self.seal(&raw, self.compression);
+        self.index.add(&self.last_key, self.last_revision, handle);
+        if self.buffer.len() >= BUFFER_BYTES { self.write_out() } else { Ok(()) }
+    }
+
+    fn seal(&mut self, raw: &[u8], compression: Compression) -> BlockHandle {
+        let offset = self.offset();
+        let before = self.buffer.len();
+        seal_block(&mut self.buffer, self.id, offset, raw, compression);
+        let len = u32::try_from(self.buffer.len() - before).expect("a sealed block is below 4 GiB");
+        BlockHandle { offset, len }
+    }
+
+    fn write_out(&mut self) -> Result<()> {
+        self.out.append(&self.buffer).map_err(|error| Error::io("write", &self.path, error))?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+}
