@@ -1,0 +1,160 @@
+"""The door: the table of subcommands, what is shown without one, and how every run ends."""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+from kvarts.base.errors import KvartsError
+from kvarts.cli.exits import INTERRUPTED, PIPE_CLOSED, STORE_ERROR, USAGE
+from kvarts.cli.failure import report_failure, report_kvarts_error
+from kvarts.cli.help import write_exit_codes, write_rows
+
+ROWS = "kvarts.cli.commands.rows"
+TRANSFER = "kvarts.cli.commands.transfer"
+CARE = "kvarts.cli.commands.care"
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "tour": ("kvarts.cli.commands.tour:tour", "See it work on real files, and survive a kill, in a minute."),
+    "get": (f"{ROWS}:get", "Print the value of a key."),
+    "put": (f"{ROWS}:put", "Write a value."),
+    "delete": (f"{ROWS}:delete", "Delete keys."),
+    "scan": (f"{ROWS}:scan", "List rows in key order, either way."),
+    "import": (f"{TRANSFER}:import_", "Write rows from JSON lines."),
+    "export": (f"{TRANSFER}:export", "Write rows as JSON lines."),
+    "stats": (f"{CARE}:stats", "Print sizes and counts of a store."),
+    "verify": (f"{CARE}:verify", "Read all of a store and check every byte."),
+    "explain": (f"{CARE}:explain", "Tell cause and cure of an error code."),
+    "bench": ("kvarts.cli.commands.bench:bench", "Measure kvarts beside its peers, on this machine."),
+}
+NEXT = (
+    ("kvarts tour", "see it work"),
+    ("kvarts put ./demo hello world", "make a store, write a key"),
+    ("kvarts scan ./demo", "list what is in it"),
+)
+GREETING = "kvarts: an ordered key-value database for Python"
+
+
+class PipeClosedError(Exception):
+    """The reader of our output has gone: no error, but no reason to go on."""
+
+
+class LazyGroup(click.Group):
+    """Finds subcommands in the table and imports one only when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the subcommand."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the subcommand, or name the nearest one."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], list(COMMANDS), n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Commands are {', '.join(COMMANDS)}."
+            raise click.UsageError(f"No such command {args[0]!r}. {hint}", ctx=ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write examples first, then commands, options and exit codes."""
+        formatter.write_text(GREETING)
+        write_rows(formatter, "Try", NEXT)
+        write_rows(formatter, "Commands", [(name, short) for name, (_, short) in COMMANDS.items()])
+        self.format_options(ctx, formatter)
+        write_exit_codes(formatter)
+        formatter.write_paragraph()
+        formatter.write_text("kvarts COMMAND --help shows examples of each.")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options alone: click would add the commands a second time, and import them all."""
+        click.Command.format_options(self, ctx, formatter)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand; a closed pipe takes a way of its own past click's."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError as error:
+            raise PipeClosedError from error
+        return result
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from kvarts import __version__
+
+        click.echo(f"kvarts {__version__}")
+        ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    no_args_is_help=False,
+    context_settings={"max_content_width": 110},
+)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print it.")
+@click.pass_context
+def app(ctx: click.Context) -> None:
+    """kvarts: an ordered key-value database for Python."""
+    if ctx.invoked_subcommand is None:
+        commands = " ".join(COMMANDS)
+        click.echo(f"{GREETING}\n\nCommands: {commands}\n          kvarts COMMAND --help shows examples\n\nNext:")
+        for command, why in NEXT:
+            click.echo(f"  {command:<32}# {why}")
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and end the process with a documented exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line and return its exit code."""
+    as_json = "--json" in arguments
+    try:
+        code = app.main(args=list(arguments), prog_name="kvarts", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except PipeClosedError:
+        # What is still in Python's buffer goes nowhere, silently: the reader has gone.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except (click.Abort, KeyboardInterrupt):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    except (click.ClickException, KvartsError, OSError) as error:
+        return _report(error, as_json=as_json)
+
+
+def _report(error: Exception, *, as_json: bool) -> int:
+    """Print an error and return the exit code for it."""
+    if isinstance(error, KvartsError):
+        report_kvarts_error(error, as_json=as_json)
+        return STORE_ERROR
+    if isinstance(error, OSError):
+        report_failure("system", f"{error.strerror}: {error.filename}", as_json=as_json)
+        return STORE_ERROR
+    assert isinstance(error, click.ClickException)
+    if isinstance(error, click.UsageError) and not as_json:
+        error.show()
+    else:
+        report_failure("usage", error.format_message(), as_json=as_json)
+    return USAGE

@@ -1,0 +1,1 @@
+"""Subcommands: each module is imported when one of its commands is called."""

@@ -1,0 +1,146 @@
+"""`stats`, `verify`, `explain`: looking after a store."""
+
+from dataclasses import asdict
+
+import click
+
+from kvarts.base.error_table import ErrorInfo
+from kvarts.base.errors import ERRORS, CorruptionError
+from kvarts.base.errors import explain as explain_code
+from kvarts.base.types import Damage, Stats
+from kvarts.cli.commands.options import json_option, store_argument
+from kvarts.cli.exits import NEGATIVE, OK
+from kvarts.cli.help import Command
+from kvarts.cli.output import print_json, print_table
+from kvarts.cli.progress import Progress
+from kvarts.cli.stores import opened
+from kvarts.cli.text import Form, shown, size
+
+
+@click.command(
+    cls=Command,
+    negative=None,
+    examples=[
+        ("kvarts stats ./demo", "sizes, counts, keyspaces"),
+        ("kvarts stats ./demo --json | jq .table_bytes", "one figure for a program"),
+    ],
+)
+@store_argument
+@json_option
+def stats(store: str, as_json: bool) -> None:
+    """Print sizes and counts of a store."""
+    with opened(store) as target:
+        found = target.store.stats()
+        keyspaces = target.store.keyspaces()
+    if as_json:
+        codecs = {name: {"key": info.key, "value": info.value} for name, info in keyspaces.items()}
+        print_json({**asdict(found), "disk_bytes": found.disk_bytes, "codecs": codecs})
+        return
+    _print_stats(store, found)
+    rows = [("keyspace", "keys", "values", "rows in tables", "tables", "bytes")]
+    for space in found.keyspaces:
+        info = keyspaces.get(space.name)
+        codec = (info.key, info.value) if info else ("?", "?")
+        tables, used = (sum(level[part] for level in space.levels) for part in (0, 1))
+        rows.append((space.name, *codec, f"{space.table_rows:,}", f"{tables:,}", size(used)))
+    click.echo()
+    print_table(rows, header=True)
+
+
+def _print_stats(store: str, found: Stats) -> None:
+    print_table(
+        [
+            (store, f"revision {found.revision:,}"),
+            ("on disk", size(found.disk_bytes)),
+            ("  tables", size(found.table_bytes)),
+            ("  logs", size(found.log_bytes)),
+            ("memory budget", size(found.memory_bytes)),
+        ]
+    )
+
+
+@click.command(
+    cls=Command,
+    negative="damage was found",
+    examples=[
+        ("kvarts verify ./demo", "read every block and check it"),
+        ("kvarts verify ./demo --json | jq .damage", "what is damaged, for a program"),
+    ],
+)
+@store_argument
+@json_option
+@click.pass_context
+def verify(ctx: click.Context, store: str, as_json: bool) -> None:
+    """Read all of a store from disk and check every byte. Damage is listed: file, offset, keys concerned."""
+    files = blocks = bytes_read = 0
+    try:
+        with opened(store) as target, Progress("verifying", unit="B") as progress:
+            report = target.store.verify(progress=progress.to)
+        damage, files, blocks, bytes_read = report.damage, report.files, report.blocks, report.bytes
+    except CorruptionError as error:
+        # So damaged that it does not open: that is a finding of this command, not a failure of it.
+        damage = (Damage(file=error.file, offset=error.offset, what=error.message, smallest=b"", largest=b""),)
+    if as_json:
+        print_json(
+            {
+                "ok": not damage,
+                "files": files,
+                "blocks": blocks,
+                "bytes": bytes_read,
+                "damage": list(map(_object, damage)),
+            }
+        )
+    else:
+        _print_damage(damage)
+        read = f"{files:,} files, {blocks:,} blocks, {size(bytes_read)}"
+        verdict = f"{len(damage)} damaged" if damage else "all as written"
+        click.secho(f"{read}: {verdict}", fg="red" if damage else "green")
+    ctx.exit(NEGATIVE if damage else OK)
+
+
+def _object(damage: Damage) -> dict[str, object]:
+    return {**asdict(damage), "smallest": damage.smallest.hex(), "largest": damage.largest.hex()}
+
+
+def _print_damage(damage: tuple[Damage, ...]) -> None:
+    for place in damage:
+        click.echo(f"{place.file} at offset {place.offset}: {place.what}")
+        if place.smallest or place.largest:
+            first, last = (shown(key, Form.TEXT, "bytes", 40) for key in (place.smallest, place.largest))
+            click.echo(f"  keys from {first} to {last} are concerned")
+
+
+@click.command(
+    cls=Command,
+    negative=None,
+    examples=[
+        ("kvarts explain KV-2003", "cause and cure"),
+        ("kvarts explain LockedError", "the name works too"),
+        ("kvarts explain", "list all codes"),
+    ],
+)
+@click.argument("code", required=False)
+@json_option
+def explain(code: str | None, as_json: bool) -> None:
+    """Tell cause and cure of an error code. Without one, list them all."""
+    if code is None:
+        infos = [ERRORS[known] for known in sorted(ERRORS)]
+        if as_json:
+            print_json([asdict(info) for info in infos])
+        for info in () if as_json else infos:
+            click.echo(f"{info.code}  {info.name:<16} {info.cause}")
+        return
+    info = explain_code(code)
+    if as_json:
+        print_json(asdict(info))
+    else:
+        _print_info(info)
+
+
+def _print_info(info: ErrorInfo) -> None:
+    click.secho(f"{info.code} {info.name}", bold=True)
+    click.echo(f"  cause  {info.cause}")
+    click.echo(f"  cure   {info.cure}")
+    again = "may succeed when tried again" if info.retryable else "will fail again until its cause is gone"
+    applied = "the write may have taken effect" if info.maybe_applied else "nothing of the failed call was written"
+    click.echo(f"  note   the same call {again}; {applied}")

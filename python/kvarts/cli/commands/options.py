@@ -1,0 +1,68 @@
+"""Options that several subcommands share."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from kvarts.cli.stores import CODECS
+from kvarts.cli.text import Form, parse_duration
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Duration(click.ParamType[float]):
+    """Seconds, or a number with ms, s, m, h, d."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds."""
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+store_argument = click.argument("store", type=click.Path())
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON; errors too, on stderr.")
+keyspace_option = click.option("--keyspace", metavar="NAME", help="Work on this keyspace instead of the default one.")
+durability_option = click.option(
+    "--durability",
+    type=click.Choice(["sync", "batch", "none"]),
+    default="batch",
+    show_default=True,
+    help="sync: on stable storage before the command ends its writes; batch: synced within 100 ms.",
+)
+
+
+def form_options(function: F) -> F:
+    """Add --hex and --base64, which give `form`."""
+    text = click.option("--text", "form", flag_value=Form.TEXT, type=Form, default=Form.TEXT, hidden=True)
+    hexadecimal = click.option("--hex", "form", flag_value=Form.HEX, type=Form, help="Keys and values are hexadecimal.")
+    base64 = click.option("--base64", "form", flag_value=Form.BASE64, type=Form, help="Keys and values are base64.")
+    return text(base64(hexadecimal(function)))
+
+
+def codec_options(function: F) -> F:
+    """Add --key-codec and --value-codec, for a keyspace that is made by the command."""
+    what = "of a new keyspace; an old one keeps its own. [default: bytes]"
+    value = click.option("--value-codec", type=click.Choice(CODECS), help=f"Codec of values {what}")
+    key = click.option("--key-codec", type=click.Choice(CODECS), help=f"Codec of keys {what}")
+    return key(value(function))
+
+
+def range_options(function: F) -> F:
+    """Add --prefix, --start, --stop, --reverse and --limit."""
+    options = (
+        click.option("--prefix", metavar="KEY", help="Only keys that begin with this."),
+        click.option("--start", metavar="KEY", help="From this key on (it included)."),
+        click.option("--stop", metavar="KEY", help="Up to this key (it not included)."),
+        click.option("--reverse", is_flag=True, help="Last key first."),
+        click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N rows."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function

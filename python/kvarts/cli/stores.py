@@ -1,0 +1,100 @@
+"""Opening a store of any codecs for work on its bytes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from kvarts.base.api import Store
+from kvarts.base.codecs import Bytes, Codec
+from kvarts.base.errors import CodecMismatch
+from kvarts.cli.text import Form, parse
+
+CODECS = ("bytes", "str", "u64", "json")
+
+
+class RawCodec:
+    """Passes bytes through under another codec's name: the command line reads what any program wrote."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def encode(self, value: bytes, /) -> bytes:
+        """Return it."""
+        return value
+
+    def decode(self, data: bytes, /) -> bytes:
+        """Return it."""
+        return data
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An open keyspace, as bytes, with the codecs' names, by which text is read and shown."""
+
+    store: Store[bytes, bytes]
+    key_codec: str
+    value_codec: str
+    form: Form
+
+    def key(self, given: str) -> bytes:
+        """Return the key that was written on the command line, or end with a usage error."""
+        return self._parse(given, self.key_codec)
+
+    def value(self, given: str) -> bytes:
+        """Return the value that was written on the command line, or end with a usage error."""
+        return self._parse(given, self.value_codec)
+
+    def _parse(self, given: str, codec: str) -> bytes:
+        try:
+            return parse(given, self.form, codec)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+
+
+@contextmanager
+def opened(
+    path: str,
+    *,
+    keyspace: str | None = None,
+    form: Form = Form.TEXT,
+    create: bool = False,
+    codecs: tuple[str | None, str | None] = (None, None),
+    **options: Any,
+) -> Iterator[Target]:
+    """Open a store, and a keyspace of it, with the codecs it has; `codecs` are for new ones."""
+    asked = (codecs[0] or "bytes", codecs[1] or "bytes")
+    given = codecs != (None, None)
+    root, names = _open_root(path, asked if keyspace is None else None, given and keyspace is None, create, options)
+    with root:
+        if keyspace is None:
+            yield Target(root, *names, form)
+            return
+        info = root.keyspaces().get(keyspace)
+        if info is not None and not given:
+            asked = (info.key, info.value)
+        key, value = map(_codec, asked)
+        with root.keyspace(keyspace, key=key, value=value, create=create) as view:
+            yield Target(view, *asked, form)
+
+
+def _open_root(
+    path: str, asked: tuple[str, str] | None, given: bool, create: bool, options: dict[str, Any]
+) -> tuple[Store[bytes, bytes], tuple[str, str]]:
+    import kvarts
+
+    names = asked or ("bytes", "bytes")
+    try:
+        store = kvarts.open(path, key=_codec(names[0]), value=_codec(names[1]), create=create, **options)
+    except CodecMismatch as error:
+        if given:
+            raise
+        names = error.stored
+        store = kvarts.open(path, key=_codec(names[0]), value=_codec(names[1]), create=create, **options)
+    return store, names
+
+
+def _codec(name: str) -> Codec[bytes]:
+    return Bytes if name == "bytes" else RawCodec(name)

@@ -1,0 +1,1 @@
+"""Tests of one Python room at a time."""
