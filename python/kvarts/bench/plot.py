@@ -1,0 +1,61 @@
+"""The figures as a picture: a panel per operation, a bar per peer. Needs matplotlib, which is optional."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from kvarts.bench.peers import OURS
+from kvarts.bench.runner import Outcome, others
+from kvarts.bench.statistics import median_estimate
+from kvarts.bench.workloads import OPERATIONS
+
+COLOURS = ("#2f6f8f", "#9fb8c4")
+OUR_COLOURS = ("#c2410c", "#f0a37a")
+COLUMNS = 4
+
+
+def is_possible() -> bool:
+    """Tell whether matplotlib is there."""
+    return find_spec("matplotlib") is not None
+
+
+def draw(outcome: Outcome, title: str, folder: Path) -> list[Path]:
+    """Write embedded.png and embedded.svg into a folder and return their paths."""
+    # By name: matplotlib is optional, so the type checker may not find it.
+    figures: Any = import_module("matplotlib.figure")
+    panels = -(-len(OPERATIONS) // COLUMNS)
+    figure = figures.Figure(figsize=(16, 4.2 * panels), layout="constrained")
+    for place, operation in enumerate(OPERATIONS, start=1):
+        axes = figure.add_subplot(panels, COLUMNS, place)
+        _draw_panel(axes, outcome, operation.name)
+        axes.set_title(f"{operation.title}\nµs per {operation.unit}", fontsize=10)
+    sizes = " and ".join(f"{size} B" for size in outcome.samples)
+    figure.suptitle(f"{title}\nlower is better; dark: values of {sizes.replace(' and ', ', light: ')}", fontsize=11)
+    paths = [folder / "embedded.png", folder / "embedded.svg"]
+    for path in paths:
+        figure.savefig(path, dpi=110)
+    return paths
+
+
+def _draw_panel(axes: Any, outcome: Outcome, operation: str) -> None:
+    sizes = list(outcome.samples)
+    names = [OURS.name, *others(outcome, sizes[0])]
+    height = 0.8 / len(sizes)
+    for number, size in enumerate(sizes):
+        by_peer = outcome.samples[size].get(operation, {})
+        for row, name in enumerate(names):
+            if name not in by_peer:
+                continue
+            found = median_estimate([sample / 1000 for sample in by_peer[name]])
+            colours = OUR_COLOURS if name == OURS.name else COLOURS
+            spread = [[found.value - found.low], [found.high - found.value]]
+            place = row + (number - (len(sizes) - 1) / 2) * height
+            bar = {"height": height * 0.9, "color": colours[number % 2], "xerr": spread, "ecolor": "#444", "capsize": 2}
+            axes.barh(place, found.value, **bar)
+            label = f" {found.value:.3g}"
+            axes.text(found.high, place, label, va="center", fontsize=7)
+    axes.set_xscale("log")
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.margins(x=0.15)

@@ -1,0 +1,1 @@
+"""The bench: its arithmetic, its plan, one pass of it."""
