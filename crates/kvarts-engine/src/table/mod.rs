@@ -10,7 +10,6 @@ mod cursor;
 mod level;
 mod open;
 mod read;
-mod tally;
 #[cfg(test)]
 mod tests;
 mod verify;

@@ -1,15 +1,15 @@
 //! Checking a whole table against its file.
 use super::Table;
 use super::open::{damaged, read_tail};
-use super::tally::Tally;
 use crate::iter::compare;
 use crate::{Error, Result, Revision};
 use kvarts_formats::block::Block;
 use kvarts_formats::hash::key_hash;
+use kvarts_formats::properties::PropertiesBuilder;
 
 /// What is carried from block to block.
 struct Walk {
-    tally: Tally,
+    properties: PropertiesBuilder,
     /// Last row so far.
     last: Option<(Vec<u8>, Revision)>,
     key: Vec<u8>,
@@ -24,13 +24,12 @@ impl Table {
         if tail.properties != self.tail.properties || tail.index.blocks() != self.tail.index.blocks() {
             return Err(damaged(&self.path, 0, "the file has changed since it was opened"));
         }
-        let mut walk = Walk { tally: Tally::new(), last: None, key: Vec::new() };
+        let mut walk = Walk { properties: PropertiesBuilder::default(), last: None, key: Vec::new() };
         for i in 0..tail.index.blocks() {
             let block = self.read_block(i as u32)?;
             self.check_block(i, &block, &mut walk)?;
         }
-        let last_key = walk.last.map_or_else(Vec::new, |(key, _)| key);
-        if walk.tally.finish(&last_key) != tail.properties {
+        if walk.properties.finish() != tail.properties {
             return Err(damaged(&self.path, 0, "the properties are not those of the rows"));
         }
         Ok(tail.index.blocks() as u64)
@@ -51,7 +50,7 @@ impl Table {
             if is_new_key && filter.is_some_and(|filter| !filter.may_contain(key_hash(&walk.key))) {
                 return wrong("the filter misses a key");
             }
-            walk.tally.add(&walk.key, revision, block.kind(row), block.value(row));
+            walk.properties.add(&walk.key, revision, block.kind(row), block.value(row));
             let (key, last) = walk.last.get_or_insert_default();
             key.clone_from(&walk.key);
             *last = revision;

@@ -1,6 +1,5 @@
 //! Writing a table.
 use super::table_path;
-use super::tally::Tally;
 use crate::fs::{Fs, WriteFile};
 use crate::options::Options;
 use crate::{Error, FileId, Kind, Result, Revision};
@@ -10,6 +9,7 @@ use kvarts_formats::filter::FilterBuilder;
 use kvarts_formats::hash::key_hash;
 use kvarts_formats::header::{FileHeader, FileKind};
 use kvarts_formats::index::{BlockHandle, IndexBuilder};
+use kvarts_formats::properties::PropertiesBuilder;
 use kvarts_formats::table::{Footer, Properties};
 use std::path::{Path, PathBuf};
 
@@ -33,7 +33,7 @@ pub struct TableWriter {
     last_revision: Revision,
     index: IndexBuilder,
     filter: FilterBuilder,
-    tally: Tally,
+    properties: PropertiesBuilder,
     block_bytes: usize,
     filter_bits: usize,
     compression: Compression,
@@ -55,7 +55,7 @@ impl TableWriter {
             last_revision: Revision::ZERO,
             index: IndexBuilder::default(),
             filter: FilterBuilder::default(),
-            tally: Tally::new(),
+            properties: PropertiesBuilder::default(),
             block_bytes: options.block_bytes,
             filter_bits: options.filter_bits,
             compression: options.compression,
@@ -64,14 +64,14 @@ impl TableWriter {
 
     /// Adds a row; rows must come sorted by (key, revision descending), no two equal. Panics where they do not.
     pub fn add(&mut self, key: &[u8], revision: Revision, kind: Kind, value: &[u8]) -> Result<()> {
-        let is_new_key = self.tally.rows() == 0 || key != self.last_key;
+        let is_new_key = self.properties.rows() == 0 || key != self.last_key;
         let comes_next = if is_new_key { key > &self.last_key[..] } else { revision < self.last_revision };
-        assert!(comes_next || self.tally.rows() == 0, "rows of a table must come sorted");
+        assert!(comes_next || self.properties.rows() == 0, "rows of a table must come sorted");
         if self.block.rows() > 0 && self.block.bytes_estimate() + key.len() + value.len() > self.block_bytes {
             self.finish_block()?;
         }
         self.block.add(key, revision, kind, value);
-        self.tally.add(key, revision, kind, value);
+        self.properties.add(key, revision, kind, value);
         if is_new_key {
             if self.filter_bits > 0 {
                 self.filter.add(key_hash(key));
@@ -92,7 +92,7 @@ impl TableWriter {
     ///
     /// Panics where no row was added.
     pub fn finish(mut self) -> Result<(Properties, u64)> {
-        assert!(self.tally.rows() > 0, "a table has rows");
+        assert!(self.properties.rows() > 0, "a table has rows");
         self.finish_block()?;
         let filter = match self.filter_bits {
             0 => BlockHandle::default(),
@@ -104,14 +104,13 @@ impl TableWriter {
         };
         let raw = self.index.finish();
         let index = self.seal(&raw, self.compression);
-        let tally = std::mem::replace(&mut self.tally, Tally::new());
-        let properties_of_rows = tally.finish(&self.last_key);
-        let properties = self.seal(&properties_of_rows.encode(), Compression::None);
+        let of_rows = std::mem::take(&mut self.properties).finish();
+        let properties = self.seal(&of_rows.encode(), Compression::None);
         let footer = Footer { index, filter, properties }.encode(self.id, self.offset());
         self.buffer.extend_from_slice(&footer);
         self.write_out()?;
         self.out.sync().map_err(|error| Error::io("sync", &self.path, error))?;
-        Ok((properties_of_rows, self.written))
+        Ok((of_rows, self.written))
     }
 
     /// Where the next block goes.
