@@ -1,8 +1,39 @@
 //! The extension module `kvarts._native`: convert, detach from the interpreter, map errors; nothing else.
+//!
+//! Threads: what may read from disk or wait runs detached; an answer in memory is given attached, since dropping the
+//! interpreter lock costs more than the answer. No lock of the engine is held across a call into Python.
+//! A panic is a bug of ours: PyO3 raises it as `PanicException`, with Rust's text.
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+compile_error!("kvarts runs on Linux and macOS; on other systems use one of these, a container or WSL");
+
+mod batch;
+mod codec;
+mod condition;
+mod database;
+mod fault;
+mod handle;
+mod range;
+mod rows;
+mod scan;
+mod settings;
+mod tree;
+
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 /// The native part of kvarts.
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add("__version__", env!("CARGO_PKG_VERSION"))
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("STORE_FILES", ("MANIFEST",))?;
+    module.add_class::<database::Database>()?;
+    module.add_class::<database::Snapshot>()?;
+    module.add_class::<settings::ManualClock>()?;
+    module.add_class::<tree::Tree>()?;
+    module.add_class::<scan::Scan>()?;
+    module.add_class::<batch::Batch>()?;
+    let hooks = PyDict::new(module.py());
+    hooks.set_item("after_in_child", wrap_pyfunction!(handle::after_fork_in_child, module)?)?;
+    module.py().import("os")?.call_method("register_at_fork", (), Some(&hooks))?;
+    Ok(())
 }

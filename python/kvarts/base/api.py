@@ -16,8 +16,8 @@ D = TypeVar("D")
 K2 = TypeVar("K2")
 V2 = TypeVar("V2")
 T = TypeVar("T")
-Kntra = TypeVar("Kntra", contravariant=True)
-Vntra = TypeVar("Vntra", contravariant=True)
+K_contra = TypeVar("K_contra", contravariant=True)
+V_contra = TypeVar("V_contra", contravariant=True)
 
 Ttl = float | timedelta
 
@@ -55,22 +55,22 @@ class Scan(Protocol[K, V, T]):
         """Close."""
 
 
-class Batch(Protocol[Kntra, Vntra]):
+class Batch(Protocol[K_contra, V_contra]):
     """Writes that are gathered, then committed at the end of a `with` block as one: all or nothing, also after a crash.
 
     DISCARDED if the block raises. Writes are seen by nobody before the end, this block included.
     """
 
-    def put(self, key: Kntra, value: Vntra, *, ttl: Ttl | None = None) -> None:
+    def put(self, key: K_contra, value: V_contra, *, ttl: Ttl | None = None) -> None:
         """Gather a write; `ttl` counts from this call."""
 
-    def delete(self, key: Kntra) -> None:
+    def delete(self, key: K_contra) -> None:
         """Gather a delete; an absent key is no error."""
 
-    def __setitem__(self, key: Kntra, value: Vntra, /) -> None:
+    def __setitem__(self, key: K_contra, value: V_contra, /) -> None:
         """Gather a write."""
 
-    def __delitem__(self, key: Kntra, /) -> None:
+    def __delitem__(self, key: K_contra, /) -> None:
         """Gather a delete; unlike `del db[key]` an absent key is no error."""
 
     def __len__(self) -> int:

@@ -4,7 +4,7 @@ import atexit
 import json
 import os
 import sys
-import time
+import warnings
 import weakref
 from pathlib import Path
 from typing import Any, TypeVar, Unpack, overload
@@ -43,8 +43,8 @@ def open(target: Target = _MEMORY, *, key: Any = codecs.Bytes, value: Any = code
     Only the last directory of a path is made. `key` and `value` are codecs (Bytes, Str, U64, Json, or your own); they
     are kept with the store. Options: create=True, durability="batch" | "sync" | "none", memory="256MiB"; the others are
     in kvarts.base.options.Options. Close it, or use `with`; what is open at exit is closed then.
-    Raises StoreNotFound, NotAStore, LockedError, CodecMismatch, CorruptionError, NewerFormat, StorageFull, StorageError,
-    InvalidArgument (an unknown option, with the near one).
+    Raises StoreNotFound, NotAStore, LockedError, CodecMismatch, CorruptionError, NewerFormat, StorageFull,
+    StorageError, InvalidArgument (an unknown option, with the near one).
     """
     codecs.check_codec(key, "key")
     codecs.check_codec(value, "value")
@@ -53,7 +53,7 @@ def open(target: Target = _MEMORY, *, key: Any = codecs.Bytes, value: Any = code
 
 
 def open_as_made(target: Target, **options: Unpack[OpenOptions]) -> EmbeddedStore[Any, Any]:
-    """Open a store with the codecs it was made with, or Bytes where they are not built in: for tools that open any store."""
+    """Open a store with the codecs it was made with, or Bytes where they are not built in: for tools."""
     database = open_database(target, validate(options))
     return _first_keyspace(database, target, None, None)
 
@@ -110,7 +110,7 @@ def _is_store(path: Path) -> bool:
 
 
 def _holder() -> str:
-    """Return what a second opener is told about us: JSON with pid, argv (cut short) and the Unix time of opening."""
+    """Return what a second opener is told about us: JSON with pid and argv (cut short)."""
     argv: list[str] = []
     room = _HOLDER_CHARS_MAX
     for word in getattr(sys, "argv", []):
@@ -118,7 +118,7 @@ def _holder() -> str:
         room -= len(word)
         if room <= 0:
             break
-    return json.dumps({"pid": os.getpid(), "argv": argv, "since": int(time.time())})
+    return json.dumps({"pid": os.getpid(), "argv": argv})
 
 
 def _close_all() -> None:
@@ -127,4 +127,4 @@ def _close_all() -> None:
         try:
             database.close()
         except KvartsError as error:
-            print(f"kvarts: closing {database.path}: {error}", file=sys.stderr)
+            warnings.warn(f"closing {database.path} at exit: {error}", RuntimeWarning, stacklevel=1)

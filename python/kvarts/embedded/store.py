@@ -61,14 +61,14 @@ class EmbeddedStore(_native.Tree[K, V], Store[K, V]):
 
     def snapshot(self) -> "EmbeddedStore[K, V]":
         """Return a read-only store that stays at the newest revision as of now."""
-        return self._view(snapshot=self.is_snapshot or self._database.snapshot())
+        return self._view(self._prefix, self.snapshot_handle() or self._database.snapshot())
 
     def prefixed(self, prefix: K, /) -> "EmbeddedStore[K, V]":
         """Return a view of the keys that begin with `prefix`, which it adds and takes away."""
         name = self._codecs[0].name
         if self._codecs[0] is not codecs.Bytes and self._codecs[0] is not codecs.Str:
             raise InvalidArgument(f"prefixed() needs Bytes or Str keys, these are {name}", hint="use a keyspace")
-        return self._view(prefix=self._prefix + self._codecs[0].encode(prefix))
+        return self._view(self._prefix + self._codecs[0].encode(prefix), self.snapshot_handle())
 
     def keyspace(
         self, name: str, *, key: Any = codecs.Bytes, value: Any = codecs.Bytes, create: bool = True
@@ -92,7 +92,9 @@ class EmbeddedStore(_native.Tree[K, V], Store[K, V]):
         """Copy the whole store, all keyspaces at one revision, to a path that must not exist."""
         self._check_not_snapshot("checkpoint")
         if self._database.in_memory:
-            raise InvalidArgument("a store in memory has no files to copy", hint="put_many(db.items()) into one on disk")
+            raise InvalidArgument(
+                "a store in memory has no files to copy", hint="put_many(db.items()) into one on disk"
+            )
         return Revision(self._database.checkpoint(os.path.abspath(path)))
 
     def flush(self) -> None:
@@ -134,24 +136,20 @@ class EmbeddedStore(_native.Tree[K, V], Store[K, V]):
 
     # How views are made
 
-    def _view(
-        self, *, prefix: bytes | None = None, snapshot: "_native.Snapshot | bool" = False
-    ) -> "EmbeddedStore[K, V]":
-        if snapshot is True or (snapshot is False and self.is_snapshot):
-            snapshot = self.snapshot_handle()
-        return _make(
-            self._database,
-            self._keyspace,
-            *self._codecs,
-            target=self._target,
-            prefix=self._prefix if prefix is None else prefix,
-            snapshot=snapshot or None,
-        )
+    def _view(self, prefix: bytes, snapshot: _native.Snapshot | None) -> "EmbeddedStore[K, V]":
+        key, value = self._codecs
+        return _make(self._database, self._keyspace, key, value, target=self._target, prefix=prefix, snapshot=snapshot)
 
     def _keyspace_view(self, name: str, key: Any, value: Any, *, create: bool) -> "EmbeddedStore[Any, Any]":
-        snapshot = self.snapshot_handle() if self.is_snapshot else None
         return keyspace_of(
-            self._database, name, key, value, create=create, target=self._target, owner=False, snapshot=snapshot
+            self._database,
+            name,
+            key,
+            value,
+            create=create,
+            target=self._target,
+            owner=False,
+            snapshot=self.snapshot_handle(),
         )
 
     def _check_not_snapshot(self, verb: str) -> None:
@@ -163,7 +161,7 @@ class _Keys(KeysView[K]):
     """Keys of a store."""
 
     def __reversed__(self) -> Iterator[K]:
-        return reversed(self._mapping)  # type: ignore[call-overload,no-any-return,attr-defined]
+        return reversed(self._mapping)  # type: ignore[attr-defined]
 
 
 class _Values(ValuesView[V]):
@@ -202,7 +200,7 @@ def keyspace_of(
     create: bool,
     target: str,
     owner: bool = True,
-    snapshot: "_native.Snapshot | None" = None,
+    snapshot: _native.Snapshot | None = None,
 ) -> EmbeddedStore[Any, Any]:
     """Return a store over a keyspace, made if absent and `create`. A codec of None is the one it was made with."""
     if not isinstance(name, str):
@@ -213,19 +211,18 @@ def keyspace_of(
             raise InvalidArgument(f"no keyspace {name!r}", hint="keyspaces() lists them; create=True makes one")
         key, value = key or codecs.Bytes, value or codecs.Bytes
         stored = database.make_tree(name, key.name, value.name)
+    given = (key.name if key else stored[0], value.name if value else stored[1])
+    if stored != given:
+        raise _mismatch(name, stored, given)
     key = key or codecs.BUILT_IN.get(stored[0], codecs.Bytes)
     value = value or codecs.BUILT_IN.get(stored[1], codecs.Bytes)
-    _check_codecs(name, stored, key, value)
     return _make(database, name, key, value, target=target, owner=owner, snapshot=snapshot)
 
 
-def _check_codecs(name: str, stored: tuple[str, str], key: Codec[Any], value: Codec[Any]) -> None:
-    """Raise CodecMismatch where the codecs differ. Opening as made takes Bytes for one that is not built in."""
-    given = (key.name, value.name)
-    if stored == given:
-        return
-    raise CodecMismatch(
-        f"keyspace {name!r} was made with key={stored[0]}, value={stored[1]}; given were key={given[0]}, value={given[1]}",
+def _mismatch(name: str, stored: tuple[str, str], given: tuple[str, str]) -> CodecMismatch:
+    made, got = (f"key={key}, value={value}" for key, value in (stored, given))
+    return CodecMismatch(
+        f"keyspace {name!r} was made with {made}; given were {got}",
         hint=f"open it with key={_spelled(stored[0])}, value={_spelled(stored[1])}",
         stored=stored,
         given=given,
@@ -245,9 +242,11 @@ def _make(
     target: str,
     prefix: bytes = b"",
     owner: bool = False,
-    snapshot: "_native.Snapshot | None" = None,
+    snapshot: _native.Snapshot | None = None,
 ) -> EmbeddedStore[Any, Any]:
-    store: EmbeddedStore[Any, Any] = EmbeddedStore(database, name, _native_codec(key), _native_codec(value), prefix, snapshot)
+    store: EmbeddedStore[Any, Any] = EmbeddedStore(
+        database, name, _native_codec(key), _native_codec(value), prefix, snapshot
+    )
     store._database = database
     store._target = target
     store._keyspace = name

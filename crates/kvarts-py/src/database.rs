@@ -1,0 +1,220 @@
+//! An open engine in Python's hands: what is done to the whole store, none of it hot.
+use crate::fault::Outcome;
+use crate::handle::{Guarded, Handle};
+use crate::settings::{ManualClock, options_from};
+use kvarts_engine::clock::{Clock, OsClock};
+use kvarts_engine::db::{self, Db};
+use kvarts_engine::fs::{Fs, MemFs, OsFs};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// An open engine.
+#[pyclass(frozen, weakref, module = "kvarts._native")]
+pub struct Database {
+    handle: Arc<Handle>,
+    path: String,
+    in_memory: bool,
+}
+
+/// One revision held for reading. Clones of it may outlive it.
+#[pyclass(frozen, module = "kvarts._native")]
+pub struct Snapshot {
+    held: Guarded<db::Snapshot>,
+}
+
+impl Snapshot {
+    /// Returns a Python object that holds `snapshot`.
+    pub fn new(handle: &Arc<Handle>, snapshot: db::Snapshot) -> Self {
+        Self { held: Guarded::new(handle, snapshot) }
+    }
+
+    /// Returns another hold on the same revision.
+    pub fn share(&self) -> Option<db::Snapshot> {
+        self.held.get().cloned()
+    }
+}
+
+impl Database {
+    /// Returns the engine.
+    pub fn handle(&self) -> &Arc<Handle> {
+        &self.handle
+    }
+}
+
+/// Batches replayed, torn tail (file, offset, bytes), whether the store was made.
+type OpenReport = (u64, Option<(String, u64, u64)>, bool);
+
+/// File, offset, what, smallest, largest: the fields of `kvarts.base.types.Damage`.
+fn damage_fields<'py>(py: Python<'py>, damage: &db::Damage) -> PyResult<Bound<'py, PyDict>> {
+    let fields = PyDict::new(py);
+    fields.set_item("file", damage.file.display().to_string())?;
+    fields.set_item("offset", damage.offset)?;
+    fields.set_item("what", &damage.what)?;
+    fields.set_item("smallest", PyBytes::new(py, &damage.smallest))?;
+    fields.set_item("largest", PyBytes::new(py, &damage.largest))?;
+    Ok(fields)
+}
+
+fn tree_fields<'py>(py: Python<'py>, tree: &db::TreeStats) -> PyResult<Bound<'py, PyDict>> {
+    let fields = PyDict::new(py);
+    fields.set_item("name", &tree.name)?;
+    fields.set_item("table_rows", tree.table_rows)?;
+    fields.set_item("memtable_rows", tree.memtable_rows)?;
+    let levels: Vec<_> = tree.levels.iter().map(|&level| level.into_pyobject(py)).collect::<PyResult<_>>()?;
+    fields.set_item("levels", pyo3::types::PyTuple::new(py, levels)?)?;
+    Ok(fields)
+}
+
+fn stats_fields<'py>(py: Python<'py>, stats: &db::Stats) -> PyResult<Bound<'py, PyDict>> {
+    let fields = PyDict::new(py);
+    for (name, number) in [
+        ("revision", stats.revision),
+        ("table_bytes", stats.table_bytes),
+        ("log_bytes", stats.log_bytes),
+        ("memtable_bytes", stats.memtable_bytes),
+        ("cache_bytes", stats.cache_bytes),
+        ("index_bytes", stats.index_bytes),
+        ("memory_bytes", stats.memory_bytes),
+        ("cache_hits", stats.cache_hits),
+        ("cache_misses", stats.cache_misses),
+        ("user_bytes", stats.user_bytes),
+        ("flush_bytes", stats.flush_bytes),
+        ("compaction_bytes", stats.compaction_bytes),
+        ("flushes", stats.flushes),
+        ("compactions", stats.compactions),
+        ("syncs", stats.syncs),
+        ("stall_ns", stats.stall_ns),
+        ("snapshots", stats.snapshots),
+    ] {
+        fields.set_item(name, number)?;
+    }
+    Ok(fields)
+}
+
+#[pymethods]
+impl Database {
+    #[new]
+    #[pyo3(signature = (path, *, in_memory, holder, options, clock=None))]
+    fn new(
+        py: Python<'_>,
+        path: String,
+        in_memory: bool,
+        holder: &str,
+        options: &Bound<'_, PyDict>,
+        clock: Option<&Bound<'_, ManualClock>>,
+    ) -> Outcome<Self> {
+        let options = options_from(options)?;
+        let clock: Arc<dyn Clock> = match clock {
+            Some(manual) => Arc::clone(&manual.get().clock) as Arc<dyn Clock>,
+            None => Arc::new(OsClock::default()),
+        };
+        let fs: Arc<dyn Fs> = if in_memory { Arc::new(MemFs::volatile()) } else { Arc::new(OsFs) };
+        let memory_bytes = options.memory_bytes;
+        let db = py.detach(|| Db::open(fs, Arc::clone(&clock), Path::new(&path), holder, options))?;
+        Ok(Self { handle: Arc::new(Handle::new(db, clock, memory_bytes)), path, in_memory })
+    }
+
+    /// Where it lies.
+    #[getter]
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// True where nothing is on disk.
+    #[getter]
+    fn in_memory(&self) -> bool {
+        self.in_memory
+    }
+
+    /// (batches replayed, (file, offset, bytes) of a torn tail or None, whether the store was made by this open).
+    fn open_report(&self) -> Outcome<OpenReport> {
+        let report = self.handle.db()?.open_report();
+        let torn = report.torn.as_ref().map(|(file, at, bytes)| (file.display().to_string(), *at, *bytes));
+        Ok((report.replayed, torn, report.created))
+    }
+
+    /// Names of the codecs of a tree, or None where there is no such tree.
+    fn tree(&self, name: &str) -> Outcome<Option<(String, String)>> {
+        let db = self.handle.db()?;
+        let tree = db.tree(name)?;
+        Ok(tree.map(|tree| db.tree_info(&tree)).map(|info| (info.key_codec, info.value_codec)))
+    }
+
+    /// Makes a tree and returns the names of its codecs: another's, where another thread was first.
+    fn make_tree(&self, py: Python<'_>, name: &str, key: &str, value: &str) -> Outcome<(String, String)> {
+        let db = self.handle.db()?;
+        match py.detach(|| db.create_tree(name, key, value)) {
+            Ok(_) => Ok((key.to_owned(), value.to_owned())),
+            Err(error) => self.tree(name)?.ok_or(error.into()),
+        }
+    }
+
+    /// (name, key codec, value codec) of every tree.
+    fn trees(&self) -> Outcome<Vec<(String, String, String)>> {
+        let infos = self.handle.db()?.trees()?;
+        Ok(infos.into_iter().map(|info| (info.name, info.key_codec, info.value_codec)).collect())
+    }
+
+    /// Takes a snapshot of the newest revision.
+    fn snapshot(&self, py: Python<'_>) -> Outcome<Snapshot> {
+        let db = self.handle.db()?;
+        Ok(Snapshot::new(&self.handle, py.detach(|| db.snapshot())?))
+    }
+
+    /// Copies the store to a path that must not exist, and returns the revision copied.
+    fn checkpoint(&self, py: Python<'_>, path: PathBuf) -> Outcome<u64> {
+        let db = self.handle.db()?;
+        Ok(py.detach(|| db.checkpoint(None, &path))?.0)
+    }
+
+    /// Writes all memtables into tables and waits for it.
+    fn flush(&self, py: Python<'_>) -> Outcome<()> {
+        let db = self.handle.db()?;
+        Ok(py.detach(|| db.flush())?)
+    }
+
+    /// Rewrites a tree into its deepest level and waits.
+    fn compact(&self, py: Python<'_>, tree: &str) -> Outcome<()> {
+        let db = self.handle.db()?;
+        Ok(py.detach(|| db.tree(tree).and_then(|tree| db.compact(tree.as_ref())))?)
+    }
+
+    /// Reads all and checks it: (files, blocks, bytes, fields of each damage). An error of `progress` is raised at the end.
+    #[pyo3(signature = (progress=None))]
+    fn verify<'py>(
+        &self,
+        py: Python<'py>,
+        progress: Option<Py<PyAny>>,
+    ) -> Outcome<(u64, u64, u64, Vec<Bound<'py, PyDict>>)> {
+        let db = self.handle.db()?;
+        let mut raised = None;
+        let report = py.detach(|| {
+            db.verify(&mut |done, total| {
+                let Some(progress) = progress.as_ref().filter(|_| raised.is_none()) else { return };
+                let told = Python::attach(|py| progress.call1(py, (done, total)).and_then(|_| py.check_signals()));
+                raised = told.err();
+            })
+        });
+        if let Some(error) = raised {
+            return Err(error.into());
+        }
+        let report = report?;
+        let damage = report.damage.iter().map(|damage| damage_fields(py, damage)).collect::<PyResult<_>>()?;
+        Ok((report.files, report.blocks, report.bytes, damage))
+    }
+
+    /// (numbers of the store, numbers of each tree), by the names of `kvarts.base.types.Stats`.
+    fn stats<'py>(&self, py: Python<'py>) -> Outcome<(Bound<'py, PyDict>, Vec<Bound<'py, PyDict>>)> {
+        let db = self.handle.db()?;
+        let stats = py.detach(|| db.stats());
+        let trees = stats.trees.iter().map(|tree| tree_fields(py, tree)).collect::<PyResult<_>>()?;
+        Ok((stats_fields(py, &stats)?, trees))
+    }
+
+    /// Closes it. Idempotent; does nothing in a forked child.
+    fn close(&self, py: Python<'_>) -> Outcome<()> {
+        py.detach(|| self.handle.close())
+    }
+}

@@ -1,0 +1,148 @@
+//! Why a call fails, before it is an exception: made without the interpreter, turned into `kvarts.base.errors` at the end.
+use crate::codec::type_name;
+use kvarts_engine::{Error, Revision};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyModule, PyType};
+
+/// Result of a call that may fail.
+pub type Outcome<T> = Result<T, Fault>;
+
+/// Why a call fails.
+pub enum Fault {
+    /// The engine says so.
+    Engine(Error),
+    /// A key, value or batch is too small or too large; what to do instead.
+    Limit(String, &'static str),
+    /// A codec failed; what it raised.
+    Codec(String, Option<PyErr>),
+    /// `if_=` did not hold: the value found and its revision.
+    Condition(Option<(Vec<u8>, Revision)>),
+    /// An error of the tree in `kvarts.base.errors` that takes a message only, by its name for `from_engine`.
+    Plain(&'static str, String),
+    /// An exception as it is.
+    Python(PyErr),
+}
+
+impl Fault {
+    /// An argument that cannot be.
+    pub fn invalid(what: impl Into<String>, hint: &str) -> Self {
+        Self::Engine(Error::invalid(what, hint))
+    }
+
+    /// A key or value of another type than the codec takes.
+    pub fn wrong_type(expected: &str, given: &Bound<'_, PyAny>) -> Self {
+        Self::Plain("WrongType", format!("expected {expected}, got {}", type_name(given)))
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl From<PyErr> for Fault {
+    fn from(error: PyErr) -> Self {
+        Self::Python(error)
+    }
+}
+
+impl From<Fault> for PyErr {
+    #[cold]
+    fn from(fault: Fault) -> Self {
+        Python::attach(|py| to_exception(py, fault).unwrap_or_else(|error| error))
+    }
+}
+
+/// The exception for a key that is absent.
+#[cold]
+pub fn key_not_found(key: &Bound<'_, PyAny>) -> Fault {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    match CLASS.import(key.py(), "kvarts.base.errors", "KeyNotFound") {
+        Ok(class) => Fault::Python(PyErr::from_type(class.clone(), (key.clone().unbind(),))),
+        Err(error) => Fault::Python(error),
+    }
+}
+
+/// The exception for a condition that did not hold; `entry` is an `Entry` or `None`.
+#[cold]
+pub fn condition_failed(key: &Bound<'_, PyAny>, condition: &Bound<'_, PyAny>, entry: Bound<'_, PyAny>) -> Fault {
+    let py = key.py();
+    let raised = || {
+        let message = format!("put({}, if_={}): the key is in another state", key.repr()?, condition.repr()?);
+        let fields = PyDict::new(py);
+        fields.set_item(intern!(py, "entry"), entry)?;
+        raise(py, "ConditionFailed", &message, &fields)
+    };
+    Fault::Python(raised().unwrap_or_else(|error| error))
+}
+
+fn to_exception(py: Python<'_>, fault: Fault) -> PyResult<PyErr> {
+    let fields = PyDict::new(py);
+    match fault {
+        Fault::Python(error) => Ok(error),
+        Fault::Engine(error) => from_engine(py, &error),
+        Fault::Plain(kind, message) => raise(py, kind, &message, &fields),
+        Fault::Limit(message, hint) => {
+            fields.set_item("hint", hint)?;
+            raise(py, "LimitExceeded", &message, &fields)
+        }
+        Fault::Condition(_) => raise(py, "InvalidArgument", "a condition failed", &fields),
+        Fault::Codec(message, cause) => {
+            let error = raise(py, "CodecError", &message, &fields)?;
+            error.set_cause(py, cause);
+            Ok(error)
+        }
+    }
+}
+
+fn from_engine(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
+    let fields = PyDict::new(py);
+    let kind = match error {
+        Error::InvalidArgument { hint, .. } => {
+            fields.set_item("hint", hint)?;
+            "InvalidArgument"
+        }
+        Error::Closed => "Closed",
+        Error::Locked { holder, path } => {
+            fields.set_item("holder", holder)?;
+            fields.set_item("path", path.display().to_string())?;
+            "Locked"
+        }
+        Error::NotFound(path) => {
+            fields.set_item("path", path.display().to_string())?;
+            "NotFound"
+        }
+        Error::Corruption { file, offset, .. } => {
+            fields.set_item("file", file.display().to_string())?;
+            fields.set_item("offset", offset)?;
+            "Corruption"
+        }
+        Error::NewerFormat { found, supported, .. } => {
+            fields.set_item("found", found)?;
+            fields.set_item("supported", supported)?;
+            "NewerFormat"
+        }
+        Error::StorageFull(path) => {
+            fields.set_item("path", path.display().to_string())?;
+            "StorageFull"
+        }
+        Error::Poisoned(_) => "Poisoned",
+        Error::Io { path, source, .. } => {
+            fields.set_item("path", path.display().to_string())?;
+            fields.set_item("errno", source.raw_os_error())?;
+            "Io"
+        }
+        _ => "Unknown",
+    };
+    raise(py, kind, &error.to_string(), &fields)
+}
+
+/// Asks `kvarts.base.errors.from_engine` for the exception.
+fn raise(py: Python<'_>, kind: &str, message: &str, fields: &Bound<'_, PyDict>) -> PyResult<PyErr> {
+    let errors = PyModule::import(py, intern!(py, "kvarts.base.errors"))?;
+    let error = errors.call_method1(intern!(py, "from_engine"), (kind, message, fields))?;
+    Ok(PyErr::from_value(error))
+}

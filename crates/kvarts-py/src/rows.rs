@@ -1,0 +1,49 @@
+//! Pairs from whatever Python has them in.
+use crate::fault::{Fault, Outcome};
+use crate::scan::Scan;
+use crate::tree::Tree;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+type Each<'e, 'py> = dyn FnMut(&Bound<'py, PyAny>, &Bound<'py, PyAny>) -> Outcome<()> + 'e;
+
+/// Calls `each` with the pairs of a dict, a store, anything with `keys()`, or an iterable of pairs, in their order.
+pub fn for_each_pair<'py>(items: &Bound<'py, PyAny>, each: &mut Each<'_, 'py>) -> Outcome<()> {
+    let py = items.py();
+    if items.cast::<PyDict>().is_ok() || items.cast::<Tree>().is_ok() {
+        return each_of(&items.call_method0(intern!(py, "items"))?, each);
+    }
+    // A scan has keys() too, but is pairs.
+    if items.cast::<Scan>().is_err() && items.hasattr(intern!(py, "keys"))? {
+        for key in items.call_method0(intern!(py, "keys"))?.try_iter()? {
+            let key = key?;
+            each(&key, &items.get_item(&key)?)?;
+        }
+        return Ok(());
+    }
+    each_of(items, each)
+}
+
+fn each_of<'py>(pairs: &Bound<'py, PyAny>, each: &mut Each<'_, 'py>) -> Outcome<()> {
+    for pair in pairs.try_iter()? {
+        let pair = pair?;
+        let pair = match pair.cast_into::<PyTuple>() {
+            Ok(pair) => pair,
+            Err(error) => to_tuple(error.into_inner())?,
+        };
+        if pair.len() != 2 {
+            return Err(Fault::invalid(format!("an item of length {} is no pair", pair.len()), "(key, value)"));
+        }
+        each(&pair.get_item(0)?, &pair.get_item(1)?)?;
+    }
+    Ok(())
+}
+
+fn to_tuple(pair: Bound<'_, PyAny>) -> Outcome<Bound<'_, PyTuple>> {
+    let Ok(parts) = pair.try_iter() else {
+        return Err(Fault::wrong_type("a (key, value) pair", &pair));
+    };
+    let parts = parts.collect::<PyResult<Vec<_>>>()?;
+    Ok(PyTuple::new(pair.py(), parts)?)
+}

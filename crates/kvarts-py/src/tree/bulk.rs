@@ -1,0 +1,79 @@
+//! Many writes per call.
+use super::Tree;
+use crate::fault::Outcome;
+use crate::rows::for_each_pair;
+use kvarts_engine::Revision;
+use kvarts_formats::batch::Batch;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+/// Bytes of a batch at which `put_many` and `delete_many` commit it and begin the next.
+const CHUNK_BYTES: usize = 1 << 20;
+
+impl Tree {
+    /// Writes pairs, or a mapping, in chunks.
+    pub(super) fn write_many(&self, items: &Bound<'_, PyAny>) -> Outcome<Revision> {
+        self.writable()?;
+        let py = items.py();
+        let mut batch = Batch::new();
+        let mut last = None;
+        for_each_pair(items, &mut |key, value| {
+            let (key, value) = (self.encode_key_to_write(key)?, self.encode_value(value)?);
+            batch.put(self.id, &key, &value);
+            if batch.bytes_len() >= CHUNK_BYTES {
+                last = Some(self.commit(py, &mut batch)?);
+                batch.clear();
+            }
+            Ok(())
+        })?;
+        self.commit_rest(py, batch, last)
+    }
+
+    /// Deletes keys in chunks.
+    pub(super) fn write_delete_many(&self, keys: &Bound<'_, PyAny>) -> Outcome<Revision> {
+        self.writable()?;
+        let py = keys.py();
+        let mut batch = Batch::new();
+        let mut last = None;
+        for key in keys.try_iter()? {
+            let key = key?;
+            batch.delete(self.id, &self.encode_key_to_write(&key)?);
+            if batch.bytes_len() >= CHUNK_BYTES {
+                last = Some(self.commit(py, &mut batch)?);
+                batch.clear();
+            }
+        }
+        self.commit_rest(py, batch, last)
+    }
+
+    /// Writes a mapping, or pairs, and keyword arguments as one batch.
+    pub(super) fn write_update(
+        &self,
+        py: Python<'_>,
+        other: Option<&Bound<'_, PyAny>>,
+        more: Option<&Bound<'_, PyDict>>,
+    ) -> Outcome<()> {
+        self.writable()?;
+        let mut batch = Batch::new();
+        for items in other.into_iter().chain(more.map(|more| more.as_any())) {
+            for_each_pair(items, &mut |key, value| {
+                batch.put(self.id, &self.encode_key_to_write(key)?, &self.encode_value(value)?);
+                self.handle.check_batch(&batch)
+            })?;
+        }
+        self.commit_rest(py, batch, None).map(|_| ())
+    }
+
+    fn commit_rest(&self, py: Python<'_>, mut batch: Batch, last: Option<Revision>) -> Outcome<Revision> {
+        match last {
+            Some(last) if batch.is_empty() => Ok(last),
+            _ => self.commit(py, &mut batch),
+        }
+    }
+
+    fn commit(&self, py: Python<'_>, batch: &mut Batch) -> Outcome<Revision> {
+        let db = self.writable()?;
+        self.handle.check_batch(batch)?;
+        Ok(py.detach(|| db.write(batch))?)
+    }
+}
