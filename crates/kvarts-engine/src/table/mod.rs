@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 mod cache;
 mod cursor;
+#[cfg(test)]
+mod forged;
 mod level;
 mod open;
 mod read;
