@@ -1,0 +1,54 @@
+"""What README, guides and examples show is what happens."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser
+
+from kvarts.cli.app import COMMANDS
+from tests.unit.python.cli.conftest import environment
+
+ROOT = Path(__file__).resolve().parents[4]
+PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/guide/*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_python_on_a_page_does_what_it_shows(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    document = Sybil(parsers=[PythonCodeBlockParser()], path=str(ROOT)).parse(ROOT / page)
+    examples = list(document.examples())
+    assert examples or page == "docs/guide/cli.md"
+    for example in examples:
+        example.evaluate()
+    for store in list(document.namespace.values()):
+        if hasattr(store, "close"):
+            store.close()
+
+
+def test_readme_has_two_screens() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 100
+
+
+def test_guide_lists_every_command_and_only_those() -> None:
+    text = (ROOT / "docs/guide/cli.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `kvarts (\w+)", text, re.MULTILINE)) == set(COMMANDS)
+
+
+def test_example_indexes_and_finds(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("A tuple is not a list; a tuple stays.")
+    (tmp_path / "two.txt").write_text("Tupperware lasts.")
+
+    def run(*arguments: str) -> str:
+        command = [sys.executable, str(ROOT / "examples/word_index.py"), "index", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True)
+        return done.stdout
+
+    assert run("one.txt", "two.txt") == "     5 words in one.txt\n     2 words in two.txt\n"
+    assert run("--find", "tup").splitlines() == [
+        "tuple                   2 × one.txt",
+        "tupperware              1 × two.txt",
+    ]
