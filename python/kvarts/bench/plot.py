@@ -1,4 +1,4 @@
-"""The figures as a picture: a panel per operation, a bar per peer. Needs matplotlib, which is optional."""
+"""The figures as a picture: a panel per operation, a row per peer. Needs matplotlib, which is optional."""
 
 from importlib import import_module
 from importlib.util import find_spec
@@ -41,21 +41,28 @@ def draw(outcome: Outcome, title: str, folder: Path) -> list[Path]:
 def _draw_panel(axes: Any, outcome: Outcome, operation: str) -> None:
     sizes = list(outcome.samples)
     names = [OURS.name, *others(outcome, sizes[0])]
-    height = 0.8 / len(sizes)
     for number, size in enumerate(sizes):
         by_peer = outcome.samples[size].get(operation, {})
         for row, name in enumerate(names):
             if name not in by_peer:
                 continue
             found = median_estimate([sample / 1000 for sample in by_peer[name]])
-            colours = OUR_COLOURS if name == OURS.name else COLOURS
+            colour = (OUR_COLOURS if name == OURS.name else COLOURS)[number % 2]
             spread = [[found.value - found.low], [found.high - found.value]]
-            place = row + (number - (len(sizes) - 1) / 2) * height
-            bar = {"height": height * 0.9, "color": colours[number % 2], "xerr": spread, "ecolor": "#444", "capsize": 2}
-            axes.barh(place, found.value, **bar)
-            label = f" {found.value:.3g}"
-            axes.text(found.high, place, label, va="center", fontsize=7)
+            # Points, not bars: on a logarithmic axis the length of a bar means nothing.
+            place = row + (number - (len(sizes) - 1) / 2) * 0.4
+            axes.errorbar(found.value, place, xerr=spread, fmt="o", color=colour, markersize=7, capsize=3)
+            axes.text(found.high, place, f"   {_short(found.value)}", va="center", fontsize=8)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
+    axes.tick_params(axis="x", labelsize=8)
     axes.set_yticks(range(len(names)), names)
-    axes.invert_yaxis()
-    axes.margins(x=0.15)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(axis="x", color="#eee")
+    axes.set_axisbelow(True)
+    axes.margins(x=0.2)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

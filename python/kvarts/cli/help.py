@@ -22,9 +22,10 @@ class Command(click.Command):
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write what it does, examples, usage, options, exit codes."""
-        for paragraph in cleandoc(self.help or "").split("\n\n"):
+        for number, paragraph in enumerate(cleandoc(self.help or "").split("\n\n")):
+            if number:
+                formatter.write_paragraph()
             formatter.write_text(" ".join(paragraph.split()))
-            formatter.write_paragraph()
         write_rows(formatter, "Examples", self.examples)
         formatter.write_paragraph()
         self.format_usage(ctx, formatter)

@@ -11,7 +11,7 @@ from kvarts.base.types import Damage, Stats
 from kvarts.cli.commands.options import json_option, store_argument
 from kvarts.cli.exits import NEGATIVE, OK
 from kvarts.cli.help import Command
-from kvarts.cli.output import print_json, print_table
+from kvarts.cli.output import columns, print_json, print_table
 from kvarts.cli.progress import Progress
 from kvarts.cli.stores import opened
 from kvarts.cli.text import Form, shown, size
@@ -139,8 +139,8 @@ def explain(code: str | None, as_json: bool) -> None:
 
 def _print_info(info: ErrorInfo) -> None:
     click.secho(f"{info.code} {info.name}", bold=True)
-    click.echo(f"  cause  {info.cause}")
-    click.echo(f"  cure   {info.cure}")
+    width = columns() or 100
     again = "may succeed when tried again" if info.retryable else "will fail again until its cause is gone"
     applied = "the write may have taken effect" if info.maybe_applied else "nothing of the failed call was written"
-    click.echo(f"  note   the same call {again}; {applied}")
+    for title, text in (("cause", info.cause), ("cure", info.cure), ("note", f"the same call {again}; {applied}")):
+        click.echo(click.wrap_text(text, width, initial_indent=f"  {title:<5}  ", subsequent_indent=" " * 9))
