@@ -42,6 +42,7 @@ def crash(path: Path, kill_after: int, progress: Callable[[int], object]) -> Cra
 
 def count_intact(store: Store[str, bytes], acknowledged: int) -> tuple[int, int]:
     """Return how many of the acknowledged writes are there as written, and how many rows are there in all."""
-    rows = dict(store.scan(prefix=PREFIX))
+    # As a list first: dict() takes what has keys() for a mapping, and a scan has it.
+    rows = dict(list(store.scan(prefix=PREFIX)))
     intact = sum(rows.get(key_of(number)) == value_of(number) for number in range(acknowledged))
     return intact, len(rows)
