@@ -126,10 +126,10 @@ impl Shared {
             {
                 let mut write = shared.write.lock();
                 if write.active_bytes >= shared.options.memtable_bytes {
-                    shared.freeze_largest(&mut write);
+                    shared.seal_largest(&mut write);
                 }
             }
-            if shared.frozen.load(Ordering::Acquire) == 0 {
+            if shared.sealed.load(Ordering::Acquire) == 0 {
                 return Ok(());
             }
             shared.flush_all()?;
@@ -139,7 +139,7 @@ impl Shared {
 
     /// In a store without threads: tries again to flush what a full disk has kept in memory.
     pub(super) fn relieve(&self) {
-        if !self.options.background && self.frozen.load(Ordering::Acquire) > 0 {
+        if !self.options.background && self.sealed.load(Ordering::Acquire) > 0 {
             self.maintain();
         }
     }

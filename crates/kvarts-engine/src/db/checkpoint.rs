@@ -1,5 +1,5 @@
 //! Checkpoints: a copy of the store, or of one tree, by hard links.
-use super::flush::Frozen;
+use super::flush::Sealed;
 use super::manifest::{place, tree_record};
 use super::open::parent;
 use super::state::Shared;
@@ -54,14 +54,14 @@ impl Shared {
 
     /// Flushes all rows up to now, and no later ones, and takes the tables.
     ///
-    /// `flushing` is held from the freeze until the tables are taken: no memtable that was begun after it gets in.
+    /// `flushing` is held from the seal until the tables are taken: no memtable that was begun after it gets in.
     fn cut(&self, only: Option<&Arc<TreeShared>>) -> Result<Cut> {
         let mut write = self.write.lock();
         self.check_writable()?;
-        self.freeze_all(&mut write);
+        self.seal_all(&mut write);
         let revision = Revision(self.applied.load(Ordering::Acquire));
         let _flushing = self.flushing.lock();
-        let mems: Vec<Frozen> = self.frozen_mems();
+        let mems: Vec<Sealed> = self.sealed_mems();
         drop(write);
         for (tree, mem) in &mems {
             self.flush_mem(tree, mem)?;

@@ -38,7 +38,7 @@ impl Shared {
         if self.is_poisoned() {
             return Ok(());
         }
-        self.freeze_all(&mut write);
+        self.seal_all(&mut write);
         drop(write);
         self.flush_all().or_else(|error| {
             // The logs stay and hold it all.

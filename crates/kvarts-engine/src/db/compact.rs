@@ -14,7 +14,7 @@ impl Db {
         let shared = &*self.shared;
         shared.check_writable()?;
         let _compacting = shared.compacting.lock();
-        shared.freeze_now()?;
+        shared.seal_now()?;
         shared.flush_all()?;
         match tree {
             Some(tree) if tree.shared.dropped.load(Ordering::Acquire) => Err(tree.shared.gone()),

@@ -1,4 +1,4 @@
-//! Flush: frozen memtables become tables of level 0.
+//! Flush: sealed memtables become tables of level 0.
 use super::Db;
 use super::state::Shared;
 use super::trees::{Mem, TreeShared};
@@ -9,48 +9,48 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// A memtable to flush, with its tree.
-pub(super) type Frozen = (Arc<TreeShared>, Arc<Mem>);
+pub(super) type Sealed = (Arc<TreeShared>, Arc<Mem>);
 
 impl Db {
     /// Writes all memtables into tables and waits for it.
     pub fn flush(&self) -> Result<()> {
         self.shared.check_writable()?;
-        self.shared.freeze_now()?;
+        self.shared.seal_now()?;
         self.shared.flush_all()
     }
 }
 
 impl Shared {
-    /// Freezes all memtables that have rows.
-    pub(super) fn freeze_now(&self) -> Result<()> {
+    /// Seals all memtables that have rows.
+    pub(super) fn seal_now(&self) -> Result<()> {
         let mut write = self.write.lock();
         self.check_writable()?;
-        self.freeze_all(&mut write);
+        self.seal_all(&mut write);
         Ok(())
     }
 
-    /// Flushes every memtable that is frozen.
+    /// Flushes every memtable that is sealed.
     pub(super) fn flush_all(&self) -> Result<()> {
         let _flushing = self.flushing.lock();
         while self.flush_next()? {}
         Ok(())
     }
 
-    /// Flushes the frozen memtable that pins the oldest log. Returns false where none waits. Called with `flushing` held.
+    /// Flushes the sealed memtable that pins the oldest log. Returns false where none waits. Called with `flushing` held.
     pub(super) fn flush_next(&self) -> Result<bool> {
-        match self.frozen_mems().into_iter().min_by_key(|(_, mem)| mem.first_log()) {
+        match self.sealed_mems().into_iter().min_by_key(|(_, mem)| mem.first_log()) {
             Some((tree, mem)) => self.flush_mem(&tree, &mem).map(|()| true),
             None => Ok(false),
         }
     }
 
-    /// Frozen memtables: of each tree the oldest first.
-    pub(super) fn frozen_mems(&self) -> Vec<Frozen> {
+    /// Sealed memtables: of each tree the oldest first.
+    pub(super) fn sealed_mems(&self) -> Vec<Sealed> {
         let install = self.install.lock();
         let mut mems = Vec::new();
         for tree in install.trees.values() {
             let state = tree.state.load();
-            mems.extend(state.frozen.iter().rev().map(|mem| (Arc::clone(tree), Arc::clone(mem))));
+            mems.extend(state.sealed.iter().rev().map(|mem| (Arc::clone(tree), Arc::clone(mem))));
         }
         mems
     }

@@ -106,11 +106,11 @@ impl Shared {
         }
         tree.change(|state| TreeState {
             active: Arc::clone(&state.active),
-            frozen: state.frozen.iter().filter(|&mem| !is_same(flushed, mem)).map(Arc::clone).collect(),
+            sealed: state.sealed.iter().filter(|&mem| !is_same(flushed, mem)).map(Arc::clone).collect(),
             version,
         });
         if let Some(mem) = flushed {
-            self.frozen_gone(std::slice::from_ref(mem));
+            self.sealed_gone(std::slice::from_ref(mem));
         }
         for table in edit.obsolete(&before.version) {
             table.table.mark_obsolete();

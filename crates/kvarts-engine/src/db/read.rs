@@ -1,4 +1,4 @@
-//! Point reads: active memtable, frozen ones, then tables, newest first; the first row found wins.
+//! Point reads: active memtable, sealed ones, then tables, newest first; the first row found wins.
 use super::state::Shared;
 use super::trees::{TreeShared, TreeState};
 use super::{Attempt, Db, Entry, Snapshot, Tree};

@@ -1,4 +1,4 @@
-//! Room for writes: freezing full memtables, and waiting where flush or compaction is behind.
+//! Room for writes: sealing full memtables, and waiting where flush or compaction is behind.
 use super::state::Shared;
 use super::trees::{Mem, TreeState};
 use super::write::WriteState;
@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Frozen memtables beyond which a writer that needs another one waits.
-const FROZEN_MAX: usize = 2;
+/// Sealed memtables beyond which a writer that needs another one waits.
+const SEALED_MAX: usize = 2;
 /// Tables in level 0 from which writers are slowed.
 const LEVEL0_SLOW: usize = 12;
 /// Tables in level 0 from which writers wait.
@@ -20,7 +20,7 @@ const PACE_BYTES: usize = 64 << 10;
 const PACE_WAIT: Duration = Duration::from_micros(500);
 
 impl Shared {
-    /// Tells whether the next write has to freeze a memtable or to wait.
+    /// Tells whether the next write has to seal a memtable or to wait.
     pub(super) fn wants_room(&self, write: &WriteState) -> bool {
         write.active_bytes >= self.options.memtable_bytes
             || (self.level0_tables.load(Ordering::Relaxed) >= LEVEL0_SLOW && self.must_pace(write))
@@ -41,12 +41,12 @@ impl Shared {
             write.paced_bytes = 0;
         }
         if write.active_bytes >= self.options.memtable_bytes {
-            self.wait_until(|| self.frozen.load(Ordering::Acquire) < FROZEN_MAX)?;
-            self.freeze_largest(write);
+            self.wait_until(|| self.sealed.load(Ordering::Acquire) < SEALED_MAX)?;
+            self.seal_largest(write);
         }
         let budget = self.options.memory_bytes / 4;
-        let fits = || self.frozen_bytes.load(Ordering::Acquire) + write.active_bytes + len <= budget;
-        self.wait_until(|| fits() || self.frozen.load(Ordering::Acquire) == 0)
+        let fits = || self.sealed_bytes.load(Ordering::Acquire) + write.active_bytes + len <= budget;
+        self.wait_until(|| fits() || self.sealed.load(Ordering::Acquire) == 0)
     }
 
     /// Waits a little where level 0 fills, and until it is emptied where it is full.
@@ -94,33 +94,33 @@ impl Shared {
         self.counters.stall_ns.fetch_add(waited_ns, Ordering::Relaxed);
     }
 
-    /// Freezes the largest active memtable, if any has rows.
-    pub(super) fn freeze_largest(&self, write: &mut WriteState) {
+    /// Seals the largest active memtable, if any has rows.
+    pub(super) fn seal_largest(&self, write: &mut WriteState) {
         let filled = (0..write.trees.len()).filter(|&at| !write.trees[at].active.table.is_empty());
         if let Some(at) = filled.max_by_key(|&at| write.trees[at].active.filled()) {
-            self.freeze(write, at);
+            self.seal(write, at);
         }
     }
 
-    /// Freezes every active memtable that has rows.
-    pub(super) fn freeze_all(&self, write: &mut WriteState) {
+    /// Seals every active memtable that has rows.
+    pub(super) fn seal_all(&self, write: &mut WriteState) {
         for at in 0..write.trees.len() {
             if !write.trees[at].active.table.is_empty() {
-                self.freeze(write, at);
+                self.seal(write, at);
             }
         }
     }
 
     /// Puts an empty memtable in the place of the active one of a tree, and asks for the flush of the full one.
-    fn freeze(&self, write: &mut WriteState, at: usize) {
+    fn seal(&self, write: &mut WriteState, at: usize) {
         let fresh = Mem::new();
         let tree = &mut write.trees[at];
         let full = std::mem::replace(&mut tree.active, Arc::clone(&fresh));
         write.active_bytes -= full.filled();
-        self.frozen_came(&full);
+        self.sealed_came(&full);
         tree.shared.change(|state| TreeState {
             active: fresh,
-            frozen: std::iter::once(Arc::clone(&full)).chain(state.frozen.iter().cloned()).collect(),
+            sealed: std::iter::once(Arc::clone(&full)).chain(state.sealed.iter().cloned()).collect(),
             version: Arc::clone(&state.version),
         });
         if self.options.background {

@@ -52,10 +52,10 @@ pub(super) struct Shared {
     pub(super) snapshots: Mutex<Registry>,
     /// Log files that exist, oldest first, with the bytes written to those that are ended.
     pub(super) logs: Mutex<Vec<(FileId, u64)>>,
-    /// Frozen memtables of all trees.
-    pub(super) frozen: AtomicUsize,
+    /// Sealed memtables of all trees.
+    pub(super) sealed: AtomicUsize,
     /// Their bytes.
-    pub(super) frozen_bytes: AtomicUsize,
+    pub(super) sealed_bytes: AtomicUsize,
     /// Tables in the fullest level 0.
     pub(super) level0_tables: AtomicUsize,
     /// Live scans.
@@ -103,7 +103,7 @@ pub(super) struct Signals {
 /// What background threads are asked to do.
 #[derive(Default)]
 pub(super) struct Work {
-    /// There may be a frozen memtable.
+    /// There may be a sealed memtable.
     pub(super) flush: bool,
     /// There may be something to compact.
     pub(super) compact: bool,
@@ -148,8 +148,8 @@ impl Shared {
             install: Mutex::new(parts.install),
             snapshots: Mutex::default(),
             logs: Mutex::new(vec![(position.file, 0)]),
-            frozen: AtomicUsize::new(0),
-            frozen_bytes: AtomicUsize::new(0),
+            sealed: AtomicUsize::new(0),
+            sealed_bytes: AtomicUsize::new(0),
             level0_tables: AtomicUsize::new(0),
             scans: AtomicUsize::new(0),
             status: AtomicU8::new(0),
@@ -269,16 +269,16 @@ impl Shared {
     }
 
     /// Counts a memtable that now waits for its flush.
-    pub(super) fn frozen_came(&self, mem: &Mem) {
-        self.frozen.fetch_add(1, Ordering::AcqRel);
-        self.frozen_bytes.fetch_add(mem.table.bytes(), Ordering::AcqRel);
+    pub(super) fn sealed_came(&self, mem: &Mem) {
+        self.sealed.fetch_add(1, Ordering::AcqRel);
+        self.sealed_bytes.fetch_add(mem.table.bytes(), Ordering::AcqRel);
     }
 
     /// Counts memtables that no longer wait for their flush.
-    pub(super) fn frozen_gone(&self, mems: &[Arc<Mem>]) {
+    pub(super) fn sealed_gone(&self, mems: &[Arc<Mem>]) {
         for mem in mems {
-            self.frozen.fetch_sub(1, Ordering::AcqRel);
-            self.frozen_bytes.fetch_sub(mem.table.bytes(), Ordering::AcqRel);
+            self.sealed.fetch_sub(1, Ordering::AcqRel);
+            self.sealed_bytes.fetch_sub(mem.table.bytes(), Ordering::AcqRel);
         }
     }
 }

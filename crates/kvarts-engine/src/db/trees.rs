@@ -32,7 +32,7 @@ impl AtomicPosition {
     }
 }
 
-/// A memtable and what the log knows of it. Changed only under the write lock, and not at all once frozen.
+/// A memtable and what the log knows of it. Changed only under the write lock, and not at all once sealed.
 pub(super) struct Mem {
     /// The rows.
     pub(super) table: Arc<Memtable>,
@@ -89,7 +89,7 @@ pub(super) struct TreeState {
     /// Takes the writes.
     pub(super) active: Arc<Mem>,
     /// Wait for their flush, newest first.
-    pub(super) frozen: Vec<Arc<Mem>>,
+    pub(super) sealed: Vec<Arc<Mem>>,
     /// The tables.
     pub(super) version: Arc<Version>,
 }
@@ -97,12 +97,12 @@ pub(super) struct TreeState {
 impl TreeState {
     /// Returns a state without rows.
     pub(super) fn empty() -> Self {
-        Self { active: Mem::new(), frozen: Vec::new(), version: Arc::new(Version::default()) }
+        Self { active: Mem::new(), sealed: Vec::new(), version: Arc::new(Version::default()) }
     }
 
     /// The memtables, newest first.
     pub(super) fn mems(&self) -> impl Iterator<Item = &Arc<Mem>> {
-        std::iter::once(&self.active).chain(&self.frozen)
+        std::iter::once(&self.active).chain(&self.sealed)
     }
 }
 
@@ -254,7 +254,7 @@ impl Shared {
         tree.dropped.store(true, Ordering::Release);
         write.remove_tree(tree.id());
         let state = tree.state.load_full();
-        self.frozen_gone(&state.frozen);
+        self.sealed_gone(&state.sealed);
         tree.change(|_| TreeState::empty());
         for table in state.version.levels.iter().flatten() {
             table.table.mark_obsolete();

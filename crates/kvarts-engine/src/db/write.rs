@@ -256,13 +256,10 @@ impl Shared {
     /// Goes on in a new log file that has room for a record of `len` bytes. Errors: `StorageFull`, with nothing changed.
     fn rotate(&self, write: &mut WriteState, len: usize) -> Result<()> {
         let (file, bytes) = (self.new_file(), write.log.position().offset);
-        if let Err(error) = write.log.rotate(file, len) {
-            self.remove_logs(&[file]);
-            return Err(match error {
-                full @ Error::StorageFull(_) => full,
-                other => self.poison(other),
-            });
-        }
+        write.log.rotate(file, len).map_err(|error| match error {
+            refused @ (Error::StorageFull(_) | Error::InvalidArgument { .. }) => refused,
+            other => self.poison(other),
+        })?;
         let mut logs = self.logs.lock();
         if let Some(ended) = logs.last_mut() {
             ended.1 = bytes;

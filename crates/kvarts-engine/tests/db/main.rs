@@ -1,0 +1,9 @@
+//! The store as a whole: against a model, through crashes, on a machine's disk, and when things go wrong.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod crash;
+mod errors;
+mod life;
+mod model;
+mod support;
+mod threads;
