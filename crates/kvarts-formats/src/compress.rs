@@ -99,4 +99,16 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn forged_heads_are_refused() {
+        let mut good = Vec::new();
+        seal_block(&mut good, FileId(3), 777, &[7; 900], Compression::Lz4);
+        for (at, byte) in [(0, 0), (0, 2), (1, 1), (3, 1), (4, 0), (7, 0x40), (7, 0xff), (8, 0)] {
+            let mut content = good[..good.len() - TAG_BYTES].to_vec();
+            content[at] = byte;
+            let tag = checksum::tag(FileId(3), 777, &[&content]);
+            assert!(open_block(FileId(3), 777, &[&content[..], &tag].concat()).is_err(), "byte {at} = {byte}");
+        }
+    }
 }

@@ -84,3 +84,93 @@ fn find_sees_the_newest_revision_at_or_before() {
         }
     }
 }
+
+/// A block of rows with these keys and revisions, in any order: the builder only checks that in debug builds.
+fn raw_block(keys: &[(&[u8], u8)], kind: u8, values: &[u8]) -> Vec<u8> {
+    let revisions: Vec<u8> = keys.iter().map(|key| key.1).collect();
+    let mut column = Vec::new();
+    for (key, _) in keys {
+        column.extend_from_slice(&[0, key.len() as u8]);
+        column.extend_from_slice(key);
+    }
+    let mut raw = vec![LAYOUT, kind, 1, 0];
+    for count in [keys.len(), 1, column.len(), values.len(), 0, 0, 0] {
+        raw.extend_from_slice(&(count as u32).to_le_bytes());
+    }
+    [raw, revisions, column, values.to_vec()].concat()
+}
+
+#[test]
+fn unsorted_rows_are_refused() {
+    let is_accepted = |keys: &[(&[u8], u8)]| Block::parse(raw_block(keys, 1, &[])).is_ok();
+    assert!(is_accepted(&[(b"a", 5), (b"a", 4), (b"b", 9)]));
+    assert!(!is_accepted(&[(b"a", 5), (b"a", 5)]), "equal rows");
+    assert!(!is_accepted(&[(b"a", 5), (b"a", 6)]), "revisions ascend");
+    assert!(!is_accepted(&[(b"b", 5), (b"a", 4)]), "keys descend");
+    assert!(!is_accepted(&[(b"ab", 5), (b"a", 4)]), "a prefix comes after");
+    assert!(!is_accepted(&[]), "no rows");
+}
+
+#[test]
+fn contradicting_heads_are_refused() {
+    let good = raw_block(&[(b"a", 5), (b"b", 4)], 1, &[0; 16]);
+    assert!(Block::parse(good.clone()).is_ok());
+    let damages = [
+        (0, 0, "layout"),
+        (1, 3, "kind"),
+        (1, 0, "deletes with values"),
+        (1, KINDS_DIFFER, "kinds without a column"),
+        (2, 3, "revision width"),
+        (3, 1, "value offsets width"),
+        (3, 4, "value offsets without a column"),
+        (4, 0, "no rows"),
+        (4, 1, "fewer rows"),
+        (4, 3, "more rows"),
+        (8, 0, "restart interval"),
+        (8, 2, "full key before the restart"),
+        (12, 5, "key bytes"),
+        (16, 15, "value bytes"),
+        (20, 1, "reserved"),
+    ];
+    for (at, byte, name) in damages {
+        let mut raw = good.clone();
+        raw[at] = byte;
+        // A first full key that shares nothing is what an interval of 2 would write too.
+        assert_eq!(Block::parse(raw).is_err(), name != "full key before the restart", "{name}");
+    }
+    assert!((0..good.len()).all(|len| Block::parse(good[..len].to_vec()).is_err()), "cut short");
+}
+
+#[test]
+fn bytes_after_the_last_key_are_refused() {
+    let mut raw = raw_block(&[(b"a", 5)], 1, &[]);
+    raw.push(0);
+    raw[12] += 1;
+    assert!(Block::parse(raw).is_err());
+}
+
+#[test]
+fn values_of_unequal_or_wrong_length_are_refused() {
+    assert!(Block::parse(raw_block(&[(b"a", 5), (b"b", 4)], 1, &[0; 15])).is_err(), "15 bytes in two values");
+    assert!(Block::parse(raw_block(&[(b"a", 5), (b"b", 4)], 2, &[0; 16])).is_ok());
+    assert!(Block::parse(raw_block(&[(b"a", 5), (b"b", 4)], 2, &[0; 14])).is_err(), "no room for the expiry");
+}
+
+#[test]
+fn revisions_beyond_the_last_are_refused() {
+    let mut raw = raw_block(&[(b"a", 5), (b"b", 4)], 1, &[]);
+    raw[24..32].copy_from_slice(&(u64::MAX - 5).to_le_bytes());
+    assert_eq!(Block::parse(raw.clone()).unwrap().revision(0), Revision::MAX);
+    raw[24..32].copy_from_slice(&(u64::MAX - 4).to_le_bytes());
+    assert!(Block::parse(raw).is_err());
+}
+
+#[test]
+fn every_width_of_revisions_reads_back() {
+    for (above, width) in [(1, 1), (0xff, 1), (0x100, 2), (0xffff, 2), (0x1_0000, 4), (1 << 32, 8), (u64::MAX - 9, 8)] {
+        let rows = vec![(vec![1], 9 + above, Kind::Put, vec![]), (vec![1], 9, Kind::Put, vec![])];
+        let raw = build(&rows, 16);
+        assert_eq!(usize::from(raw[2]), width, "{above}");
+        check(&Block::parse(raw).unwrap(), &rows);
+    }
+}

@@ -41,3 +41,26 @@ fn index_without_blocks_finds_none() {
     let index = Index::parse(&build(&[])).unwrap();
     assert_eq!((index.blocks(), index.find(b"key", Revision::MAX)), (0, 0));
 }
+
+#[test]
+fn damaged_indexes_are_refused() {
+    let good = build(&[(b"a", 5), (b"b", 5)]);
+    // Head, then two each of offset, revision, length and end of key, then the keys.
+    let damages =
+        [(0, 2), (4, 1), (8, 3), (12, 1), (16, 229), (23, 0xff), (56, 3), (60, 1), (60, 3), (64, b'c'), (65, b'a')];
+    for (at, byte) in damages {
+        let mut bytes = good.clone();
+        assert_ne!(bytes[at], byte);
+        bytes[at] = byte;
+        assert!(Index::parse(&bytes).is_err(), "byte {at} = {byte}");
+    }
+    assert!((0..good.len()).all(|len| Index::parse(&good[..len]).is_err()));
+}
+
+#[test]
+fn overlapping_blocks_are_refused() {
+    let mut builder = IndexBuilder::default();
+    builder.add(b"a", Revision(1), BlockHandle { offset: 128, len: 100 });
+    builder.add(b"b", Revision(1), BlockHandle { offset: 227, len: 100 });
+    assert!(Index::parse(&builder.finish()).is_err());
+}

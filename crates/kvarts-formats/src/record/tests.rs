@@ -58,3 +58,44 @@ fn log_shows_that_it_was_synced_by_any_whole_record() {
     data[HEADER_BYTES + record_bytes(10)] ^= 1;
     assert!(!shows_synced(FILE, &data), "a record that is not whole shows nothing");
 }
+
+#[test]
+fn bytes_are_those_of_the_format_page() {
+    let mut out = vec![0xdd; record_bytes(3)];
+    write_record(&mut out, FILE, 256, 0x01020304, RecordKind::Batch, 128, b"abc");
+    let head = b"vK\x01\0\x03\0\0\0\x04\x03\x02\x01\0\0\0\0\x80\0\0\0\0\0\0\0";
+    assert_eq!(out[..24], *head);
+    assert_eq!(out[24..32], *b"abc\0\0\0\0\0");
+    assert_eq!(out[32..], checksum::tag(FILE, 256, &[&out[..32]]));
+}
+
+/// Changes a byte of the record at `offset` and gives it a tag that matches.
+fn forge(data: &mut [u8], offset: usize, at: usize, byte: u8) {
+    let end = offset + record_bytes(u32_at(data, offset + 4) as usize);
+    data[offset + at] = byte;
+    let tag = checksum::tag(FILE, offset as u64, &[&data[offset..end - TAG_BYTES]]);
+    data[end - TAG_BYTES..end].copy_from_slice(&tag);
+}
+
+#[test]
+fn forged_headers_are_not_records() {
+    let good = log(&[(40, 0)], 0);
+    for (at, byte) in [(0, 0), (1, 0), (2, 0), (2, 3), (3, 1), (12, 1), (15, 1), (16, 136), (23, 1)] {
+        let mut data = good.clone();
+        forge(&mut data, HEADER_BYTES, at, byte);
+        assert_eq!(scan(FILE, &data).verdict, LogEnd::Torn { offset: HEADER_BYTES as u64 }, "byte {at} = {byte}");
+        assert!(read_record(FILE, &data, HEADER_BYTES as u64).is_err());
+    }
+}
+
+#[test]
+fn record_crafted_inside_a_value_proves_nothing() {
+    let mut data = log(&[(0, 0)], 0);
+    data[HEADER_BYTES] ^= 1;
+    let offset = data.len() + RECORD_HEADER_BYTES;
+    let mut crafted = vec![0; record_bytes(10)];
+    write_record(&mut crafted, FILE, offset as u64, 0, RecordKind::Batch, offset as u64, &[1; 10]);
+    append(&mut data, &crafted, 0);
+    assert!(whole_record(FILE, &data, offset).is_some(), "it would pass where it stands");
+    assert_eq!(scan(FILE, &data).verdict, LogEnd::Torn { offset: HEADER_BYTES as u64 });
+}
