@@ -38,3 +38,6 @@ fn rows(plan: &CompactionPlan) -> BoxCursor {
     }
     if sources.len() == 1 { sources.remove(0) } else { Box::new(MergeCursor::new(sources)) }
 }
+
+#[cfg(test)]
+mod tests;
