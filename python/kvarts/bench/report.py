@@ -103,6 +103,13 @@ def bars(outcome: Outcome) -> Iterator[tuple[Bar, int, str, Estimate]]:
                     yield bar, size, peer, ratio_estimate(by_peer[OURS.name], by_peer[peer])
 
 
+def judge(ratio: Estimate, ratio_max: float) -> str:
+    """Return "holds" or "missed" where the whole interval says so, else "unclear": repeat on a quieter machine."""
+    if ratio.high <= ratio_max:
+        return "holds"
+    return "missed" if ratio.low > ratio_max else "unclear"
+
+
 def _microseconds(samples: list[float] | None) -> str:
     if not samples:
         return "–"

@@ -9,7 +9,7 @@ import click
 
 from kvarts.base.api import Store
 from kvarts.base.codecs import Bytes, Codec
-from kvarts.base.errors import CodecMismatch
+from kvarts.base.errors import CodecMismatch, StoreNotFound
 from kvarts.cli.text import Form, parse
 
 CODECS = ("bytes", "str", "u64", "json")
@@ -88,6 +88,10 @@ def _open_root(
     names = asked or ("bytes", "bytes")
     try:
         store = kvarts.open(path, key=_codec(names[0]), value=_codec(names[1]), create=create, **options)
+    except StoreNotFound as error:
+        if not create:
+            error.hint = "check the path; `kvarts put` and `kvarts import` make stores"
+        raise
     except CodecMismatch as error:
         if given:
             raise

@@ -123,10 +123,9 @@ def _print_tables(outcome: runner.Outcome) -> None:
             print_table(table, header=True)
             click.echo()
     for bar, size, peer, found in report.bars(outcome):
-        clear = found.value <= bar.ratio_max
-        verdict = "holds" if clear else "MISSED"
-        line = f"{verdict:<6}  {bar.operation} at {size} B: {found} of {peer}'s time, asked: at most {bar.ratio_max:g}"
-        click.secho(line, fg="green" if clear else "red")
+        verdict = report.judge(found, bar.ratio_max)
+        line = f"{verdict:<7}  {bar.operation} at {size} B: {found} of {peer}'s time, asked: at most {bar.ratio_max:g}"
+        click.secho(line, fg={"holds": "green", "missed": "red"}.get(verdict))
 
 
 def _write(out: Path, whole: dict[str, Any], outcome: runner.Outcome, *, quiet: bool) -> None:

@@ -186,7 +186,7 @@ def delete(
                 absent.append(name)
     deleted = len(keys) - len(absent)
     if as_json:
-        missing = [shown(name, form, target.key_codec) for name in absent]
+        missing = [to_fields("key", name, target.key_codec) for name in absent]
         print_json({"deleted": deleted, "absent": missing})
     else:
         for name in absent:

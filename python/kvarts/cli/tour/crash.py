@@ -31,10 +31,12 @@ def crash(path: Path, kill_after: int, progress: Callable[[int], object]) -> Cra
     with subprocess.Popen(command, stdout=subprocess.PIPE) as child:  # noqa: S603  # our own module
         assert child.stdout is not None
         acknowledged = 0
-        while acknowledged < kill_after and (report := os.read(child.stdout.fileno(), 4096)):
-            acknowledged += len(report)
-            progress(acknowledged)
-        child.kill()
+        try:
+            while acknowledged < kill_after and (report := os.read(child.stdout.fileno(), 4096)):
+                acknowledged += len(report)
+                progress(acknowledged)
+        finally:  # On Ctrl-C too: the child goes on for ever otherwise.
+            child.kill()
         # The pipe outlives the child: what it had reported before the kill is still in there.
         acknowledged += len(child.stdout.read())
         return Crash(acknowledged, child.wait())

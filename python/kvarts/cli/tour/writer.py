@@ -4,6 +4,7 @@
 """
 
 import os
+import signal
 import sys
 
 PREFIX = "~write/"
@@ -25,6 +26,8 @@ def main() -> None:
     """Write until killed."""
     import kvarts
 
+    # Ctrl-C reaches parent and child alike; the parent deals with it, by killing us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     stdout = sys.stdout.fileno()
     with kvarts.open(sys.argv[1], key=kvarts.Str, create=False) as store:
         for number in range(WRITES_MAX):

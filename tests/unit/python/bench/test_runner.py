@@ -8,8 +8,9 @@ import pytest
 
 from kvarts.bench.child import repeat_once
 from kvarts.bench.peers import BY_NAME, OURS, Peer
-from kvarts.bench.report import bars, document, history_line, ratio_table, time_table
+from kvarts.bench.report import bars, document, history_line, judge, ratio_table, time_table
 from kvarts.bench.runner import Outcome, Plan, RepetitionFailedError, run
+from kvarts.bench.statistics import Estimate
 from kvarts.bench.workloads import OPERATIONS, Counts, Data
 
 TINY = Counts(rows=2_000, puts=200, syncs=2, gets=400, ranges=10)
@@ -96,3 +97,8 @@ def test_document_and_history_hold_the_figures() -> None:
 def test_bars_compare_with_the_peers_asked_for() -> None:
     found = {(bar.operation, peer): ratio.value <= bar.ratio_max for bar, _, peer, ratio in bars(canned())}
     assert found == {("load", "lmdb"): True, ("get_hot", "lmdb"): True}
+
+
+@pytest.mark.parametrize(("low", "high", "verdict"), [(0.5, 1.0, "holds"), (0.9, 1.1, "unclear"), (1.1, 2.0, "missed")])
+def test_bar_is_judged_by_the_whole_interval(low: float, high: float, verdict: str) -> None:
+    assert judge(Estimate(1.0, low, high), 1.0) == verdict

@@ -77,7 +77,7 @@ def test_delete_says_which_keys_were_absent(kvarts: Kvarts) -> None:
     kvarts("put", "demo", "one", "1")
     done = kvarts("delete", "demo", "one", "two")
     assert (done.code, done.out, done.err) == (1, "deleted 1\n", "no key two in demo\n")
-    assert kvarts("delete", "demo", "one", "--json").json == {"deleted": 0, "absent": ["one"]}
+    assert kvarts("delete", "demo", "one", "--json").json == {"deleted": 0, "absent": [{"key": "one"}]}
 
 
 @pytest.fixture

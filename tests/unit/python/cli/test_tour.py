@@ -1,11 +1,14 @@
 """The tour runs whole, in its JSON form, and its checks can fail."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from kvarts.cli.tour.corpus import find
-from tests.unit.python.cli.conftest import Kvarts
+from tests.unit.python.cli.conftest import Kvarts, environment
 
 
 def test_tour_holds_every_check(kvarts: Kvarts, tmp_path: Path) -> None:
@@ -19,6 +22,20 @@ def test_tour_holds_every_check(kvarts: Kvarts, tmp_path: Path) -> None:
     assert found["seconds"] < 60
     assert (tmp_path / "kept").is_dir()
     assert kvarts("tour", "--keep", "kept").code == 2
+
+
+def test_ctrl_c_ends_the_tour_quietly_and_leaves_no_store(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "kvarts", "tour"]
+    world = {**environment(), "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, env=world, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        assert any("✔".encode() in line for line in child.stdout)
+        child.send_signal(signal.SIGINT)
+        child.stdout.read()
+        assert child.stderr.read().split() == [b"interrupted"]
+        assert child.wait() == 130
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_corpus_is_every_file_in_key_order_but_caches_and_links(tmp_path: Path) -> None:
