@@ -174,3 +174,15 @@ fn every_width_of_revisions_reads_back() {
         check(&Block::parse(raw).unwrap(), &rows);
     }
 }
+
+#[test]
+fn damaged_value_offsets_are_refused() {
+    let rows: Vec<_> = [2, 3, 4].map(|len| (vec![len], 7, Kind::Put, vec![len; len as usize])).into();
+    let good = build(&rows, 16);
+    assert_eq!(good[HEAD_BYTES..HEAD_BYTES + 16], [0, 0, 0, 0, 2, 0, 0, 0, 5, 0, 0, 0, 9, 0, 0, 0]);
+    for (at, byte) in [(0, 1), (4, 6), (8, 1), (8, 10), (12, 8), (12, 10), (15, 1)] {
+        let mut raw = good.clone();
+        raw[HEAD_BYTES + at] = byte;
+        assert!(Block::parse(raw).is_err(), "byte {at} = {byte}");
+    }
+}
