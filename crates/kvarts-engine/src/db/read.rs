@@ -32,14 +32,13 @@ pub(super) enum Lookup<'a> {
 
 /// Looks for the newest row of `key` at or before `at`. `may_read` lets it read from disk.
 pub(super) fn find<'a>(state: &'a TreeState, key: &[u8], at: Revision, may_read: bool) -> Result<Lookup<'a>> {
+    let hash = key_hash(key);
     for mem in state.mems() {
-        if let Some(row) = mem.table.get(key, at) {
+        if let Some(row) = mem.get(key, hash, at) {
             return Ok(Lookup::Found(Row::Mem(row)));
         }
     }
-    let mut hash = None;
     for candidate in state.version.candidates(key) {
-        let hash = *hash.get_or_insert_with(|| key_hash(key));
         let table = &candidate.table;
         let answer = if may_read { table.get(key, hash, at)? } else { table.try_get(key, hash, at) };
         match answer {

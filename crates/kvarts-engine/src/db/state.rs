@@ -271,14 +271,14 @@ impl Shared {
     /// Counts a memtable that now waits for its flush.
     pub(super) fn sealed_came(&self, mem: &Mem) {
         self.sealed.fetch_add(1, Ordering::AcqRel);
-        self.sealed_bytes.fetch_add(mem.table.bytes(), Ordering::AcqRel);
+        self.sealed_bytes.fetch_add(mem.bytes(), Ordering::AcqRel);
     }
 
     /// Counts memtables that no longer wait for their flush.
     pub(super) fn sealed_gone(&self, mems: &[Arc<Mem>]) {
         for mem in mems {
             self.sealed.fetch_sub(1, Ordering::AcqRel);
-            self.sealed_bytes.fetch_sub(mem.table.bytes(), Ordering::AcqRel);
+            self.sealed_bytes.fetch_sub(mem.bytes(), Ordering::AcqRel);
         }
     }
 }

@@ -31,7 +31,7 @@ impl Db {
         };
         for tree in &trees {
             let state = tree.state.load();
-            stats.memtable_bytes += state.mems().map(|mem| mem.table.bytes() as u64).sum::<u64>();
+            stats.memtable_bytes += state.mems().map(|mem| mem.bytes() as u64).sum::<u64>();
             stats.index_bytes +=
                 state.version.levels.iter().flatten().map(|table| table.table.memory_bytes() as u64).sum::<u64>();
             let tree = tree_stats(tree);

@@ -85,11 +85,10 @@ impl WriteState {
                 at = self.position(op.tree).expect("the batch was checked under the same lock");
             }
             let tree = &self.trees[at];
-            let before = tree.active.table.bytes();
-            tree.active.note(end, revision);
-            tree.active.table.insert(op.key, revision, op.kind, op.value);
+            let before = tree.active.filled();
+            tree.active.insert(&op, revision, end);
             tree.shared.last.store(revision.0, Ordering::Relaxed);
-            self.active_bytes += tree.active.table.bytes() - before;
+            self.active_bytes += tree.active.filled() - before;
             user_bytes += op.key.len() + op.value.len();
         }
         user_bytes

@@ -3,6 +3,7 @@
 
 mod crash;
 mod errors;
+mod full;
 mod life;
 mod model;
 mod support;
