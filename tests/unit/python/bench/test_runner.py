@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kvarts.bench import plot
 from kvarts.bench.child import repeat_once
 from kvarts.bench.peers import BY_NAME, OURS, Peer
 from kvarts.bench.report import bars, document, history_line, judge, ratio_table, time_table
@@ -102,3 +103,10 @@ def test_bars_compare_with_the_peers_asked_for() -> None:
 @pytest.mark.parametrize(("low", "high", "verdict"), [(0.5, 1.0, "holds"), (0.9, 1.1, "unclear"), (1.1, 2.0, "missed")])
 def test_bar_is_judged_by_the_whole_interval(low: float, high: float, verdict: str) -> None:
     assert judge(Estimate(1.0, low, high), 1.0) == verdict
+
+
+def test_plot_is_drawn_where_matplotlib_is(tmp_path: Path) -> None:
+    if not plot.is_possible():
+        pytest.skip("matplotlib is not installed")
+    assert [path.name for path in plot.draw(canned(), "title", tmp_path)] == ["embedded.png", "embedded.svg"]
+    assert (tmp_path / "embedded.png").read_bytes().startswith(b"\x89PNG")

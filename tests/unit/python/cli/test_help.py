@@ -1,5 +1,6 @@
 """What is shown before any store is opened: help, greeting, explain; quick, and the same on each machine."""
 
+import resource
 import subprocess
 import sys
 
@@ -41,6 +42,16 @@ def test_help_imports_neither_subcommands_nor_rich_nor_the_engine() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=True)
     loaded = set(done.stdout.splitlines()[-1].split())
     assert not loaded & {"rich", "kvarts._native", "kvarts.embedded", "kvarts.cli.commands", "asyncio"}
+
+
+def test_help_takes_under_150_ms_of_processor_time() -> None:
+    def once() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-m", "kvarts", "--help"], capture_output=True, env=environment(), check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(once() for _ in range(3)) < 0.150
 
 
 def test_version(kvarts: Kvarts) -> None:
