@@ -59,6 +59,11 @@ impl Handle {
         self.clock.unix_ms()
     }
 
+    /// Bytes of the largest batch: a quarter of memory.
+    pub fn batch_bytes_max(&self) -> usize {
+        self.batch_bytes_max
+    }
+
     /// Refuses a batch over a quarter of memory.
     pub fn check_batch(&self, batch: &Batch) -> Outcome<()> {
         if batch.bytes_len() <= self.batch_bytes_max {

@@ -131,9 +131,9 @@ class Store(MutableMapping[K, V]):
         """Return the values of many keys, in the order asked, all as of one revision; None where absent."""
 
     @overload
-    def __getitem__(self, key: slice, /) -> Scan[K, V, tuple[K, V]]: ...
-    @overload
     def __getitem__(self, key: K, /) -> V: ...
+    @overload
+    def __getitem__(self, key: slice, /) -> Scan[K, V, tuple[K, V]]: ...
     @abstractmethod
     def __getitem__(self, key: Any, /) -> Any:
         """Return the value of a key; db[a:b] is scan(a, b), db[a:b:-1] the same rows, last first.

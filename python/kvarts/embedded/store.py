@@ -8,7 +8,7 @@ from kvarts import _native
 from kvarts.base import codecs
 from kvarts.base.api import Batch, Store
 from kvarts.base.codecs import Codec, check_codec
-from kvarts.base.errors import CodecMismatch, InvalidArgument, ReadOnlyError, WrongType
+from kvarts.base.errors import ClosedError, CodecMismatch, InvalidArgument, ReadOnlyError, WrongType
 from kvarts.base.types import Damage, KeyspaceInfo, KeyspaceStats, OpenReport, Report, Revision, Stats
 
 K = TypeVar("K")
@@ -153,6 +153,8 @@ class EmbeddedStore(_native.Tree[K, V], Store[K, V]):
         )
 
     def _check_not_snapshot(self, verb: str) -> None:
+        if self.state == "closed":
+            raise ClosedError(f"{verb}() on a view that is closed")
         if self.is_snapshot:
             raise ReadOnlyError(f"{verb}() on a snapshot", hint="call it on the store")
 

@@ -7,8 +7,10 @@ use kvarts_formats::batch::Batch;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-/// Bytes of a batch at which `put_many` and `delete_many` commit it and begin the next.
+/// Bytes that a batch of `put_many` and `delete_many` does not exceed, but for one row that is larger by itself.
 const CHUNK_BYTES: usize = 1 << 20;
+/// At least what a batch adds to the bytes of a row's key and value.
+const ROW_OVERHEAD_BYTES: usize = 64;
 
 impl Tree {
     /// Writes pairs, or a mapping, in chunks.
@@ -19,11 +21,11 @@ impl Tree {
         let mut last = None;
         for_each_pair(items, &mut |key, value| {
             let (key, value) = (self.encode_key_to_write(key)?, self.encode_value(value)?);
-            batch.put(self.id, &key, &value);
-            if batch.bytes_len() >= CHUNK_BYTES {
+            if !self.fits(&batch, key.len() + value.len()) {
                 last = Some(self.commit(py, &mut batch)?);
                 batch.clear();
             }
+            batch.put(self.id, &key, &value);
             Ok(())
         })?;
         self.commit_rest(py, batch, last)
@@ -37,11 +39,12 @@ impl Tree {
         let mut last = None;
         for key in keys.try_iter()? {
             let key = key?;
-            batch.delete(self.id, &self.encode_key_to_write(&key)?);
-            if batch.bytes_len() >= CHUNK_BYTES {
+            let key = self.encode_key_to_write(&key)?;
+            if !self.fits(&batch, key.len()) {
                 last = Some(self.commit(py, &mut batch)?);
                 batch.clear();
             }
+            batch.delete(self.id, &key);
         }
         self.commit_rest(py, batch, last)
     }
@@ -62,6 +65,12 @@ impl Tree {
             })?;
         }
         self.commit_rest(py, batch, None).map(|_| ())
+    }
+
+    /// Whether a row of so many bytes still fits into a chunk. An empty chunk takes any; the limit is checked at commit.
+    fn fits(&self, batch: &Batch, row_bytes: usize) -> bool {
+        let chunk_bytes = CHUNK_BYTES.min(self.handle.batch_bytes_max());
+        batch.is_empty() || batch.bytes_len() + row_bytes + ROW_OVERHEAD_BYTES <= chunk_bytes
     }
 
     fn commit_rest(&self, py: Python<'_>, mut batch: Batch, last: Option<Revision>) -> Outcome<Revision> {
