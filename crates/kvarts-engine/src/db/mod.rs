@@ -14,7 +14,6 @@ mod checkpoint;
 mod close;
 mod compact;
 mod flush;
-mod key_filter;
 mod manifest;
 mod open;
 mod read;

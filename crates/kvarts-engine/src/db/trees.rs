@@ -1,5 +1,4 @@
 //! Trees: their memtables and tables as one immutable state that readers load and writers replace.
-use super::key_filter::KeyFilter;
 use super::state::Shared;
 use super::{Db, Tree, TreeInfo};
 use crate::log::LogPosition;
@@ -8,7 +7,6 @@ use crate::version::Version;
 use crate::{Error, FileId, Result, Revision, TreeId};
 use arc_swap::ArcSwap;
 use kvarts_formats::batch::Op;
-use kvarts_formats::hash::key_hash;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -45,8 +43,6 @@ pub(super) struct Mem {
     revision_max: AtomicU64,
     /// The log up to here holds all of its rows: synced before a flush of it counts.
     pub(super) end: AtomicPosition,
-    /// Which keys are in it.
-    filter: KeyFilter,
     /// Bytes it took when it was empty.
     empty_bytes: usize,
 }
@@ -61,20 +57,18 @@ impl Mem {
             first_log: AtomicU64::new(u64::MAX),
             revision_max: AtomicU64::new(0),
             end: AtomicPosition::default(),
-            filter: KeyFilter::default(),
         })
     }
 
     /// Inserts a row of a record that ends at `end`. Called with the write lock held.
     pub(super) fn insert(&self, op: &Op<'_>, revision: Revision, end: LogPosition) {
         self.note(end, revision);
-        self.filter.add(key_hash(op.key), self.table.rows());
         self.table.insert(op.key, revision, op.kind, op.value);
     }
 
     /// Returns the newest row of `key`, whose hash is `hash`, at or before `at`.
     pub(super) fn get(&self, key: &[u8], hash: u64, at: Revision) -> Option<MemRow<'_>> {
-        if self.filter.may_contain(hash) { self.table.get(key, at) } else { None }
+        self.table.get_hashed(key, hash, at)
     }
 
     fn note(&self, end: LogPosition, revision: Revision) {
@@ -87,7 +81,7 @@ impl Mem {
 
     /// Bytes of memory it takes.
     pub(super) fn bytes(&self) -> usize {
-        self.table.bytes() + self.filter.bytes()
+        self.table.bytes()
     }
 
     /// Bytes that its rows take.

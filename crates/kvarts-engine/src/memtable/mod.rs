@@ -1,6 +1,7 @@
-//! The memtable: a skip list in an arena, one writer at a time, readers without locks.
+//! The memtable: a skip list in an arena with a hash table over its keys, one writer at a time, readers without locks.
 use crate::iter::Cursor;
 use crate::{Kind, Revision};
+use kvarts_formats::hash::key_hash;
 use std::sync::Arc;
 
 mod skiplist;
@@ -41,7 +42,13 @@ impl Memtable {
     /// Returns the newest row of `key` at or before `at`.
     #[inline]
     pub fn get(&self, key: &[u8], at: Revision) -> Option<MemRow<'_>> {
-        self.list.get(key, at).map(|(revision, kind, value)| MemRow { revision, kind, value })
+        self.get_hashed(key, key_hash(key), at)
+    }
+
+    /// The same for a key whose [`key_hash`] is known: a read asks several memtables and tables.
+    #[inline]
+    pub fn get_hashed(&self, key: &[u8], hash: u64, at: Revision) -> Option<MemRow<'_>> {
+        self.list.get(key, hash, at).map(|(revision, kind, value)| MemRow { revision, kind, value })
     }
 
     /// Returns a cursor over all rows, which keeps the table alive.

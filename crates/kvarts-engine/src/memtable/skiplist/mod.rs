@@ -15,11 +15,14 @@
 
 mod arena;
 mod cursor;
+mod lookup;
 mod node;
 
 use crate::{Kind, Revision};
 use arena::Arena;
 pub(super) use cursor::MemtableCursor;
+use kvarts_formats::hash::key_hash;
+use lookup::Lookup;
 use node::{HEIGHT_MAX, Node, Row, Target};
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -35,8 +38,13 @@ pub(super) struct SkipList {
     bytes: AtomicUsize,
     /// True while an insert runs. Invariant 3.
     writing: AtomicBool,
+    /// The first row of each key. Invariant: a row is noted there after it is linked.
+    lookup: Lookup,
     writer: UnsafeCell<Writer>,
 }
+
+/// So many rows of a key are walked before a search is cheaper.
+const WALK_MAX: usize = 8;
 
 /// What only the writer touches.
 struct Writer {
@@ -66,8 +74,10 @@ impl SkipList {
         let head = Node::allocate(&mut arena, HEIGHT_MAX, &[], Revision::MAX, Kind::Delete, &[]);
         // SAFETY: just allocated, in the arena that this list owns.
         let head = unsafe { Row::new(head) };
+        let lookup = Lookup::new(&mut arena);
         Self {
             head,
+            lookup,
             height: AtomicUsize::new(1),
             rows: AtomicUsize::new(0),
             bytes: AtomicUsize::new(arena.bytes()),
@@ -91,6 +101,8 @@ impl SkipList {
         let _writing = Writing(&self.writing);
         // SAFETY: invariant 3: `writing` is ours until the end of this function.
         let writer = unsafe { &mut *self.writer.get() };
+        let hash = key_hash(key);
+        self.lookup.prefetch(hash);
         let target = Target::new(key, revision);
         if !follows(writer.finger[0], &target) {
             self.find_all(&target, &mut writer.finger);
@@ -100,6 +112,7 @@ impl SkipList {
         // SAFETY: just allocated, in the arena that this list owns.
         let row = unsafe { Row::new(node) };
         self.link(row, height, &mut writer.finger);
+        self.lookup.note(&mut writer.arena, hash, row);
         self.rows.store(self.rows.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         self.bytes.store(writer.arena.bytes(), Ordering::Relaxed);
     }
@@ -155,11 +168,24 @@ impl SkipList {
         row
     }
 
-    /// Returns the newest row of `key` at or before `at`.
+    /// Returns the newest row of `key`, whose hash is `hash`, at or before `at`.
     #[inline]
-    pub(super) fn get(&self, key: &[u8], at: Revision) -> Option<(Revision, Kind, &[u8])> {
+    pub(super) fn get(&self, key: &[u8], hash: u64, at: Revision) -> Option<(Revision, Kind, &[u8])> {
+        let mut row = self.lookup.first(key, hash)?;
+        for _ in 0..WALK_MAX {
+            if row.revision() <= at {
+                return Some((row.revision(), row.kind(), row.value()));
+            }
+            row = row.next(0).filter(|row| row.key() == key)?;
+        }
+        self.search(key, at)
+    }
+
+    /// The same by a search of the list.
+    #[cold]
+    fn search(&self, key: &[u8], at: Revision) -> Option<(Revision, Kind, &[u8])> {
         let target = Target::new(key, at);
-        let found = self.find(&target).1.filter(|row| row.has_key(&target))?;
+        let found = self.find(&target).1.filter(|row| row.key() == key)?;
         Some((found.revision(), found.kind(), found.value()))
     }
 }

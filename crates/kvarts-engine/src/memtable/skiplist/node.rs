@@ -188,12 +188,6 @@ impl Row {
             order => order == Order::Less,
         }
     }
-
-    /// Tells whether its key is the target's.
-    #[inline]
-    pub(super) fn has_key(self, target: &Target<'_>) -> bool {
-        self.header().prefix == target.prefix && self.key() == target.key
-    }
 }
 
 #[cfg(test)]
