@@ -237,6 +237,7 @@ impl Shared {
         if !write.log.fits(payload.len()) {
             self.rotate(write, payload.len())?;
         }
+        let half_done = HalfDone(self);
         let end = write.log.append(payload).map_err(|error| self.poison(error))?;
         let user_bytes = write.insert(batch, revision, end) as u64;
         write.paced_bytes += batch.bytes_len();
@@ -245,6 +246,7 @@ impl Shared {
         // Order: the position before the revision is visible, so that a sync of what a reader saw covers it.
         self.appended.store(end);
         raise(&self.applied, revision);
+        std::mem::forget(half_done);
         if self.options.durability != Durability::Sync {
             raise(&self.visible, revision);
             self.mark_dirty();
@@ -279,6 +281,16 @@ impl Shared {
             self.maintain();
         }
         Ok(commit.revision)
+    }
+}
+
+/// Held while a commit is in the log and not yet in all memtables, then forgotten: a panic in between must not be
+/// followed by writes.
+struct HalfDone<'a>(&'a Shared);
+
+impl Drop for HalfDone<'_> {
+    fn drop(&mut self) {
+        self.0.poison(Error::Poisoned("a panic in the middle of a commit".into()));
     }
 }
 

@@ -97,7 +97,11 @@ fn read_pairs(db: &Db, tree: &Tree, seed: u64, stop: &AtomicBool) {
         assert_eq!(at(&a), at(&b), "key {key} at {snapshot:?}");
         if chance.one_in(50) {
             let reverse = chance.one_in(2);
-            let rows = drain(db.scan(tree, Bounds::default(), reverse, None).unwrap(), 100);
+            let scan = db.scan(tree, Bounds::default(), reverse, None).unwrap();
+            let revision = scan.revision();
+            let rows = drain(scan, 100);
+            // The commit of its revision is in it, and no later one.
+            assert_eq!(rows.iter().map(|(.., revision)| *revision).max().unwrap_or_default(), revision);
             let numbers = |first: u8| -> Vec<u64> {
                 rows.iter().filter(|(key, ..)| key[0] == first).map(|(_, value, _)| number(value)).collect()
             };
@@ -133,6 +137,29 @@ fn readers_see_whole_commits_while_flush_and_compaction_run() {
         assert_eq!(drain(db.scan(&tree, Bounds::default(), false, None).unwrap(), 1_000), before);
         assert_eq!(db.revision(), Revision(rounds));
     }
+}
+
+#[test]
+fn a_scan_holds_the_commit_whose_revision_it_names() {
+    let dir = Temp::new("newest");
+    let db = open(&dir, Options { memtable_bytes: 4 << 10, ..small(Durability::None) });
+    let tree = db.create_tree("t", "", "").unwrap();
+    put(&db, &tree, b"newest", &[0; 200]).unwrap();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _stop_all = StopAll(&stop);
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Acquire) {
+                    let scan = db.scan(&tree, Bounds::default(), false, None).unwrap();
+                    let revision = scan.revision();
+                    assert_eq!(drain(scan, 2)[0].2, revision);
+                }
+            });
+        }
+        // Every write changes the same row, and every few of them the memtable.
+        (0..4_000).for_each(|_| assert!(put(&db, &tree, b"newest", &[0; 200]).is_ok()));
+    });
 }
 
 #[test]
@@ -175,9 +202,9 @@ fn closing_while_others_write_and_read_ends_them_with_closed() {
         });
         scope.spawn(move || {
             loop {
-                let seen = done.load(Ordering::Acquire).max(1);
+                let seen = done.load(Ordering::Acquire);
                 match db.get(tree, &seen.to_be_bytes(), None, |entry| entry.is_some()) {
-                    Ok(found) => assert!(found || done.load(Ordering::Acquire) == 0, "row {seen}"),
+                    Ok(found) => assert!(found || seen == 0, "row {seen}"),
                     Err(Error::Closed) => break,
                     Err(error) => panic!("{error}"),
                 }
