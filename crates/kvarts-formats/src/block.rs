@@ -107,10 +107,15 @@ impl Block {
         }
     }
 
+    /// Returns the row at or before `row` whose key is stored in full: from it on, [`Block::key_after`] needs no key.
+    #[inline]
+    pub fn restart_of(&self, row: usize) -> usize {
+        row - row % self.restart_interval
+    }
+
     /// Writes the key of `row` into `out` (replacing it).
     pub fn key_into(&self, row: usize, out: &mut Vec<u8>) {
-        out.clear();
-        for row in row - row % self.restart_interval..=row {
+        for row in self.restart_of(row)..=row {
             self.key_after(row, out);
         }
     }

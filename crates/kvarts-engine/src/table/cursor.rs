@@ -16,11 +16,41 @@ pub(super) struct TableCursor {
     row: usize,
     /// Key of the row.
     key: Vec<u8>,
+    /// Keys right before the row, as a stack: going backward, a run of them is decoded at once.
+    before: KeyStack,
+}
+
+/// Keys, the last one on top.
+#[derive(Default)]
+struct KeyStack {
+    bytes: Vec<u8>,
+    starts: Vec<usize>,
+}
+
+impl KeyStack {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.starts.clear();
+    }
+
+    fn push(&mut self, key: &[u8]) {
+        self.starts.push(self.bytes.len());
+        self.bytes.extend_from_slice(key);
+    }
+
+    /// Moves the top into `key`. False where there is none.
+    fn pop(&mut self, key: &mut Vec<u8>) -> bool {
+        let Some(start) = self.starts.pop() else { return false };
+        key.clear();
+        key.extend_from_slice(&self.bytes[start..]);
+        self.bytes.truncate(start);
+        true
+    }
 }
 
 impl TableCursor {
     pub(super) fn new(table: Arc<Table>, fill_cache: bool) -> Self {
-        Self { table, fill_cache, block: None, at: 0, row: 0, key: Vec::new() }
+        Self { table, fill_cache, block: None, at: 0, row: 0, key: Vec::new(), before: KeyStack::default() }
     }
 
     fn blocks(&self) -> usize {
@@ -41,6 +71,7 @@ impl TableCursor {
 
     fn stand(&mut self, block: Arc<Block>, at: usize, row: usize) {
         block.key_into(row, &mut self.key);
+        self.before.clear();
         (self.at, self.row) = (at, row);
         self.block = Some(block);
     }
@@ -116,6 +147,7 @@ impl Cursor for TableCursor {
         if self.row + 1 < block.rows() {
             self.row += 1;
             block.key_after(self.row, &mut self.key);
+            self.before.clear();
             return Ok(());
         }
         self.stand_first(self.at + 1)
@@ -125,7 +157,13 @@ impl Cursor for TableCursor {
         let block = self.block.as_ref().expect("the cursor is valid");
         if self.row > 0 {
             self.row -= 1;
-            block.key_into(self.row, &mut self.key);
+            if !self.before.pop(&mut self.key) {
+                for row in block.restart_of(self.row)..self.row {
+                    block.key_after(row, &mut self.key);
+                    self.before.push(&self.key);
+                }
+                block.key_after(self.row, &mut self.key);
+            }
             return Ok(());
         }
         self.stand_last_before(self.at)
