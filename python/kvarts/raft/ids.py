@@ -1,0 +1,17 @@
+"""Numbers that have a meaning in Raft, as types."""
+
+from typing import NewType
+
+NodeId = NewType("NodeId", int)
+"""A member of a group. Never reused; 0 stands for "none"."""
+
+Term = NewType("Term", int)
+"""A term of the paper's section 5.1. 0 is before the first election."""
+
+LogIndex = NewType("LogIndex", int)
+"""Position of an entry in the log. The first entry has index 1."""
+
+NODE_NONE = NodeId(0)
+TERM_NONE = Term(0)
+LOG_INDEX_MIN = LogIndex(0)
+LOG_INDEX_MAX = LogIndex(2**64 - 1)
