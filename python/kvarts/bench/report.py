@@ -93,6 +93,24 @@ def ratio_table(outcome: Outcome, size: int) -> list[tuple[str, ...]]:
     return rows
 
 
+def markdown(outcome: Outcome, context: dict[str, Any]) -> str:
+    """Return the medians as a page for the documents: µs per unit, and in brackets our time over the peer's."""
+    lines = [
+        f"{context['machine']['processor']}, {context['machine']['cores']} cores, {context['when']}, {context['commit']}"
+    ]
+    for size in outcome.samples:
+        header, *rows = time_table(outcome, size)
+        ratios = {title: cells for title, *cells in ratio_table(outcome, size)}
+        lines += ["", f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+        for title, ours, *theirs in rows:
+            against = [ratio.split(" ")[0] for ratio in ratios.get(title, ["–"] * len(theirs))]
+            cells = [
+                value if ratio == "–" else f"{value} ({ratio})" for value, ratio in zip(theirs, against, strict=True)
+            ]
+            lines.append(f"| {' | '.join([title, ours, *cells])} |")
+    return "\n".join(lines) + "\n"
+
+
 def bars(outcome: Outcome) -> Iterator[tuple[Bar, int, str, Estimate]]:
     """Yield each bar with value size, peer and the ratio measured."""
     for size, operations in outcome.samples.items():

@@ -31,7 +31,7 @@ def bench() -> None:
     negative=None,
     examples=[
         ("kvarts bench embedded --quick", "a minute; shows the order of things"),
-        ("kvarts bench embedded --out bench-results", "the whole; writes JSON, PNG and SVG"),
+        ("kvarts bench embedded --out bench-results", "the whole; writes JSON, a table, PNG and SVG"),
         ("kvarts bench embedded --peers lmdb,rocksdict", "some peers only"),
     ],
 )
@@ -41,7 +41,7 @@ def bench() -> None:
 )
 @click.option("--peers", metavar="NAMES", help=f"Of {', '.join(peer.name for peer in PEERS[1:])}.")
 @click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write JSON and plots here."
+    "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write JSON, a table and plots here."
 )
 @click.option("--scratch", type=click.Path(path_type=Path), metavar="DIR", help="Stores go here: the disk to measure.")
 @click.option("--record", is_flag=True, help=f"Append the medians to {HISTORY}.")
@@ -130,8 +130,9 @@ def _print_tables(outcome: runner.Outcome) -> None:
 
 def _write(out: Path, whole: dict[str, Any], outcome: runner.Outcome, *, quiet: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    written = [out / "embedded.json"]
+    written = [out / "embedded.json", out / "embedded.md"]
     written[0].write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+    written[1].write_text(report.markdown(outcome, whole), encoding="utf-8")
     if plot.is_possible():
         title = f"kvarts {whole['commit'] or whole['versions']['kvarts']} on {whole['machine']['processor']}"
         written += plot.draw(outcome, title, out)

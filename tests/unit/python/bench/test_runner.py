@@ -9,7 +9,7 @@ import pytest
 from kvarts.bench import plot
 from kvarts.bench.child import repeat_once
 from kvarts.bench.peers import BY_NAME, OURS, Peer
-from kvarts.bench.report import bars, document, history_line, judge, ratio_table, time_table
+from kvarts.bench.report import bars, document, history_line, judge, markdown, ratio_table, time_table
 from kvarts.bench.runner import Outcome, Plan, RepetitionFailedError, run
 from kvarts.bench.statistics import Estimate
 from kvarts.bench.workloads import OPERATIONS, Counts, Data
@@ -110,3 +110,11 @@ def test_plot_is_drawn_where_matplotlib_is(tmp_path: Path) -> None:
         pytest.skip("matplotlib is not installed")
     assert [path.name for path in plot.draw(canned(), "title", tmp_path)] == ["embedded.png", "embedded.svg"]
     assert (tmp_path / "embedded.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_markdown_has_a_row_per_operation_with_ratios_in_brackets() -> None:
+    context = {"when": "2025-01-01", "commit": "abc", "machine": {"processor": "X", "cores": 2}}
+    page = markdown(canned(), context).splitlines()
+    assert page[0] == "X, 2 cores, 2025-01-01, abc"
+    assert "| get, in memory | 1.00 | 2.00 (0.50) | 0.10 (10.00) |" in page
+    assert page[-1] == "| MB on disk | 5.0 | 5.0 | 5.0 |"
