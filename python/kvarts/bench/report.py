@@ -94,7 +94,7 @@ def ratio_table(outcome: Outcome, size: int) -> list[tuple[str, ...]]:
 
 
 def markdown(outcome: Outcome, context: dict[str, Any]) -> str:
-    """Return the medians as a page for the documents: µs per unit, and in brackets our time over the peer's."""
+    """Return the medians as a table for the documents: µs per unit, in brackets our time over the peer's."""
     lines = [
         f"{context['machine']['processor']}, {context['machine']['cores']} cores, {context['when']}, {context['commit']}"
     ]
