@@ -16,7 +16,12 @@ nox.options.sessions = ["check", "test"]
 PYTHON = sys.executable
 # Tools stand beside this Python also where nobody activated the environment.
 PATH = f"{Path(PYTHON).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-LONG = {"KVARTS_CRASH_SEEDS": "50000", "KVARTS_MODEL_STEPS": "1000000", "KVARTS_KILL_ROUNDS": "200"}
+LONG = {
+    "KVARTS_CRASH_SEEDS": "50000",
+    "KVARTS_MODEL_SEEDS": "5000",
+    "KVARTS_MODEL_STEPS": "1000000",
+    "KVARTS_KILL_ROUNDS": "200",
+}
 
 
 def _run(session: nox.Session, *command: str, **env: str) -> None:

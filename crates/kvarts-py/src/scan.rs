@@ -167,6 +167,7 @@ impl Scan {
 
     fn __next__<'py>(slf: &Bound<'py, Self>) -> Outcome<Option<Bound<'py, PyAny>>> {
         let mut scan = borrow(slf)?;
+        scan.scan.handle().db()?;
         match scan.list_rows {
             None => scan.next_row(slf.py()),
             Some(rows) => scan.next_list(slf.py(), rows),
