@@ -12,6 +12,9 @@ use std::time::Duration;
 /// Wait before flush or compaction is tried again on a full disk.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Wait between looks for expired rows, where any table has rows that expire.
+const EXPIRY_CHECK: Duration = Duration::from_secs(60);
+
 /// What a thread does until the store ends.
 type Job = fn(&Shared);
 
@@ -52,7 +55,7 @@ fn flush_loop(shared: &Shared) {
 fn compact_loop(shared: &Shared) {
     let mut retry = None;
     while shared.next_job(|work| std::mem::take(&mut work.compact), retry) {
-        retry = shared.attempt(Shared::compact_pending);
+        retry = shared.attempt(Shared::compact_pending).or_else(|| shared.expires().then_some(EXPIRY_CHECK));
     }
 }
 

@@ -1,4 +1,5 @@
 //! Compaction: running what the policy picks, and rewriting whole trees on request.
+use super::room::LEVEL0_SLOW;
 use super::state::Shared;
 use super::trees::TreeShared;
 use super::{Db, Tree};
@@ -8,18 +9,23 @@ use crate::{Error, Result, TreeId};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+/// How often level 0 has a turn within one rewriting of a tree.
+const RELIEFS_MAX: u32 = 16;
+
 impl Db {
     /// Flushes, then rewrites every tree (or one) into its deepest level and waits. Space of deleted and expired rows returns.
     pub fn compact(&self, tree: Option<&Tree>) -> Result<()> {
         let shared = &*self.shared;
         shared.check_writable()?;
-        let _compacting = shared.compacting.lock();
+        // Before `compacting` is taken: a writer that waits for level 0 to shrink holds `write`, and needs the thread that
+        // takes `compacting`.
         shared.seal_now()?;
         shared.flush_all()?;
+        let mut last = shared.compacting.lock();
         match tree {
             Some(tree) if tree.shared.dropped.load(Ordering::Acquire) => Err(tree.shared.gone()),
-            Some(tree) => shared.compact_tree(&tree.shared),
-            None => shared.live_trees().iter().try_for_each(|tree| shared.compact_tree(tree)),
+            Some(tree) => shared.compact_tree(&tree.shared, &mut last),
+            None => shared.live_trees().iter().try_for_each(|tree| shared.compact_tree(tree, &mut last)),
         }
     }
 }
@@ -28,6 +34,14 @@ impl Shared {
     /// Live trees, by id.
     pub(super) fn live_trees(&self) -> Vec<Arc<TreeShared>> {
         self.install.lock().trees.values().cloned().collect()
+    }
+
+    /// Tells whether any table has rows that expire: time alone then makes work.
+    pub(super) fn expires(&self) -> bool {
+        let has_expiring = |tree: &Arc<TreeShared>| {
+            tree.state.load().version.tables().any(|(_, table)| table.record.expiry_half_ms != u64::MAX)
+        };
+        self.live_trees().iter().any(has_expiring)
     }
 
     /// Runs what the policy picks until every tree is in shape.
@@ -55,9 +69,10 @@ impl Shared {
     }
 
     /// Rewrites a tree step by step into its deepest level. Called with `compacting` held.
-    fn compact_tree(&self, tree: &TreeShared) -> Result<()> {
+    fn compact_tree(&self, tree: &TreeShared, last: &mut TreeId) -> Result<()> {
         // One retention decides when the work is done: rows that others write meanwhile do not prolong it.
         let asked = self.retention();
+        let mut reliefs = 0;
         loop {
             self.check_open()?;
             let version = Arc::clone(&tree.state.load().version);
@@ -65,6 +80,12 @@ impl Shared {
                 return Ok(());
             };
             self.compact_plan(tree, &version, &plan)?;
+            // Writers go on meanwhile: what slows them has a turn between two steps. It mixes newer rows into deeper
+            // levels, which makes more steps; so only so often, and then writers wait for the end.
+            if reliefs < RELIEFS_MAX && self.level0_tables.load(Ordering::Acquire) >= LEVEL0_SLOW {
+                reliefs += 1;
+                self.compact_next(last)?;
+            }
         }
     }
 

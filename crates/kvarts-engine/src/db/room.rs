@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Sealed memtables beyond which a writer that needs another one waits.
 const SEALED_MAX: usize = 2;
 /// Tables in level 0 from which writers are slowed.
-const LEVEL0_SLOW: usize = 12;
+pub(super) const LEVEL0_SLOW: usize = 12;
 /// Tables in level 0 from which writers wait.
 const LEVEL0_STOP: usize = 20;
 /// Bytes between two short waits while writers are slowed.

@@ -47,6 +47,10 @@ pub(super) struct SnapshotShared {
 impl Drop for SnapshotShared {
     fn drop(&mut self) {
         self.shared.snapshots.lock().remove(self.revision);
+        // What it pinned may now go.
+        if self.shared.options.background {
+            self.shared.ask(|work| work.compact = true);
+        }
     }
 }
 

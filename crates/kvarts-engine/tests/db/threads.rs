@@ -221,3 +221,48 @@ fn closing_while_others_write_and_read_ends_them_with_closed() {
     let tree = db.tree("t").unwrap().unwrap();
     assert_eq!(drain(db.scan(&tree, Bounds::default(), false, None).unwrap(), 999).len() as u64, done.into_inner());
 }
+
+#[test]
+fn compacting_by_hand_beside_a_writer_that_fills_level_0_ends() {
+    let dir = Temp::new("compact-beside-writer");
+    let options =
+        Options { memtable_bytes: 4 << 10, level0_tables: 1, table_bytes: 4 << 10, ..small(Durability::None) };
+    let db = open(&dir, options);
+    let tree = db.create_tree("t", "", "").unwrap();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut chance = Chance(7);
+            while !done.load(Ordering::Acquire) {
+                put(&db, &tree, &chance.key(10_000), &[1; 200]).unwrap();
+            }
+        });
+        let _stop = StopAll(&done);
+        for _ in 0..20 {
+            db.compact(None).unwrap();
+        }
+        done.store(true, Ordering::Release);
+        writer.join().unwrap();
+    });
+}
+
+#[test]
+fn a_dropped_snapshot_lets_compaction_free_what_it_pinned() {
+    let dir = Temp::new("unpinned");
+    let db = open(&dir, small(Durability::None));
+    let tree = db.create_tree("t", "", "").unwrap();
+    for i in 0..1_000u32 {
+        put(&db, &tree, &i.to_be_bytes(), &[7; 100]).unwrap();
+    }
+    let snapshot = db.snapshot().unwrap();
+    let mut batch = Batch::new();
+    (0..1_000u32).for_each(|i| batch.delete(tree.id(), &i.to_be_bytes()));
+    db.write(&mut batch).unwrap();
+    db.compact(None).unwrap();
+    assert!(db.stats().trees[0].table_rows >= 1_000);
+    drop(snapshot);
+    // Bounded by the test's own time limit: nothing but the drop asks for this work.
+    while db.stats().trees[0].table_rows > 0 {
+        thread::yield_now();
+    }
+}
