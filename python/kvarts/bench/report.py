@@ -95,9 +95,8 @@ def ratio_table(outcome: Outcome, size: int) -> list[tuple[str, ...]]:
 
 def markdown(outcome: Outcome, context: dict[str, Any]) -> str:
     """Return the medians as a table for the documents: µs per unit, in brackets our time over the peer's."""
-    lines = [
-        f"{context['machine']['processor']}, {context['machine']['cores']} cores, {context['when']}, {context['commit']}"
-    ]
+    machine = context["machine"]
+    lines = [f"{machine['processor']}, {machine['cores']} cores, {context['when']}, {context['commit']}"]
     for size in outcome.samples:
         header, *rows = time_table(outcome, size)
         ratios = {title: cells for title, *cells in ratio_table(outcome, size)}
