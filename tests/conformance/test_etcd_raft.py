@@ -26,6 +26,11 @@ def test_confchange_script_holds_to_the_letter(path: Path) -> None:
     assert run_file(path)[1] is None
 
 
+@pytest.mark.parametrize("path", _parameters("interaction"))
+def test_interaction_script_holds_line_by_line(path: Path) -> None:
+    assert run_file(path)[1] is None
+
+
 def test_corpus_has_all_its_quorum_cases() -> None:
     found = scripts("etcd-raft", "quorum")
     if not found:

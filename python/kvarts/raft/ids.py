@@ -15,3 +15,7 @@ NODE_NONE = NodeId(0)
 TERM_NONE = Term(0)
 LOG_INDEX_MIN = LogIndex(0)
 LOG_INDEX_MAX = LogIndex(2**64 - 1)
+LOG_STORE = NodeId(-1)
+"""Receiver of appends: the node's own log on disk. No member has this id."""
+STATE_MACHINE = NodeId(-2)
+"""Receiver of committed entries: the node's own state machine. No member has this id."""

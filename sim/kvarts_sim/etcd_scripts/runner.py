@@ -9,6 +9,7 @@ from typing import Protocol
 
 from kvarts_sim.etcd_scripts.confchange_scripts import ConfchangeScript
 from kvarts_sim.etcd_scripts.datadriven import Case, ScriptError, read_script
+from kvarts_sim.etcd_scripts.interaction_scripts import COMMANDS, InteractionScript
 from kvarts_sim.etcd_scripts.quorum_scripts import QuorumScript
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARN", "ERROR", "FATAL", "PANIC")
@@ -24,6 +25,7 @@ class Script(Protocol):
 KINDS: tuple[tuple[tuple[str, ...], Callable[[], Script]], ...] = (
     (QuorumScript.COMMANDS, QuorumScript),
     (ConfchangeScript.COMMANDS, ConfchangeScript),
+    (tuple(COMMANDS), InteractionScript),
 )
 
 

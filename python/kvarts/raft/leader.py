@@ -1,0 +1,159 @@
+"""What a leader does with answers, proposals and reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kvarts.raft.confchange import LEAVE_JOINT
+from kvarts.raft.core import Core
+from kvarts.raft.errors import ProposalDropped
+from kvarts.raft.heartbeat import broadcast_heartbeat, confirm_rounds, release_parked_reads, request_read
+from kvarts.raft.ids import LOG_INDEX_MIN, NODE_NONE, TERM_NONE, LogIndex, NodeId
+from kvarts.raft.messages import Entry, EntryKind, Message, Role
+from kvarts.raft.progress import Progress, ProgressState
+from kvarts.raft.reads import ReadRequest
+from kvarts.raft.replication import advance_commit, broadcast_append, send_append
+from kvarts.raft.transfer import begin_transfer, give_up_transfer, send_timeout_now
+
+NOTHING = Entry(TERM_NONE, LOG_INDEX_MIN)
+
+
+def on_append_response(core: Core, message: Message) -> None:
+    """A follower, or our own store, tells how far its log is stable, or that it lacks what an append builds on."""
+    progress = core.tracker.progress.get(message.sender)
+    if progress is None:
+        return
+    progress.recently_active = True
+    if message.reject:
+        _on_refusal(core, message, progress)
+        return
+    probed = progress.state is ProgressState.PROBE and progress.match == message.index
+    if progress.acknowledge(message.index) or probed:
+        _on_progress(core, message.sender, progress, message.index)
+
+
+def _on_refusal(core: Core, message: Message, progress: Progress) -> None:
+    hint = message.hint
+    if message.log_term > 0:
+        # Entries of ours with a later term than the follower's at the hint cannot be in its log: skip them all at once.
+        hint, _ = core.log.meeting_point(hint, message.log_term)
+    if progress.refuse(message.index, hint):
+        if progress.state is ProgressState.REPLICATE:
+            progress.become_probe()
+        send_append(core, message.sender, progress)
+
+
+def _on_progress(core: Core, node: NodeId, progress: Progress, index: LogIndex) -> None:
+    if progress.state is ProgressState.REPLICATE:
+        progress.inflights.free_to(index)
+    elif progress.state is ProgressState.PROBE or progress.match + 1 >= core.log.first_index():
+        # A snapshot of any age will do, if our log goes on from there.
+        progress.become_probe()
+        progress.become_replicate()
+    if advance_commit(core):
+        release_parked_reads(core)
+        broadcast_append(core)
+    elif node != core.node and progress.commit_may_help(core.log.committed):
+        send_append(core, node, progress)
+    if node == core.node:
+        return
+    # The window may have room for several appends now.
+    while send_append(core, node, progress, if_empty=False):
+        pass
+    if node == core.transferee and progress.match == core.log.last_index():
+        send_timeout_now(core, node)
+
+
+def on_heartbeat_response(core: Core, message: Message) -> None:
+    """A follower lives and still takes us for the leader."""
+    progress = core.tracker.progress.get(message.sender)
+    if progress is None:
+        return
+    progress.recently_active = True
+    progress.paused = False
+    # Also one that has everything is sent an empty append while it is probed: the answer ends the probing.
+    if progress.match < core.log.last_index() or progress.state is ProgressState.PROBE:
+        send_append(core, message.sender, progress)
+    core.reads.answer(message.sender, message.round)
+    confirm_rounds(core)
+
+
+def on_propose(core: Core, message: Message) -> None:
+    """Append proposals and send them out. Raises ProposalDropped."""
+    propose(core, message.entries)
+
+
+def propose(core: Core, proposals: Sequence[Entry]) -> None:
+    """Append proposals and send them out. Raises ProposalDropped."""
+    if not core.is_member:
+        raise ProposalDropped("this node was removed from the group")
+    if core.transferee != NODE_NONE:
+        raise ProposalDropped("the leadership is being transferred")
+    if any(proposal.kind is EntryKind.CONFIG for proposal in proposals):
+        proposals = _without_untimely_changes(core, proposals)
+    if not core.append_own(proposals):
+        raise ProposalDropped("too much is uncommitted")
+    broadcast_append(core)
+
+
+def _without_untimely_changes(core: Core, proposals: Sequence[Entry]) -> Sequence[Entry]:
+    """Replace each change of membership that may not be made now by an empty entry."""
+    taken = list(proposals)
+    joint = core.tracker.membership.is_joint
+    for at, proposal in enumerate(taken):
+        if proposal.kind is not EntryKind.CONFIG:
+            continue
+        untimely = core.config_pending > core.log.applied or joint is not proposal.change.leaves_joint
+        if untimely and core.options.check_config_changes:
+            taken[at] = NOTHING
+        else:
+            core.config_pending = LogIndex(core.log.last_index() + at + 1)
+    return taken
+
+
+def leave_joint_if_due(core: Core) -> None:
+    """Propose to leave a joint membership that wants to be left, once it is applied.
+
+    A transfer may drop the proposal; the next applied entry brings us here again, or the new leader there.
+    """
+    due = core.tracker.membership.auto_leave and core.log.applied >= core.config_pending
+    if due and core.role is Role.LEADER and core.transferee == NODE_NONE and core.is_member:
+        propose(core, [NOTHING._replace(kind=EntryKind.CONFIG, payload=LEAVE_JOINT)])
+
+
+def on_read_index(core: Core, message: Message) -> None:
+    """A client here or at a follower wants a linearizable read."""
+    request_read(core, ReadRequest(message.sender, message.context))
+
+
+def on_transfer(core: Core, message: Message) -> None:
+    """Someone wants `sender` to lead."""
+    if core.transferee not in {NODE_NONE, message.sender}:
+        give_up_transfer(core)
+    begin_transfer(core, message.sender)
+
+
+def tick(core: Core) -> None:
+    """One tick of a leader: give up a transfer, step down without a quorum, send heartbeats."""
+    core.heartbeat_elapsed += 1
+    core.election_elapsed += 1
+    if core.election_elapsed >= core.options.election_ticks:
+        core.election_elapsed = 0
+        if core.options.check_quorum and not _keeps_quorum(core):
+            core.become_follower(core.term, NODE_NONE)
+            return
+        give_up_transfer(core)
+    if core.heartbeat_elapsed >= core.options.heartbeat_ticks:
+        core.heartbeat_elapsed = 0
+        broadcast_heartbeat(core)
+
+
+def _keeps_quorum(core: Core) -> bool:
+    """Return whether a quorum was heard from since the last call. Source: Raft thesis 6.2."""
+    own = core.tracker.progress.get(core.node)
+    if own is not None:
+        own.recently_active = True
+    kept = core.tracker.quorum_active()
+    for _, progress in core.tracker.others(core.node):
+        progress.recently_active = False
+    return kept

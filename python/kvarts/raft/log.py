@@ -1,0 +1,183 @@
+"""The log of one node: the stable part in its store, the unstable tail, and how far it is committed and applied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from kvarts.raft.errors import Compacted, invariant
+from kvarts.raft.ids import LOG_INDEX_MIN, TERM_NONE, LogIndex, Term
+from kvarts.raft.messages import Entry, EntryKind, Snapshot, entry_bytes, limit_bytes
+from kvarts.raft.storage import LogStore
+from kvarts.raft.unstable import Unstable
+
+SCAN_BYTES_MAX = 1 << 20
+
+
+class RaftLog:
+    """Invariant: applied <= applying <= committed <= last index. Entries in (applied, applying] are being applied."""
+
+    __slots__ = (
+        "_apply_bytes_max",
+        "_apply_paused",
+        "_applying_bytes",
+        "applied",
+        "applying",
+        "committed",
+        "store",
+        "unstable",
+    )
+
+    def __init__(self, store: LogStore, apply_bytes_max: int | None = None) -> None:
+        self.store = store
+        self.unstable = Unstable(LogIndex(store.last_index() + 1))
+        self.committed = self.applying = self.applied = LogIndex(store.first_index() - 1)
+        self._apply_bytes_max = apply_bytes_max
+        self._applying_bytes = 0
+        self._apply_paused = False
+
+    def first_index(self) -> LogIndex:
+        """Return the index of the first entry that is kept."""
+        first = self.unstable.first_index()
+        return self.store.first_index() if first is None else first
+
+    def last_index(self) -> LogIndex:
+        """Return the index of the last entry, stable or not."""
+        last = self.unstable.last_index()
+        return self.store.last_index() if last is None else last
+
+    def last_term(self) -> Term:
+        """Return the term of the last entry."""
+        term = self.term_at(self.last_index())
+        invariant(term is not None, "the last entry has no term", self.last_index())
+        return term or TERM_NONE
+
+    def term_at(self, index: LogIndex) -> Term | None:
+        """Return the term of an entry, or of the one before the first; None if it is compacted or not there."""
+        term = self.unstable.term_at(index)
+        if term is not None:
+            return term
+        if index + 1 < self.first_index() or index > self.last_index():
+            return None
+        return self.store.term_at(index)
+
+    def slice(self, start: LogIndex, stop: LogIndex, bytes_max: int | None) -> Sequence[Entry]:
+        """Return entries of [start, stop) within `bytes_max`, at least one. Raises Compacted."""
+        if start >= stop:
+            return ()
+        if start < self.first_index():
+            raise Compacted(start)
+        unstable, offset = self.unstable.entries, self.unstable.offset
+        if start >= offset:
+            return limit_bytes(unstable[start - offset : stop - offset], bytes_max)
+        cut = LogIndex(min(stop, offset))
+        stable = self.store.entries(start, cut, bytes_max)
+        if stop <= offset or len(stable) < cut - start:
+            return stable
+        return limit_bytes([*stable, *unstable[: stop - offset]], bytes_max)
+
+    def entries_from(self, start: LogIndex, bytes_max: int | None) -> Sequence[Entry]:
+        """Return entries from `start` on within `bytes_max`, at least one if there is one. Raises Compacted."""
+        return self.slice(start, LogIndex(self.last_index() + 1), bytes_max)
+
+    def is_up_to_date(self, last: LogIndex, last_term: Term) -> bool:
+        """Return whether a log that ends so is at least as complete as ours. Source: Raft paper 5.4.1."""
+        our_term = self.last_term()
+        return last_term > our_term or (last_term == our_term and last >= self.last_index())
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Add entries, superseding what stood at their indexes; committed entries never are."""
+        if not entries:
+            return
+        invariant(
+            entries[0].index > self.committed, "a committed entry would be superseded", entries[0], self.committed
+        )
+        self.unstable.append(entries)
+
+    def try_append(self, index: LogIndex, term: Term, entries: Sequence[Entry]) -> LogIndex | None:
+        """Add a leader's entries that follow (index, term); return the last one's index, or None if ours differs there.
+
+        Entries that are here already stay as they are: an old message must not cut off newer ones. Source: paper 5.3.
+        """
+        if self.term_at(index) != term:
+            return None
+        if entries:
+            self.append(entries[self._known_count(entries) :])
+        return LogIndex(index + len(entries))
+
+    def _known_count(self, entries: Sequence[Entry]) -> int:
+        if entries[0].index > self.last_index():
+            return 0
+        for count, entry in enumerate(entries):
+            if self.term_at(entry.index) != entry.term:
+                return count
+        return len(entries)
+
+    def meeting_point(self, index: LogIndex, term: Term) -> tuple[LogIndex, Term]:
+        """Return the last entry at or before `index` whose term is at most `term`: no later one can be in both logs."""
+        while index > LOG_INDEX_MIN:
+            ours = self.term_at(index)
+            if ours is None:
+                return index, TERM_NONE
+            if ours <= term:
+                return index, ours
+            index = LogIndex(index - 1)
+        return LOG_INDEX_MIN, TERM_NONE
+
+    def commit_to(self, index: LogIndex) -> None:
+        """Note that entries up to `index` are committed; an old word changes nothing."""
+        if index > self.committed:
+            invariant(
+                index <= self.last_index(), "committed what is not here: was the log lost?", index, self.last_index()
+            )
+            self.committed = index
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Replace the log by a snapshot."""
+        self.committed = snapshot.index
+        self.unstable.restore(snapshot)
+
+    def next_committed(self, *, allow_unstable: bool) -> Sequence[Entry]:
+        """Return committed entries to apply next, within what may be applied at once."""
+        stop = self._appliable_to(allow_unstable=allow_unstable) + 1
+        if self.applying + 1 >= stop or not self._may_apply():
+            return ()
+        room = None if self._apply_bytes_max is None else self._apply_bytes_max - self._applying_bytes
+        return self.slice(LogIndex(self.applying + 1), LogIndex(stop), room)
+
+    def has_next_committed(self, *, allow_unstable: bool) -> bool:
+        """Return whether `next_committed` would return something."""
+        return self.applying < self._appliable_to(allow_unstable=allow_unstable) and self._may_apply()
+
+    def hand_out_to_apply(self, entries: Sequence[Entry], *, allow_unstable: bool) -> None:
+        """Note that `entries`, as next_committed returned them, are being applied."""
+        self.applying = entries[-1].index
+        if self._apply_bytes_max is None:
+            return
+        self._applying_bytes += entry_bytes(entries)
+        # Less was handed out than there is: the next entry would have been too much.
+        cut_short = self.applying < self._appliable_to(allow_unstable=allow_unstable)
+        self._apply_paused = cut_short or self._applying_bytes >= self._apply_bytes_max
+
+    def applied_to(self, index: LogIndex, size: int) -> None:
+        """Note that entries up to `index` are applied; `size` of what was handed out is done."""
+        invariant(self.applied <= index <= self.committed, "applied out of order", self.applied, index, self.committed)
+        self.applied = index
+        self.applying = LogIndex(max(self.applying, index))
+        self._applying_bytes = max(0, self._applying_bytes - size)
+        self._apply_paused = self._apply_bytes_max is not None and self._applying_bytes >= self._apply_bytes_max
+
+    def has_config_change(self, start: LogIndex, stop: LogIndex) -> bool:
+        """Return whether an entry of [start, stop) changes the membership."""
+        return any(entry.kind is EntryKind.CONFIG for entry in self._scan(start, stop))
+
+    def _scan(self, start: LogIndex, stop: LogIndex) -> Iterator[Entry]:
+        while start < stop:
+            page = self.slice(start, stop, SCAN_BYTES_MAX)
+            yield from page
+            start = LogIndex(start + len(page))
+
+    def _may_apply(self) -> bool:
+        return not self._apply_paused and self.unstable.snapshot is None
+
+    def _appliable_to(self, *, allow_unstable: bool) -> LogIndex:
+        return self.committed if allow_unstable else LogIndex(min(self.committed, self.unstable.offset - 1))

@@ -1,0 +1,191 @@
+"""One node of one group: the face of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kvarts.raft import leader
+from kvarts.raft.confchange import ConfigChange
+from kvarts.raft.core import Core, Random
+from kvarts.raft.election import stand
+from kvarts.raft.errors import UnknownPeer, invariant
+from kvarts.raft.heartbeat import broadcast_heartbeat, lease_holds
+from kvarts.raft.ids import LOG_INDEX_MIN, NODE_NONE, TERM_NONE, LogIndex, NodeId, Term
+from kvarts.raft.membership import Membership
+from kvarts.raft.messages import RESPONSES, Entry, EntryKind, Message, MessageKind, Role
+from kvarts.raft.options import RaftOptions, ReadMode
+from kvarts.raft.progress import ProgressState
+from kvarts.raft.ready import Outbox, Ready
+from kvarts.raft.reconfigure import reconfigure
+from kvarts.raft.step import step
+from kvarts.raft.storage import LogStore
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A node at one moment."""
+
+    node: NodeId
+    role: Role
+    term: Term
+    vote: NodeId
+    lead: NodeId
+    last: LogIndex
+    committed: LogIndex
+    applied: LogIndex
+    membership: Membership
+    transferee: NodeId
+    lease: bool
+
+
+class RaftNode:
+    """Raft without a clock, a socket or a disk: messages, ticks and proposals in, a Ready out.
+
+    After any call `has_ready` may be true; then `ready` says what to write, send and apply. One thread at a time.
+    """
+
+    def __init__(
+        self, options: RaftOptions, store: LogStore, rng: Random, *, applied: LogIndex = LOG_INDEX_MIN
+    ) -> None:
+        """Start from what `store` holds; `applied` is how far the state machine has got, at least to its snapshot.
+
+        The membership of the store must be the one at `applied`.
+        """
+        self._core = core = Core(options, store, rng)
+        hard, membership = store.initial_state()
+        core.tracker.switch(membership, core.log.last_index())
+        if hard.commit:
+            invariant(core.log.committed <= hard.commit <= core.log.last_index(), "commit outside the log", hard)
+            core.log.committed = hard.commit
+        core.term, core.vote = hard.term, hard.vote
+        if applied > core.log.applied:
+            core.log.applied_to(applied, 0)
+        core.become_follower(core.term, NODE_NONE)
+        self._outbox = Outbox(core)
+
+    def step(self, message: Message) -> None:
+        """Take a message of another node, or of our own store or state machine.
+
+        Raises ProposalDropped and UnknownPeer; then nothing has changed.
+        """
+        if message.kind in RESPONSES and message.sender not in self._core.tracker.progress:
+            raise UnknownPeer(message.sender)
+        step(self._core, message)
+
+    def tick(self) -> None:
+        """Let one tick pass."""
+        core = self._core
+        core.ticks += 1
+        if core.role is Role.LEADER:
+            leader.tick(core)
+            return
+        core.election_elapsed += 1
+        if core.election_elapsed >= core.election_ticks_drawn and core.is_promotable:
+            core.election_elapsed = 0
+            stand(core)
+
+    def propose(self, payload: object, size: int | None = None) -> None:
+        """Propose one payload; `size` in bytes is needed unless it is bytes. Raises ProposalDropped."""
+        if size is None:
+            assert isinstance(payload, bytes)
+            size = len(payload)
+        self.propose_many([(payload, size)])
+
+    def propose_many(self, payloads: Sequence[tuple[object, int]]) -> None:
+        """Propose (payload, size) pairs, one entry each, all or none. Raises ProposalDropped."""
+        self._propose([Entry(TERM_NONE, LOG_INDEX_MIN, EntryKind.NORMAL, *pair) for pair in payloads])
+
+    def propose_config(self, change: ConfigChange, size: int = 0) -> None:
+        """Propose a change of membership. One that may not be made now becomes an empty entry."""
+        self._propose([Entry(TERM_NONE, LOG_INDEX_MIN, EntryKind.CONFIG, change, size)])
+
+    def apply_config(self, change: ConfigChange) -> Membership:
+        """Take a committed change, when the state machine has reached it. Raises ConfigChangeRefused."""
+        return reconfigure(self._core, change)
+
+    def read(self, context: object) -> None:
+        """Ask for a linearizable read: `context` comes back in `read_states` with the index to apply, or is dropped."""
+        core = self._core
+        step(core, Message(MessageKind.READ_INDEX, core.node, core.node, context=context))
+
+    def campaign(self) -> None:
+        """Stand for election now. Ignored where others may rely on the lease that we gave the leader."""
+        core = self._core
+        if core.options.read_mode is ReadMode.LEASE and core.hears_leader():
+            return
+        stand(core)
+
+    def transfer_to(self, target: NodeId) -> None:
+        """Ask the leader to hand over to `target`."""
+        core = self._core
+        step(core, Message(MessageKind.TRANSFER, core.node, target, core.term))
+
+    def forget_leader(self) -> None:
+        """Be ready to vote again, before the timeout: the caller knows that the leader is gone."""
+        core = self._core
+        # Under leases our word to the leader counts until its time is over, whatever anybody knows.
+        if core.role is Role.FOLLOWER and core.options.read_mode is not ReadMode.LEASE:
+            core.lead = NODE_NONE
+
+    def pause_detected(self) -> None:
+        """Forget the lease: the clock behind our ticks may have stood still or jumped."""
+        self._core.reads.forget_lease()
+
+    def report_unreachable(self, node: NodeId) -> None:
+        """An append to `node` was probably lost: go back to probing it."""
+        progress = self._core.tracker.progress.get(node)
+        if self._core.role is Role.LEADER and progress is not None and progress.state is ProgressState.REPLICATE:
+            progress.become_probe()
+
+    def report_snapshot(self, node: NodeId, *, delivered: bool) -> None:
+        """The snapshot for `node` has arrived, or will not. Heard of neither, we would wait for ever."""
+        progress = self._core.tracker.progress.get(node)
+        if self._core.role is not Role.LEADER or progress is None or progress.state is not ProgressState.SNAPSHOT:
+            return
+        if not delivered:
+            progress.snapshot_pending = LOG_INDEX_MIN
+        progress.become_probe()
+        # Its acknowledgement, or the next heartbeat's answer, goes on from here.
+        progress.paused = True
+
+    def has_ready(self) -> bool:
+        """Return whether there is anything to write, send or apply."""
+        return self._core.reads.round_wanted or self._outbox.has_news()
+
+    def ready(self) -> Ready:
+        """Return what to write, send and apply since the last call."""
+        if self._core.reads.round_wanted:
+            broadcast_heartbeat(self._core)
+        return self._outbox.take()
+
+    def advance(self) -> None:
+        """The last Ready was carried out; only without asynchronous storage."""
+        for message in self._outbox.done():
+            step(self._core, message)
+
+    def status(self) -> Status:
+        """Return the node's state at this moment."""
+        core, log = self._core, self._core.log
+        return Status(
+            node=core.node,
+            role=core.role,
+            term=core.term,
+            vote=core.vote,
+            lead=core.lead,
+            last=log.last_index(),
+            committed=log.committed,
+            applied=log.applied,
+            membership=core.tracker.membership,
+            transferee=core.transferee,
+            lease=lease_holds(core),
+        )
+
+    def __repr__(self) -> str:
+        s = self.status()
+        role = s.role.name.lower().replace("_", "-")
+        return f"<RaftNode n{s.node} {role} term={s.term} last={s.last} committed={s.committed} applied={s.applied}>"
+
+    def _propose(self, proposals: Sequence[Entry]) -> None:
+        core = self._core
+        step(core, Message(MessageKind.PROPOSE, core.node, core.node, entries=proposals))

@@ -1,0 +1,151 @@
+"""What a node wants done: write, send, apply. Built from the core, and handed out once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kvarts.raft.core import Core
+from kvarts.raft.ids import LOG_STORE, STATE_MACHINE, LogIndex
+from kvarts.raft.messages import Entry, HardState, Message, MessageKind, ReadState, Snapshot, SoftState
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What changed since the last one.
+
+    With asynchronous storage only `messages` is to be carried out (those to LOG_STORE and STATE_MACHINE locally, each
+    in order); the rest says what they contain. Otherwise: write `hard_state`, `entries` and `snapshot`, durably if
+    `must_sync`, then send `messages`, apply `committed`, and call `advance`.
+    """
+
+    soft_state: SoftState | None = None
+    hard_state: HardState | None = None
+    read_states: Sequence[ReadState] = ()
+    reads_dropped: Sequence[object] = ()
+    entries: Sequence[Entry] = ()
+    snapshot: Snapshot | None = None
+    committed: Sequence[Entry] = ()
+    messages: Sequence[Message] = ()
+    must_sync: bool = False
+
+
+class Outbox:
+    """Remembers what was handed out, so that only news is."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._soft_state = core.soft_state()
+        self._hard_state = core.hard_state()
+        self._to_step: list[Message] = []
+
+    def has_news(self) -> bool:
+        """Return whether `take` would return something."""
+        core, log = self._core, self._core.log
+        return bool(
+            core.messages
+            or core.after_append
+            or core.read_states
+            or core.reads_dropped
+            or log.unstable.handed_out < log.unstable.offset + len(log.unstable.entries)
+            or log.unstable.next_snapshot()
+            or log.has_next_committed(allow_unstable=self._allow_unstable)
+            or core.hard_state() != self._hard_state
+            or core.soft_state() != self._soft_state
+        )
+
+    def take(self) -> Ready:
+        """Return the news; they count as handed out."""
+        core, log = self._core, self._core.log
+        soft, hard = core.soft_state(), core.hard_state()
+        ready = Ready(
+            soft_state=soft if soft != self._soft_state else None,
+            hard_state=hard if hard != self._hard_state else None,
+            read_states=core.read_states,
+            reads_dropped=core.reads_dropped,
+            entries=log.unstable.next_entries(),
+            snapshot=log.unstable.next_snapshot(),
+            committed=log.next_committed(allow_unstable=self._allow_unstable),
+        )
+        term_or_vote = (hard.term, hard.vote) != (self._hard_state.term, self._hard_state.vote)
+        must_sync = bool(ready.entries) or ready.snapshot is not None or term_or_vote
+        messages = core.messages + (self._storage_messages(ready) if core.options.async_storage else self._held(ready))
+        self._soft_state, self._hard_state = soft, hard
+        core.messages, core.after_append, core.read_states, core.reads_dropped = [], [], [], []
+        log.unstable.hand_out()
+        if ready.committed:
+            log.hand_out_to_apply(ready.committed, allow_unstable=self._allow_unstable)
+        return _with_messages(ready, messages, must_sync=must_sync)
+
+    def done(self) -> list[Message]:
+        """Return what is to be stepped now that the last Ready was carried out; only without asynchronous storage."""
+        done, self._to_step = self._to_step, []
+        return done
+
+    @property
+    def _allow_unstable(self) -> bool:
+        # Carried out in order, entries are stable before they are applied; asynchronously the two race.
+        return not self._core.options.async_storage
+
+    def _storage_messages(self, ready: Ready) -> list[Message]:
+        core = self._core
+        messages = []
+        if ready.entries or ready.hard_state or ready.snapshot or core.after_append:
+            hard = ready.hard_state or HardState()
+            message = Message(
+                MessageKind.STORAGE_APPEND,
+                LOG_STORE,
+                core.node,
+                term=hard.term,
+                vote=hard.vote,
+                commit=hard.commit,
+                entries=ready.entries,
+                snapshot=ready.snapshot,
+                responses=(*core.after_append, *self._append_response(ready)),
+            )
+            messages.append(message)
+        if ready.committed:
+            response = self._apply_response(ready.committed)
+            kind = MessageKind.STORAGE_APPLY
+            messages.append(Message(kind, STATE_MACHINE, core.node, entries=ready.committed, responses=(response,)))
+        return messages
+
+    def _held(self, ready: Ready) -> list[Message]:
+        """Without asynchronous storage: return what may leave after the write; keep what is for ourselves."""
+        core = self._core
+        self._to_step = [message for message in core.after_append if message.to == core.node]
+        self._to_step += self._append_response(ready)
+        self._to_step += [self._apply_response(ready.committed)] if ready.committed else []
+        return [message for message in core.after_append if message.to != core.node]
+
+    def _append_response(self, ready: Ready) -> tuple[Message, ...]:
+        """The word that the log is durable to its end.
+
+        It names the end of the log, not of this write: writes are made in order, so whatever else is under way is
+        durable by then too. It carries the term, and counts for nothing in a later one.
+        """
+        core, unstable = self._core, self._core.log.unstable
+        if not unstable.entries and ready.snapshot is None:
+            return ()
+        last, last_term = LogIndex(0), core.term
+        if unstable.entries:
+            last, last_term = core.log.last_index(), core.log.last_term()
+        kind = MessageKind.STORAGE_APPEND_RESPONSE
+        return (Message(kind, core.node, LOG_STORE, core.term, last_term, last, snapshot=ready.snapshot),)
+
+    def _apply_response(self, committed: Sequence[Entry]) -> Message:
+        return Message(MessageKind.STORAGE_APPLY_RESPONSE, self._core.node, STATE_MACHINE, entries=committed)
+
+
+def _with_messages(ready: Ready, messages: list[Message], *, must_sync: bool) -> Ready:
+    return Ready(
+        ready.soft_state,
+        ready.hard_state,
+        ready.read_states,
+        ready.reads_dropped,
+        ready.entries,
+        ready.snapshot,
+        ready.committed,
+        messages,
+        must_sync,
+    )

@@ -1,0 +1,71 @@
+"""How a leader feeds its followers and finds out what is committed."""
+
+from __future__ import annotations
+
+from kvarts.raft.core import Core
+from kvarts.raft.errors import Compacted
+from kvarts.raft.ids import LogIndex, NodeId
+from kvarts.raft.messages import Message, MessageKind, payload_bytes
+from kvarts.raft.progress import Progress, ProgressState
+
+
+def broadcast_append(core: Core) -> None:
+    """Send everyone what it lacks, or else the commit index."""
+    for node, progress in core.tracker.others(core.node):
+        send_append(core, node, progress)
+
+
+def probe_all(core: Core) -> None:
+    """Send to those who lack something."""
+    for node, progress in core.tracker.others(core.node):
+        send_append(core, node, progress, if_empty=False)
+
+
+def send_append(core: Core, to: NodeId, progress: Progress, *, if_empty: bool = True) -> bool:
+    """Send one append if the follower's window allows; return whether something was sent.
+
+    Through a full window goes an append without entries: if all that filled it was lost, the answer to this one tells.
+    """
+    if progress.is_paused:
+        return False
+    log = core.log
+    base = LogIndex(progress.next - 1)
+    base_term = log.term_at(base)
+    if base_term is None:
+        return send_snapshot(core, to, progress)
+    window_full = progress.state is ProgressState.REPLICATE and progress.inflights.is_full
+    try:
+        entries = () if window_full else log.entries_from(progress.next, core.options.append_bytes_max)
+    except Compacted:
+        return send_snapshot(core, to, progress)
+    if not entries and not if_empty:
+        return False
+    committed = log.committed
+    core.messages.append(
+        Message(MessageKind.APPEND, to, core.node, core.term, base_term, base, committed, entries),
+    )
+    progress.sent(len(entries), payload_bytes(entries))
+    progress.commit_sent = committed
+    return True
+
+
+def send_snapshot(core: Core, to: NodeId, progress: Progress) -> bool:
+    """Send a snapshot to a follower that needs entries we no longer have; not to one that may be gone."""
+    if not progress.recently_active:
+        return False
+    snapshot = core.log.unstable.snapshot or core.log.store.snapshot()
+    if snapshot is None:
+        return False
+    progress.become_snapshot(snapshot.index)
+    core.send(Message(MessageKind.SNAPSHOT, to, core.node, core.term, snapshot=snapshot))
+    return True
+
+
+def advance_commit(core: Core) -> bool:
+    """Commit what a quorum has, if the last of it is of this term; return whether that is news. Source: paper 5.4.2."""
+    index = core.tracker.committed()
+    log = core.log
+    if index <= log.committed or log.term_at(index) != core.term:
+        return False
+    log.commit_to(index)
+    return True
