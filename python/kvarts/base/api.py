@@ -156,8 +156,8 @@ class Store(MutableMapping[K, V]):
     def put_many(self, items: Mapping[K, V] | Iterable[tuple[K, V]], /) -> Revision:
         """Write many pairs in order and return the last revision (the current one where there were none).
 
-        Atomic per chunk of 1 MiB of encoded keys and values, not as a whole: batch() is. After an error, or a crash,
-        the chunks before it are there.
+        Atomic per chunk of 1 MiB of encoded keys and values (less where memory is small), not as a whole: batch() is.
+        After an error, or a crash, the chunks before it are there.
         """
 
     @abstractmethod

@@ -8,7 +8,7 @@ from kvarts import _native
 from kvarts.base import codecs
 from kvarts.base.api import Batch, Store
 from kvarts.base.codecs import Codec, check_codec
-from kvarts.base.errors import ClosedError, CodecMismatch, InvalidArgument, ReadOnlyError, WrongType
+from kvarts.base.errors import CodecMismatch, InvalidArgument, ReadOnlyError, WrongType
 from kvarts.base.types import Damage, KeyspaceInfo, KeyspaceStats, OpenReport, Report, Revision, Stats
 
 K = TypeVar("K")
@@ -20,7 +20,7 @@ DEFAULT_KEYSPACE = "default"
 class EmbeddedStore(_native.Tree[K, V], Store[K, V]):
     """A keyspace of a store on this machine, or a view of one. Opened by kvarts.open; see Store for the contract."""
 
-    _database: _native.Database
+    _held: _native.Database
     _target: str
     _keyspace: str
     _codecs: tuple[Codec[Any], Codec[Any]]
@@ -95,7 +95,10 @@ class EmbeddedStore(_native.Tree[K, V], Store[K, V]):
             raise InvalidArgument(
                 "a store in memory has no files to copy", hint="put_many(db.items()) into one on disk"
             )
-        return Revision(self._database.checkpoint(os.path.abspath(path)))
+        target = os.path.abspath(path)
+        if os.path.lexists(target):
+            raise InvalidArgument(f"{target} exists already", hint="give a path that does not exist")
+        return Revision(self._database.checkpoint(target))
 
     def flush(self) -> None:
         """Write what memory holds into tables, and wait for it."""
@@ -127,12 +130,17 @@ class EmbeddedStore(_native.Tree[K, V], Store[K, V]):
         """Flush, sync and close; a view lets go of what it holds. Idempotent. Does nothing in a forked child."""
         self.release()
         if self._owner:
-            self._database.close()
+            self._held.close()
 
     @property
     def closed(self) -> bool:
         """True after close()."""
         return self.state != "open"
+
+    @property
+    def _database(self) -> _native.Database:
+        self.check_open()
+        return self._held
 
     # How views are made
 
@@ -153,8 +161,7 @@ class EmbeddedStore(_native.Tree[K, V], Store[K, V]):
         )
 
     def _check_not_snapshot(self, verb: str) -> None:
-        if self.state == "closed":
-            raise ClosedError(f"{verb}() on a view that is closed")
+        self.check_open()
         if self.is_snapshot:
             raise ReadOnlyError(f"{verb}() on a snapshot", hint="call it on the store")
 
@@ -249,7 +256,7 @@ def _make(
     store: EmbeddedStore[Any, Any] = EmbeddedStore(
         database, name, _native_codec(key), _native_codec(value), prefix, snapshot
     )
-    store._database = database
+    store._held = database
     store._target = target
     store._keyspace = name
     store._codecs = (key, value)

@@ -241,8 +241,8 @@ impl Tree {
 
     #[pyo3(signature = (key, /, default=Given::Absent), text_signature = "($self, key, /, default=...)")]
     fn pop<'py>(&self, key: &Bound<'py, PyAny>, default: Given<'py>) -> Outcome<Bound<'py, PyAny>> {
-        match (self.take(key)?, default) {
-            (Some(stored), _) => self.value.decode(key.py(), &stored),
+        match (self.take_value(key)?, default) {
+            (Some(value), _) => Ok(value),
             (None, Given::Value(default)) => Ok(default),
             (None, Given::Absent) => Err(key_not_found(key)),
         }
@@ -314,6 +314,12 @@ impl Tree {
     fn revision(&self) -> Outcome<u64> {
         let db = self.live()?;
         Ok(self.at().map_or_else(|| db.revision(), |snapshot| snapshot.revision()).0)
+    }
+
+    /// Raises ForkedHandle or ClosedError where it cannot be used any more.
+    fn check_open(&self) -> Outcome<()> {
+        self.live()?;
+        if self.handle.is_closed() { Err(kvarts_engine::Error::Closed.into()) } else { Ok(()) }
     }
 
     /// True for a snapshot, and for views of one.

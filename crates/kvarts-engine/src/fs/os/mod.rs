@@ -101,8 +101,20 @@ impl Fs for OsFs {
         rustix::fs::fchmod(&file, FILE_MODE)?;
         file.set_len(0)?;
         file.write_all(holder.as_bytes())?;
-        // The lock goes when its only descriptor is closed; the text stays and counts for nothing.
-        Ok(LockOutcome::Taken(Box::new(file)))
+        Ok(LockOutcome::Taken(Box::new(Lock { file })))
+    }
+}
+
+/// A lock that is held; the text in the file stays and counts for nothing.
+struct Lock {
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a forked child has the descriptor too, and with it the lock. An error frees it no less:
+        // the descriptor is closed next.
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
     }
 }
 
