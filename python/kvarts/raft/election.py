@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kvarts.raft.core import Core
-from kvarts.raft.ids import NODE_NONE, LogIndex, Term
+from kvarts.raft.ids import NODE_NONE, Term
 from kvarts.raft.messages import Message, MessageKind, Role
 from kvarts.raft.quorum import VoteResult
 from kvarts.raft.replication import broadcast_append
@@ -14,7 +14,7 @@ def stand(core: Core, *, forced: bool = False) -> None:
     if core.role is Role.LEADER or not core.is_promotable:
         return
     # A change of membership that is committed but not applied may have made this node no voter.
-    if core.log.has_config_change(LogIndex(core.log.applied + 1), LogIndex(core.log.committed + 1)):
+    if core.log.has_unapplied_change():
         return
     if core.options.pre_vote and not forced:
         core.become_pre_candidate()

@@ -166,8 +166,11 @@ class RaftLog:
         self._applying_bytes = max(0, self._applying_bytes - size)
         self._apply_paused = self._apply_bytes_max is not None and self._applying_bytes >= self._apply_bytes_max
 
-    def has_config_change(self, start: LogIndex, stop: LogIndex) -> bool:
-        """Return whether an entry of [start, stop) changes the membership."""
+    def has_unapplied_change(self) -> bool:
+        """Return whether a committed entry that is not yet applied changes the membership."""
+        # What is compacted was applied, even if the word of it is still on its way.
+        start = LogIndex(max(self.applied + 1, self.first_index()))
+        stop = LogIndex(self.committed + 1)
         return any(entry.kind is EntryKind.CONFIG for entry in self._scan(start, stop))
 
     def _scan(self, start: LogIndex, stop: LogIndex) -> Iterator[Entry]:

@@ -1,0 +1,185 @@
+"""Section 8 of the Raft paper and 6.4 of the thesis: linearizable reads by rounds of heartbeats, and by lease."""
+
+from typing import Any
+
+import pytest
+
+from kvarts.raft.ids import NodeId, Term
+from kvarts.raft.messages import Message, MessageKind, Role
+from kvarts.raft.options import RaftOptions, ReadMode
+from tests.unit.python.raft.group import Group
+
+LEASE: dict[str, Any] = {"read_mode": ReadMode.LEASE}
+
+
+def test_read_is_confirmed_by_a_round_of_heartbeats() -> None:
+    group = Group(1, 2, 3)
+    leader = group.elect(1)
+    leader.raft.read("r")
+    assert leader.reads == {}
+    group.settle()
+    assert leader.reads == {"r": 2}
+
+
+def test_reads_of_one_turn_share_a_round() -> None:
+    group = Group(1, 2, 3)
+    leader = group.elect(1)
+    group.forget()
+    for number in range(50):
+        leader.raft.read(number)
+    group.settle()
+    assert len(leader.reads) == 50
+    assert len(group.sent(MessageKind.HEARTBEAT)) == 2
+
+
+def test_deposed_leader_confirms_no_read() -> None:
+    group = Group(1, 2, 3)
+    old = group.elect(1)
+    group.isolate(1)
+    group.tick(60, [2, 3])
+    assert len(group.leaders) == 2
+    old.raft.read("r")
+    group.settle()
+    group.heal()
+    group.tick(30)
+    assert old.role is Role.FOLLOWER
+    assert old.reads == {}
+
+
+def test_answer_to_an_earlier_round_confirms_no_later_read() -> None:
+    group = Group(1, 2, 3)
+    leader = group.elect(1)
+    group.lost = {MessageKind.HEARTBEAT_RESPONSE}
+    leader.raft.tick()
+    group.settle()
+    (old, *_) = group.sent(MessageKind.HEARTBEAT_RESPONSE)
+    leader.raft.read("r")
+    group.settle()
+    leader.raft.step(old)
+    group.work(1)
+    assert leader.reads == {}
+
+
+def test_read_before_the_first_commit_of_the_term_waits_for_it() -> None:
+    group = Group(1, 2, 3, pre_vote=False, check_quorum=False)
+    group.elect(1)
+    group.lost = {MessageKind.APPEND}
+    group.elect(2)
+    group[2].raft.read("r")
+    group.tick(2)
+    assert group[2].reads == {}
+    group.lost = set()
+    group.tick(2)
+    assert group[2].reads == {"r": 3}
+
+
+def test_follower_asks_the_leader() -> None:
+    group = Group(1, 2, 3)
+    group.elect(1)
+    group[3].raft.read("r")
+    group.settle()
+    assert group[3].reads == {"r": 2}
+
+
+def test_read_that_will_never_be_answered_is_given_back() -> None:
+    group = Group(1, 2, 3)
+    group[1].raft.read("without a leader")
+    assert group[1].raft.ready().reads_dropped == ["without a leader"]
+    leader = group.elect(1)
+    group.isolate(1)
+    leader.raft.read("cut off")
+    dropped: list[object] = []
+    for _ in range(30):
+        leader.raft.tick()
+        dropped += leader.raft.ready().reads_dropped
+    assert dropped == ["cut off"]
+
+
+def test_only_voter_needs_no_round() -> None:
+    group = Group(1)
+    leader = group.elect(1)
+    leader.raft.read("r")
+    group.settle()
+    assert leader.reads == {"r": 2}
+
+
+def test_lease_answers_at_once_after_a_confirmed_round() -> None:
+    group = Group(1, 2, 3, **LEASE)
+    leader = group.elect(1)
+    group.tick(1)
+    assert leader.raft.status().lease
+    group.forget()
+    leader.raft.read("r")
+    group.work(1)
+    assert leader.reads == {"r": 2}
+    assert not group.sent(MessageKind.HEARTBEAT)
+
+
+def test_lease_counts_from_when_the_round_was_sent_and_ends_before_any_election() -> None:
+    group = Group(1, 2, 3, **LEASE)
+    leader = group.elect(1)
+    group.tick(1)
+    group.isolate(1)
+    held = 0
+    while leader.raft.status().lease:
+        leader.raft.tick()
+        held += 1
+    assert held == 10 - RaftOptions(node=NodeId(1)).lease_margin_ticks
+
+
+@pytest.mark.parametrize("what", ["transfer", "transfer given up", "pause", "step down"])
+def test_gate_closes_though_the_lease_has_time_left(what: str) -> None:
+    group = Group(1, 2, 3, **LEASE)
+    leader = group.elect(1)
+    group.tick(1)
+    assert leader.raft.status().lease
+    if what == "pause":
+        leader.raft.pause_detected()
+    elif what == "step down":
+        leader.raft.step(Message(MessageKind.HEARTBEAT_RESPONSE, NodeId(1), NodeId(2), Term(9)))
+    else:
+        group.lost = {MessageKind.TIMEOUT_NOW}
+        leader.raft.transfer_to(NodeId(2))
+        if what == "transfer given up":
+            group.tick(15)
+            assert leader.raft.status().transferee == 0
+    assert not leader.raft.status().lease
+
+
+def test_read_without_a_lease_falls_back_to_a_round() -> None:
+    group = Group(1, 2, 3, **LEASE)
+    leader = group.elect(1)
+    leader.raft.pause_detected()
+    leader.raft.read("r")
+    group.work(1)
+    assert leader.reads == {}
+    group.settle()
+    assert leader.reads == {"r": 2}
+
+
+def test_follower_under_lease_neither_forgets_its_leader_nor_stands_at_will() -> None:
+    group = Group(1, 2, 3, **LEASE)
+    group.elect(1)
+    group.tick(1)
+    group[2].raft.forget_leader()
+    group[2].raft.campaign()
+    group.settle()
+    assert group.leaders == [1]
+    assert group[2].raft.status().lead == 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"read_mode": ReadMode.LEASE, "check_quorum": False},
+        {"election_ticks": 1},
+        {"heartbeat_ticks": 0},
+        {"inflight_count_max": 0},
+        {"apply_bytes_max": 0},
+        {"lease_margin_ticks": 0},
+        {"node": 0},
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError):
+        RaftOptions(**{"node": NodeId(1), **options}).validate()
