@@ -20,7 +20,7 @@ _K2 = TypeVar("_K2")
 _V2 = TypeVar("_V2")
 
 __all__ = [
-    "STORE_FILES",
+    "MANIFEST",
     "Batch",
     "Database",
     "ManualClock",
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 __version__: Final[str]
-STORE_FILES: Final[tuple[str, ...]]
+MANIFEST: Final[str]
 
 @final
 class ManualClock:

@@ -25,7 +25,7 @@ use pyo3::types::PyDict;
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-    module.add("STORE_FILES", ("MANIFEST",))?;
+    module.add("MANIFEST", "MANIFEST")?;
     module.add_class::<database::Database>()?;
     module.add_class::<database::Snapshot>()?;
     module.add_class::<settings::ManualClock>()?;

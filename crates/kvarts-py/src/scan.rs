@@ -8,10 +8,10 @@ use pyo3::types::{PyList, PyTuple};
 use std::sync::{Arc, Mutex};
 
 /// Rows of the first chunk, so that a short scan pays for little; each later one has four times as many, up to `ROWS_MAX`.
-const ROWS_FIRST: usize = 256;
+const ROWS_FIRST: usize = 32;
 const ROWS_MAX: usize = 4096;
-/// Bytes of a chunk, about.
-const CHUNK_BYTES: usize = 1 << 20;
+/// Bytes of a chunk, about: it stays in the cache between its filling and its handing out.
+const CHUNK_BYTES: usize = 256 << 10;
 
 /// What a row is in Python.
 #[derive(Clone, Copy, PartialEq, Eq)]

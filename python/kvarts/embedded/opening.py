@@ -3,6 +3,7 @@
 import atexit
 import json
 import os
+import re
 import sys
 import warnings
 import weakref
@@ -25,6 +26,8 @@ Target = str | os.PathLike[str]
 _MEMORY = ":memory:"
 _MEMORY_DIR = "/kvarts"
 _HOLDER_CHARS_MAX = 500
+_REMAINS = re.compile(r"LOCK|MANIFEST\.tmp|\d{6,}\.log")
+"""What a crash can leave of a store that was just being made: such a directory may become one."""
 
 _open_databases: "weakref.WeakSet[_native.Database]" = weakref.WeakSet()
 
@@ -98,7 +101,7 @@ def _checked_path(target: object, options: Options) -> str:
     if not path.exists() and not path.parent.is_dir():
         hint = f"make {path.parent} first"
         raise StoreNotFound(f"no directory {path.parent} to hold the store", hint=hint, filename=text)
-    if path.exists() and not _is_store(path) and any(path.iterdir()):
+    if path.exists() and not _is_store(path) and not all(_REMAINS.fullmatch(entry.name) for entry in path.iterdir()):
         raise NotAStore(f"{path} is a directory with other things in it", hint="give an empty one", filename=text)
     if not options.create and not _is_store(path):
         raise StoreNotFound(f"no store at {path}", hint="create=True makes one", filename=text)
@@ -106,7 +109,7 @@ def _checked_path(target: object, options: Options) -> str:
 
 
 def _is_store(path: Path) -> bool:
-    return any((path / name).exists() for name in _native.STORE_FILES)
+    return (path / _native.MANIFEST).exists()
 
 
 def _holder() -> str:

@@ -24,6 +24,18 @@ def test_repr_is_one_line_for_people(tmp_path: Path) -> None:
     assert repr(db).endswith("closed>")
 
 
+def test_remains_of_a_store_that_was_being_made_become_one(tmp_path: Path) -> None:
+    for name in ("LOCK", "MANIFEST.tmp"):
+        (tmp_path / name).touch()
+    with pytest.raises(kvarts.StoreNotFound):
+        kvarts.open(tmp_path, create=False)
+    with kvarts.open(tmp_path) as db:
+        db[b"a"] = b"1"
+    (tmp_path / "MANIFEST").unlink()
+    with pytest.raises(kvarts.KvartsError):
+        kvarts.open(tmp_path)
+
+
 def test_store_refuses_pickle_and_copy() -> None:
     with kvarts.open() as db:
         for use in (pickle.dumps, copy.copy, copy.deepcopy):
