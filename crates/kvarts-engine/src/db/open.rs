@@ -12,6 +12,7 @@ use crate::log::LogWriter;
 use crate::options::{Durability, Options};
 use crate::table::BlockCache;
 use crate::{Error, FileId, Result};
+use kvarts_formats::header::HEADER_BYTES;
 use kvarts_formats::manifest::Manifest;
 use parking_lot::Mutex;
 use std::cell::Cell;
@@ -136,14 +137,34 @@ fn find_directory(fs: &dyn Fs, dir: &Path, create: bool) -> Result<()> {
     if !create {
         return Err(Error::NotFound(dir.to_owned()));
     }
-    // A creation that a crash cut short leaves a lock, a log and an unfinished manifest, but never a table.
-    match names.iter().find(|name| matches!(named(name), Named::Foreign | Named::Table(_))) {
+    match names.iter().find(|name| named(name) == Named::Foreign) {
         Some(name) => Err(Error::invalid(
             format!("{} has no store but other files, such as {name:?}", dir.display()),
             "give an empty directory, or one that does not exist",
         )),
-        None => Ok(()),
+        None => check_cut_short(fs, dir, &names),
     }
+}
+
+/// A creation that a crash cut short leaves a lock, an unfinished manifest and a log, but never a table or a record:
+/// where there are any, the manifest of a store with data is lost, and nothing may be removed. Errors: `Corruption`.
+fn check_cut_short(fs: &dyn Fs, dir: &Path, names: &[String]) -> Result<()> {
+    for name in names {
+        let path = dir.join(name);
+        let holds_data = match named(name) {
+            Named::Table(_) => true,
+            Named::Log(_) => {
+                let bytes = fs.read(&path).map_err(|error| Error::io("reading", &path, error))?;
+                bytes.iter().skip(HEADER_BYTES).any(|&byte| byte != 0)
+            }
+            Named::Own | Named::Foreign => false,
+        };
+        if holds_data {
+            let what = format!("it is missing, although {name} holds data of a store");
+            return Err(Error::Corruption { file: dir.join(MANIFEST), offset: 0, what });
+        }
+    }
+    Ok(())
 }
 
 fn list(fs: &dyn Fs, dir: &Path) -> Result<Vec<String>> {

@@ -58,6 +58,28 @@ fn a_creation_that_was_cut_short_is_begun_afresh() {
 }
 
 #[test]
+fn a_store_whose_manifest_is_lost_is_refused_untouched() {
+    for flush in [false, true] {
+        let fs = MemFs::new();
+        let db = open_still(&fs, tiny(Durability::Batch)).unwrap();
+        let tree = db.create_tree("t", "", "").unwrap();
+        put(&db, &tree, b"k", b"v").unwrap();
+        if flush {
+            db.flush().unwrap();
+        }
+        let fs = fs.kill();
+        let manifest = Path::new(DIR).join("MANIFEST");
+        fs.remove(&manifest).unwrap();
+        let files = fs.list(Path::new(DIR)).unwrap();
+        match open_still(&fs, tiny(Durability::Batch)).map(drop) {
+            Err(Error::Corruption { file, .. }) => assert_eq!(file, manifest),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(fs.list(Path::new(DIR)).unwrap(), files);
+    }
+}
+
+#[test]
 fn files_that_the_manifest_does_not_name_are_removed() {
     let fs = MemFs::new();
     open_still(&fs, tiny(Durability::Batch)).unwrap().close().unwrap();
