@@ -8,7 +8,15 @@ from typing import Protocol
 from kvarts.raft.errors import invariant
 from kvarts.raft.ids import LOG_INDEX_MIN, NODE_NONE, TERM_NONE, LogIndex, NodeId, Term
 from kvarts.raft.log import RaftLog
-from kvarts.raft.messages import AFTER_APPEND, Entry, HardState, Message, MessageKind, ReadState, Role, SoftState
+from kvarts.raft.messages import (
+    AFTER_APPEND,
+    Entry,
+    Message,
+    MessageKind,
+    ReadState,
+    Role,
+    make_entry,
+)
 from kvarts.raft.messages import payload_bytes as payload_bytes_of
 from kvarts.raft.options import RaftOptions
 from kvarts.raft.reads import Reads
@@ -59,14 +67,6 @@ class Core:
         self.messages: list[Message] = []
         self.after_append: list[Message] = []
 
-    def hard_state(self) -> HardState:
-        """Return what must survive a crash."""
-        return HardState(self.term, self.vote, self.log.committed)
-
-    def soft_state(self) -> SoftState:
-        """Return who leads and what this node is."""
-        return SoftState(self.lead, self.role)
-
     @property
     def is_member(self) -> bool:
         """True if this node belongs to the group as far as it knows."""
@@ -111,7 +111,7 @@ class Core:
         self.uncommitted_bytes += size
         term, start = self.term, self.log.last_index() + 1
         entries = [
-            Entry(term, LogIndex(index), kind, payload, bytes_)
+            make_entry((term, index, kind, payload, bytes_))  # type: ignore[arg-type]  # LogIndex() would cost a call
             for index, (_, _, kind, payload, bytes_) in enumerate(proposals, start)
         ]
         self.log.append(entries)

@@ -53,11 +53,9 @@ class RaftLog:
 
     def term_at(self, index: LogIndex) -> Term | None:
         """Return the term of an entry, or of the one before the first; None if it is compacted or not there."""
-        term = self.unstable.term_at(index)
-        if term is not None:
-            return term
-        if index + 1 < self.first_index() or index > self.last_index():
-            return None
+        unstable = self.unstable
+        if index >= unstable.offset or (unstable.snapshot is not None and index <= unstable.snapshot.index):
+            return unstable.term_at(index)
         return self.store.term_at(index)
 
     def slice(self, start: LogIndex, stop: LogIndex, bytes_max: int | None) -> Sequence[Entry]:

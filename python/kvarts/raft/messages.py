@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
+from operator import itemgetter
 from typing import NamedTuple
 
 from kvarts.raft.confchange import ConfigChange
@@ -39,6 +41,10 @@ class Entry(NamedTuple):
         """The payload of a CONFIG entry."""
         assert isinstance(self.payload, ConfigChange)
         return self.payload
+
+
+make_entry: Callable[[tuple[Term, LogIndex, EntryKind, object, int]], Entry] = partial(tuple.__new__, Entry)
+"""Entry of a tuple of its fields, at a third of the constructor's cost."""
 
 
 class MessageKind(IntEnum):
@@ -154,14 +160,17 @@ class Message:
     responses: tuple[Message, ...] = ()
 
 
+_SIZE: Callable[[Entry], int] = itemgetter(Entry._fields.index("size"))
+
+
 def payload_bytes(entries: Sequence[Entry]) -> int:
     """Return the sum of the payloads' sizes."""
-    return sum([entry[4] for entry in entries])
+    return sum(map(_SIZE, entries))
 
 
 def entry_bytes(entries: Sequence[Entry]) -> int:
     """Return what the entries count where they are limited in bytes."""
-    return sum([entry[4] for entry in entries]) + ENTRY_BYTES_OVERHEAD * len(entries)
+    return sum(map(_SIZE, entries)) + ENTRY_BYTES_OVERHEAD * len(entries)
 
 
 def limit_bytes(entries: Sequence[Entry], bytes_max: int | None) -> Sequence[Entry]:

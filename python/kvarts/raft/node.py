@@ -13,7 +13,7 @@ from kvarts.raft.errors import UnknownPeer, invariant
 from kvarts.raft.heartbeat import broadcast_heartbeat, lease_holds
 from kvarts.raft.ids import LOG_INDEX_MIN, NODE_NONE, TERM_NONE, LogIndex, NodeId, Term
 from kvarts.raft.membership import Membership
-from kvarts.raft.messages import RESPONSES, Entry, EntryKind, Message, MessageKind, Role
+from kvarts.raft.messages import RESPONSES, Entry, EntryKind, Message, MessageKind, Role, make_entry
 from kvarts.raft.options import RaftOptions, ReadMode
 from kvarts.raft.progress import ProgressState
 from kvarts.raft.ready import Outbox, Ready
@@ -94,7 +94,8 @@ class RaftNode:
 
     def propose_many(self, payloads: Sequence[tuple[object, int]]) -> None:
         """Propose (payload, size) pairs, one entry each, all or none. Raises ProposalDropped."""
-        self._propose([Entry(TERM_NONE, LOG_INDEX_MIN, EntryKind.NORMAL, *pair) for pair in payloads])
+        kind = EntryKind.NORMAL
+        self._propose([make_entry((TERM_NONE, LOG_INDEX_MIN, kind, payload, size)) for payload, size in payloads])
 
     def propose_config(self, change: ConfigChange, size: int = 0) -> None:
         """Propose a change of membership. One that may not be made now becomes an empty entry."""

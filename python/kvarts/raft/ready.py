@@ -30,13 +30,16 @@ class Ready:
     must_sync: bool = False
 
 
+NO_HARD_STATE = HardState()
+
+
 class Outbox:
     """Remembers what was handed out, so that only news is."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._soft_state = core.soft_state()
-        self._hard_state = core.hard_state()
+        self._soft = core.lead, core.role
+        self._hard = core.term, core.vote, core.log.committed
         self._to_step: list[Message] = []
 
     def has_news(self) -> bool:
@@ -45,37 +48,40 @@ class Outbox:
         return bool(
             core.messages
             or core.after_append
+            or (core.term, core.vote, log.committed) != self._hard
+            or (core.lead, core.role) != self._soft
+            or log.unstable.handed_out < log.unstable.offset + len(log.unstable.entries)
+            or log.has_next_committed(allow_unstable=self._allow_unstable)
             or core.read_states
             or core.reads_dropped
-            or log.unstable.handed_out < log.unstable.offset + len(log.unstable.entries)
             or log.unstable.next_snapshot()
-            or log.has_next_committed(allow_unstable=self._allow_unstable)
-            or core.hard_state() != self._hard_state
-            or core.soft_state() != self._soft_state
         )
 
     def take(self) -> Ready:
         """Return the news; they count as handed out."""
         core, log = self._core, self._core.log
-        soft, hard = core.soft_state(), core.hard_state()
+        soft, hard = (core.lead, core.role), (core.term, core.vote, log.committed)
+        hard_state = HardState(*hard) if hard != self._hard else None
+        entries, snapshot = log.unstable.next_entries(), log.unstable.next_snapshot()
+        committed = log.next_committed(allow_unstable=self._allow_unstable)
+        own = self._storage_messages if core.options.async_storage else self._held
         ready = Ready(
-            soft_state=soft if soft != self._soft_state else None,
-            hard_state=hard if hard != self._hard_state else None,
-            read_states=core.read_states,
-            reads_dropped=core.reads_dropped,
-            entries=log.unstable.next_entries(),
-            snapshot=log.unstable.next_snapshot(),
-            committed=log.next_committed(allow_unstable=self._allow_unstable),
+            SoftState(*soft) if soft != self._soft else None,
+            hard_state,
+            core.read_states,
+            core.reads_dropped,
+            entries,
+            snapshot,
+            committed,
+            core.messages + own(hard_state, entries, snapshot, committed),
+            must_sync=bool(entries) or snapshot is not None or hard[:2] != self._hard[:2],
         )
-        term_or_vote = (hard.term, hard.vote) != (self._hard_state.term, self._hard_state.vote)
-        must_sync = bool(ready.entries) or ready.snapshot is not None or term_or_vote
-        messages = core.messages + (self._storage_messages(ready) if core.options.async_storage else self._held(ready))
-        self._soft_state, self._hard_state = soft, hard
+        self._soft, self._hard = soft, hard
         core.messages, core.after_append, core.read_states, core.reads_dropped = [], [], [], []
         log.unstable.hand_out()
-        if ready.committed:
-            log.hand_out_to_apply(ready.committed, allow_unstable=self._allow_unstable)
-        return _with_messages(ready, messages, must_sync=must_sync)
+        if committed:
+            log.hand_out_to_apply(committed, allow_unstable=self._allow_unstable)
+        return ready
 
     def done(self) -> list[Message]:
         """Return what is to be stepped now that the last Ready was carried out; only without asynchronous storage."""
@@ -87,11 +93,17 @@ class Outbox:
         # Carried out in order, entries are stable before they are applied; asynchronously the two race.
         return not self._core.options.async_storage
 
-    def _storage_messages(self, ready: Ready) -> list[Message]:
+    def _storage_messages(
+        self,
+        hard_state: HardState | None,
+        entries: Sequence[Entry],
+        snapshot: Snapshot | None,
+        committed: Sequence[Entry],
+    ) -> list[Message]:
         core = self._core
         messages = []
-        if ready.entries or ready.hard_state or ready.snapshot or core.after_append:
-            hard = ready.hard_state or HardState()
+        if entries or hard_state or snapshot or core.after_append:
+            hard = hard_state or NO_HARD_STATE
             message = Message(
                 MessageKind.STORAGE_APPEND,
                 LOG_STORE,
@@ -99,53 +111,45 @@ class Outbox:
                 term=hard.term,
                 vote=hard.vote,
                 commit=hard.commit,
-                entries=ready.entries,
-                snapshot=ready.snapshot,
-                responses=(*core.after_append, *self._append_response(ready)),
+                entries=entries,
+                snapshot=snapshot,
+                responses=(*core.after_append, *self._append_response(snapshot)),
             )
             messages.append(message)
-        if ready.committed:
-            response = self._apply_response(ready.committed)
+        if committed:
+            response = self._apply_response(committed)
             kind = MessageKind.STORAGE_APPLY
-            messages.append(Message(kind, STATE_MACHINE, core.node, entries=ready.committed, responses=(response,)))
+            messages.append(Message(kind, STATE_MACHINE, core.node, entries=committed, responses=(response,)))
         return messages
 
-    def _held(self, ready: Ready) -> list[Message]:
+    def _held(
+        self,
+        _hard_state: HardState | None,
+        _entries: Sequence[Entry],
+        snapshot: Snapshot | None,
+        committed: Sequence[Entry],
+    ) -> list[Message]:
         """Without asynchronous storage: return what may leave after the write; keep what is for ourselves."""
         core = self._core
         self._to_step = [message for message in core.after_append if message.to == core.node]
-        self._to_step += self._append_response(ready)
-        self._to_step += [self._apply_response(ready.committed)] if ready.committed else []
+        self._to_step += self._append_response(snapshot)
+        self._to_step += [self._apply_response(committed)] if committed else []
         return [message for message in core.after_append if message.to != core.node]
 
-    def _append_response(self, ready: Ready) -> tuple[Message, ...]:
+    def _append_response(self, snapshot: Snapshot | None) -> tuple[Message, ...]:
         """The word that the log is durable to its end.
 
         It names the end of the log, not of this write: writes are made in order, so whatever else is under way is
         durable by then too. It carries the term, and counts for nothing in a later one.
         """
         core, unstable = self._core, self._core.log.unstable
-        if not unstable.entries and ready.snapshot is None:
+        if not unstable.entries and snapshot is None:
             return ()
         last, last_term = LogIndex(0), core.term
         if unstable.entries:
             last, last_term = core.log.last_index(), core.log.last_term()
         kind = MessageKind.STORAGE_APPEND_RESPONSE
-        return (Message(kind, core.node, LOG_STORE, core.term, last_term, last, snapshot=ready.snapshot),)
+        return (Message(kind, core.node, LOG_STORE, core.term, last_term, last, snapshot=snapshot),)
 
     def _apply_response(self, committed: Sequence[Entry]) -> Message:
         return Message(MessageKind.STORAGE_APPLY_RESPONSE, self._core.node, STATE_MACHINE, entries=committed)
-
-
-def _with_messages(ready: Ready, messages: list[Message], *, must_sync: bool) -> Ready:
-    return Ready(
-        ready.soft_state,
-        ready.hard_state,
-        ready.read_states,
-        ready.reads_dropped,
-        ready.entries,
-        ready.snapshot,
-        ready.committed,
-        messages,
-        must_sync,
-    )

@@ -77,7 +77,8 @@ class MemoryStore:
     def append(self, entries: Sequence[Entry]) -> None:
         """Write entries; what stood at their indexes or after them is superseded."""
         first = self._base.index + 1
-        entries = [entry for entry in entries if entry.index >= first]
+        if entries and entries[0].index < first:
+            entries = entries[first - entries[0].index :]
         if not entries:
             return
         keep = entries[0].index - first

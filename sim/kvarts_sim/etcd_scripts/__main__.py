@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from kvarts.raft.errors import InvariantBroken
 from kvarts_sim.etcd_scripts.datadriven import ScriptError
 from kvarts_sim.etcd_scripts.runner import run_file
 
@@ -19,9 +20,9 @@ def main(arguments: Sequence[str]) -> int:
     for name in arguments:
         try:
             count, difference = run_file(Path(name))
-        except (ScriptError, OSError) as error:
+        except (ScriptError, OSError, ValueError, InvariantBroken) as error:
             failed += 1
-            sys.stdout.write(f"error {name}: {error}\n")
+            sys.stdout.write(f"error {name}: {type(error).__name__}: {error}\n")
             continue
         failed += difference is not None
         sys.stdout.write(f"pass {name} ({count} commands)\n" if difference is None else f"differs {difference}\n")

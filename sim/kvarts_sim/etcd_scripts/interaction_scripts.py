@@ -139,7 +139,7 @@ class InteractionScript:
         return message_lines(message)
 
     def _propose(self, case: Case) -> Iterator[str]:
-        node, payload = case.words
+        (node, _), (payload, _) = case.arguments
         self._cluster.member(NodeId(int(node))).node.propose(payload.encode())
         yield from ()
 
