@@ -17,7 +17,8 @@ def broadcast_heartbeat(core: Core) -> None:
     for node, progress in core.tracker.others(core.node):
         commit = LogIndex(min(progress.match, committed))
         core.send(Message(MessageKind.HEARTBEAT, node, core.node, core.term, commit=commit, round=number))
-        progress.commit_sent = LogIndex(max(progress.commit_sent, commit))
+        # It may lower what was sent: appends with a higher commit index may be lost, and are worth repeating.
+        progress.commit_sent = commit
     confirm_rounds(core)
 
 

@@ -310,3 +310,17 @@ def test_restarted_node_goes_on_from_its_disk() -> None:
     leader.raft.propose(b"y")
     group.settle()
     assert group[2].applied == [b"x", b"y"]
+
+
+def test_commit_index_is_repeated_to_a_follower_that_catches_up_after_a_heartbeat() -> None:
+    group = Group(1, 2, 3)
+    leader = group.elect(1)
+    group.stalled = {3}
+    leader.raft.propose(b"x")
+    group.settle()
+    leader.raft.tick()
+    group.work(1)
+    group.messages.clear()
+    group.stalled = set()
+    group.settle()
+    assert group[3].applied == [b"x"]
