@@ -317,10 +317,14 @@ def test_commit_index_is_repeated_to_a_follower_that_catches_up_after_a_heartbea
     leader = group.elect(1)
     group.stalled = {3}
     leader.raft.propose(b"x")
-    group.settle()
-    leader.raft.tick()
     group.work(1)
-    group.messages.clear()
-    group.stalled = set()
+    while group.messages:
+        group.deliver(group.messages.pop(0))
+    group.lost = {MessageKind.APPEND, MessageKind.HEARTBEAT}
+    group.settle()
+    assert leader.applied == [b"x"], "and the word of it to node 3 was lost"
+    leader.raft.tick()
+    group.settle()
+    group.lost, group.stalled = set(), set()
     group.settle()
     assert group[3].applied == [b"x"]
