@@ -67,6 +67,17 @@ class SequentialModel(ABC):
         """Tell whether the operation is legal in every state and leaves the same state after each."""
         return False
 
+    def needs(self, operation: Operation) -> tuple[Any, ...]:
+        """Return the one state in which alone the operation is legal, given its output; nothing if there are more.
+
+        A model that answers must let `leaves` answer for every operation that can change the state.
+        """
+        return ()
+
+    def leaves(self, operation: Operation) -> tuple[Any, ...]:
+        """Return the states to which the operation can change another state."""
+        return ()
+
 
 class _Cell(SequentialModel):
     """One value that is read, written and compared. Subclasses say how requests are named."""
@@ -103,6 +114,17 @@ class _Cell(SequentialModel):
     def overwrites(self, operation: Operation) -> bool:
         """Tell whether it is a write."""
         return bool(self._action(operation.input)[0] == "write")
+
+    def needs(self, operation: Operation) -> tuple[Any, ...]:
+        """Return what a read saw, what a comparison found."""
+        action = self._action(operation.input)
+        if operation.returned is None or action[0] == "write" or (action[0] == "cas" and not operation.output):
+            return ()
+        return (operation.output if action[0] == "read" else action[1],)
+
+    def leaves(self, operation: Operation) -> tuple[Any, ...]:
+        """Return what it writes."""
+        return () if self.reads_only(operation) else self._action(operation.input)[-1:]
 
     def _shape(self, operation: Operation, lengths: dict[str, int]) -> str | None:
         request = operation.input

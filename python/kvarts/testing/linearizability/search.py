@@ -5,7 +5,7 @@ linearizability"): operations are placed just in time, when one of them returns,
 visited are remembered. A configuration is a position in the row of events, a state, and for each pending operation
 whether it is *done*, still *required* before its return, or *optional*: may take effect, need not.
 
-Three observations keep the number of configurations small; each keeps the answer exact.
+Four observations keep the number of configurations small; each keeps the answer exact.
 
 - A pending operation that reads what is there now can be placed now: it disturbs nobody.
 - When an overwrite is placed, every other pending overwrite might have been placed right before it, unseen. It becomes
@@ -13,12 +13,14 @@ Three observations keep the number of configurations small; each keeps the answe
 - A configuration is as good as another, or better, at the same position and state if each operation that is done in
   it is done in the other, and each that is required in it is required in the other. If the better one has failed,
   the other need not be tried.
+- A state that some operation still needs must not be left, nor its last source given up, if nothing can bring it back.
 """
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from kvarts.testing.linearizability.models import ILLEGAL
+from kvarts.testing.linearizability.lookahead import Lookahead
+from kvarts.testing.linearizability.models import ILLEGAL, Anything
 from kvarts.testing.linearizability.timeline import Timeline
 from kvarts.testing.linearizability.verdict import Outcome
 
@@ -55,28 +57,37 @@ class _Configuration(NamedTuple):
 
 
 class Search:
-    """One depth-first search over a timeline. After `run`, `deepest` and `states` tell where it ended."""
+    """One depth-first search over a timeline.
 
-    def __init__(self, timeline: Timeline, state: Any, budget: Budget) -> None:
+    Without `foresight` a failed search gets as far as it can: `deepest` and `states` then tell where it ended.
+    """
+
+    def __init__(self, timeline: Timeline, state: Any, *, foresight: bool = True) -> None:
         self._line = timeline
-        self._budget = budget
+        self._ahead = Lookahead(timeline) if foresight else None
         self._start = state
+        self._stack: list[_Configuration] = []
         self._visited: dict[tuple[int, Any], list[tuple[int, int]]] = {}
         self.deepest = -1
         """Furthest position reached: that of the return that no configuration gets past."""
         self.states: dict[Any, None] = {}
         """States in which it was reached."""
 
-    def run(self) -> Outcome:
-        """Search until an order is found, there is none, or the budget is spent."""
+    def run(self, budget: Budget) -> Outcome:
+        """Search until an order is found, there is none, or the budget is spent; then it may be called again."""
         end = len(self._line.events)
-        stack = [self._advance(_Configuration(0, self._start, 0, 0))]
+        stack = self._stack
+        if not self._visited and not stack:
+            if self._ahead is not None and not isinstance(self._start, Anything) and self._ahead.hopeless(self._start):
+                return Outcome.NOT_LINEARIZABLE
+            stack.append(self._advance(_Configuration(0, self._start, 0, 0)))
         while stack:
             here = stack.pop()
             if here.position == end:
                 return Outcome.LINEARIZABLE
             failed = self._visited.setdefault((here.position, here.state), [])
-            if not self._budget.spend(1 + (len(failed) >> 4)):
+            if not budget.spend(1 + (len(failed) >> 4)):
+                stack.append(here)
                 return Outcome.UNKNOWN
             if any(not done & ~here.done and not required & ~here.required for done, required in failed):
                 continue
@@ -133,8 +144,17 @@ class Search:
             else:
                 detours.append(after)
         if not here.required & bit:
-            direct.append(self._advance(here._replace(done=here.done | bit)))
+            dropped = here._replace(done=here.done | bit)
+            given_up = line.model.leaves(line.operations[returning])
+            if not any(state != here.state and self._loses(dropped, here.state, state) for state in given_up):
+                direct.append(self._advance(dropped))
         return detours[::-1] + direct
+
+    def _loses(self, after: _Configuration, before: Any, state: Any) -> bool:
+        """Tell whether the state is needed later and gone for good. What was Anything may have been that state."""
+        if self._ahead is None or isinstance(before, Anything):
+            return False
+        return self._ahead.lost(state, after.position, after.done)
 
     def _candidates(self, here: _Configuration) -> Iterator[int]:
         line = self._line
@@ -158,11 +178,13 @@ class Search:
         if state is ILLEGAL or (state == here.state and not here.required & bit):
             return None
         done, required = here.done | bit, here.required & ~bit
+        # Former operations of the client that have not returned yet, in this very moment: their chance ends.
         before = line.tie[index]
-        if before is not None and line.return_position[before] >= here.position:
+        while before is not None and line.return_position[before] >= here.position:
             if required & line.bits[before]:
                 return None
             done |= line.bits[before]
+            before = line.tie[before]
         if line.overwrites[index]:
             required &= ~line.overwriting[here.position]
         for other in line.pending[here.position]:
@@ -170,4 +192,5 @@ class Search:
             if waiting and self._fits_now(other, state, here.position, done):
                 done |= line.bits[other]
                 required &= ~line.bits[other]
-        return _Configuration(here.position, state, done, required)
+        after = _Configuration(here.position, state, done, required)
+        return None if state != here.state and self._loses(after, here.state, here.state) else after

@@ -40,6 +40,7 @@ class Timeline:
     tie: list[int | None] = field(init=False)
     """For an operation, the index of its client's former one that returned in the same moment: it goes first."""
     return_position: list[int] = field(init=False)
+    invoked_position: list[int] = field(init=False)
     pending: dict[int, tuple[int, ...]] = field(init=False)
     """By position of a return: operations with a return of their own that are pending there."""
     overwriting: dict[int, int] = field(init=False)
@@ -57,10 +58,10 @@ class Timeline:
         """Fill the tables."""
         never = len(self.events)
         count = len(self.operations)
-        self.return_position = [never] * count
+        self.return_position, self.invoked_position = [never] * count, [never] * count
         for position, event in enumerate(self.events):
-            if event.is_return:
-                self.return_position[event.index] = position
+            where = self.return_position if event.is_return else self.invoked_position
+            where[event.index] = position
         self.reads = [self.model.reads_only(operation) for operation in self.operations]
         self.overwrites = [self.model.overwrites(operation) for operation in self.operations]
         numbers: dict[tuple[object, ...], int] = {}
@@ -70,7 +71,7 @@ class Timeline:
         ]
         self.tie = [None] * count
         for index, before in enumerate(predecessors(self.operations)):
-            if before is None or self.return_position[before] == never:
+            if before is None or self.invoked_position[before] == never:
                 continue
             if self.operations[before].returned == self.operations[index].invoked:
                 self.tie[index] = before

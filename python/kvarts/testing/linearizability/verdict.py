@@ -22,7 +22,7 @@ class Outcome(StrEnum):
 class Counterexample:
     """Where the search for an order ended. `str()` shows it.
 
-    The history up to, not including, the return of `stuck` has an order; with it there is none. `window` is the
+    The history up to, not including, the return of `stuck` has an order; with it none was found. `window` is the
     shortest tail that shows it: no order of these operations explains `stuck`, whatever the state was before them
     (or, if `from_start`, from the initial state on). Those of them that were already pending when the window opens
     may have taken effect before it.

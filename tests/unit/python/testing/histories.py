@@ -99,11 +99,16 @@ def spoil_cell(history: list[Operation], draw: random.Random, values: int = 3) -
     return spoiled
 
 
-def _precedes(first: Operation, second: Operation, realtime: bool = True) -> bool:
-    if first.returned is None:
+Pair = tuple[int, Operation]
+
+
+def _precedes(first: Pair, second: Pair, *, realtime: bool = True, sessions: bool = True) -> bool:
+    """Tell whether one comes before the other; of one client's in one moment the former in the history does."""
+    (place, before), (other_place, after) = first, second
+    if before.returned is None:
         return False
-    same = first.client == second.client and first.returned <= second.invoked
-    return same or (realtime and first.returned < second.invoked)
+    own = before.client == after.client and before.returned <= after.invoked and place < other_place
+    return (sessions and own) or (realtime and before.returned < after.invoked)
 
 
 def has_order(history: Sequence[Operation], model: SequentialModel) -> bool:
@@ -113,7 +118,7 @@ def has_order(history: Sequence[Operation], model: SequentialModel) -> bool:
         if all(history[index].returned is None for index in left):
             return True
         for index in left:
-            if any(_precedes(history[other], history[index]) for other in left if other != index):
+            if any(_precedes((other, history[other]), (index, history[index])) for other in left):
                 continue
             after = model.step(state, history[index])
             if after is not ILLEGAL and extend(after, tuple(other for other in left if other != index)):
@@ -127,17 +132,14 @@ def has_serial_order(history: Sequence[Operation], *, realtime: bool, sessions: 
     """Try every serial order of transactions on lists."""
     kept = [op for op in history if op.returned is None or op.output is not ABORTED]
 
-    def before(first: Operation, second: Operation) -> bool:
-        if first.returned is None:
-            return False
-        own = sessions and first.client == second.client and first.returned <= second.invoked
-        return own or (realtime and first.returned < second.invoked)
+    def before(first: int, second: int) -> bool:
+        return _precedes((first, kept[first]), (second, kept[second]), realtime=realtime, sessions=sessions)
 
     def extend(state: dict[Any, list[Any]], left: tuple[int, ...]) -> bool:
         if all(kept[index].returned is None for index in left):
             return True
         for index in left:
-            if any(before(kept[other], kept[index]) for other in left if other != index):
+            if any(before(other, index) for other in left):
                 continue
             copied = {key: list(values) for key, values in state.items()}
             answers = lists(copied, kept[index].input)
