@@ -4,9 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import BinaryIO
 
 import click
 
@@ -23,6 +21,7 @@ from kvarts.cli.exits import USAGE
 from kvarts.cli.help import Command
 from kvarts.cli.output import print_json
 from kvarts.cli.progress import Progress
+from kvarts.cli.sink import STDOUT, check_sink, open_sink
 from kvarts.cli.stores import Target, opened
 from kvarts.cli.text import from_fields
 
@@ -120,6 +119,7 @@ def _size(source: BinaryIO) -> int | None:
 )
 @store_argument
 @click.argument("file", default="-", type=click.Path(dir_okay=False, allow_dash=True))
+@click.option("--force", is_flag=True, help="Replace FILE where it exists.")
 @range_options
 @keyspace_option
 @json_option
@@ -127,6 +127,7 @@ def export(
     *,
     store: str,
     file: str,
+    force: bool,
     prefix: str | None,
     start: str | None,
     stop: str | None,
@@ -138,10 +139,12 @@ def export(
     """Write rows as JSON lines to FILE, or to stdout.
 
     {"key": "...", "value": "..."}; bytes that are no UTF-8 text stand as key_base64 or value_base64. FILE appears when
-    it is whole. The summary goes to stdout, or to stderr where the rows go to stdout.
+    it is whole; a device or a pipe is written as it is. The summary goes to stdout, or to stderr where the rows go to
+    stdout.
     """
     rows = bytes_written = 0
-    with opened(store, keyspace=keyspace) as target, _sink(file) as sink, Progress("exporting") as progress:
+    place = check_sink(file, force=force)
+    with opened(store, keyspace=keyspace) as target, open_sink(place) as sink, Progress("exporting") as progress:
         for chunk in start_scan(target, prefix=prefix, start=start, stop=stop, reverse=reverse, limit=limit).chunks(
             ROWS_PER_WRITE
         ):
@@ -150,20 +153,7 @@ def export(
             rows += len(chunk)
             bytes_written += len(text.encode())
             progress.advance(len(chunk))
-    if file != "-" and as_json:
+    if place != STDOUT and as_json:
         print_json({"rows": rows, "bytes": bytes_written, "file": file})
-    elif file != "-" or sys.stderr.isatty():
-        click.echo(f"exported {rows:,} rows", err=file == "-")
-
-
-@contextmanager
-def _sink(file: str) -> Iterator[TextIO]:
-    if file == "-":
-        yield sys.stdout
-        return
-    unfinished = Path(f"{file}.part")
-    with unfinished.open("w", encoding="utf-8") as sink:
-        yield sink
-        sink.flush()
-        os.fsync(sink.fileno())
-    unfinished.replace(file)
+    elif place != STDOUT or sys.stderr.isatty():
+        click.echo(f"exported {rows:,} rows", err=place == STDOUT)
