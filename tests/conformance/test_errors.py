@@ -68,6 +68,8 @@ def test_other_codecs_than_it_was_made_with(tmp_path: Path) -> None:
         {"memory": "much"},
         {"memory": 1000},
         {"memory": -1},
+        {"memory": "9" * 400},
+        {"log_bytes": 1 << 40},
         {"block_bytes": 1},
         {"compression": "zip"},
         {"level_growth": 1},

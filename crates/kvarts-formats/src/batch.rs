@@ -25,6 +25,13 @@ pub struct Op<'a> {
     pub value: &'a [u8],
 }
 
+/// Where a batch ended at some moment.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    bytes: usize,
+    count: u32,
+}
+
 /// A batch being filled.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
@@ -90,6 +97,18 @@ impl Batch {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.count = 0;
+    }
+
+    /// Where it ends now: what [`Batch::cut`] goes back to.
+    pub fn end(&self) -> End {
+        End { bytes: self.bytes.len(), count: self.count }
+    }
+
+    /// Takes away what was added since `end` was taken from this batch.
+    pub fn cut(&mut self, end: End) {
+        assert!(end.bytes <= self.bytes.len(), "an end of another batch, or of one that was emptied since");
+        self.bytes.truncate(end.bytes);
+        self.count = end.count;
     }
 
     /// Bytes that [`Batch::encoded`] returns as it stands.
@@ -220,6 +239,20 @@ mod tests {
         let view = BatchView::decode(&bytes).unwrap();
         assert_eq!((view.revision, view.count), (Revision(9), 3));
         assert_eq!(view.ops().collect::<Result<Vec<_>>>(), Ok(ops));
+    }
+
+    #[test]
+    fn cut_takes_away_what_was_added_since() {
+        let mut batch = Batch::new();
+        let start = batch.end();
+        batch.put(TreeId(1), b"key", b"value");
+        let (one, encoded) = (batch.end(), batch.encoded(Revision(1)).to_vec());
+        batch.delete(TreeId(2), b"other");
+        batch.cut(one);
+        assert_eq!(batch.encoded(Revision(1)), encoded);
+        batch.cut(start);
+        assert!(batch.is_empty());
+        assert_eq!(batch.ops().count(), 0);
     }
 
     #[test]

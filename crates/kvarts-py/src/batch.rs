@@ -2,11 +2,11 @@
 use crate::fault::{Fault, Outcome};
 use crate::handle::Handle;
 use crate::tree::Tree;
-use kvarts_engine::Error;
 use kvarts_formats::batch;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A face of a batch: the tree it writes to, and what all faces share.
@@ -22,6 +22,8 @@ struct Shared {
     handle: Arc<Handle>,
     /// Locked for moments, never while Python code runs.
     state: Mutex<State>,
+    /// Whether its `with` block has begun.
+    entered: AtomicBool,
 }
 
 enum State {
@@ -40,10 +42,11 @@ impl Shared {
         self.handle.db()?;
         match &mut *self.state() {
             State::Open(batch) => {
+                let end = batch.end();
                 add(batch);
-                self.handle.check_batch(batch)
+                self.handle.check_batch(batch).inspect_err(|_| batch.cut(end))
             }
-            State::Done(_) => Err(Error::Closed.into()),
+            State::Done(_) => Err(ended()),
         }
     }
 }
@@ -64,7 +67,8 @@ impl Batch {
         tree.get().writable()?;
         let handle = Arc::clone(tree.get().handle());
         let state = Mutex::new(State::Open(batch::Batch::new()));
-        Ok(Self { tree, shared: Arc::new(Shared { handle, state }), root: true })
+        let shared = Shared { handle, state, entered: AtomicBool::new(false) };
+        Ok(Self { tree, shared: Arc::new(shared), root: true })
     }
 
     #[pyo3(signature = (key, value, *, ttl=None))]
@@ -115,8 +119,18 @@ impl Batch {
         }
     }
 
-    fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
+    fn __enter__(slf: Bound<'_, Self>) -> Outcome<Bound<'_, Self>> {
+        let batch = slf.get();
+        if batch.root {
+            if matches!(*batch.shared.state(), State::Done(_)) {
+                return Err(ended());
+            }
+            if batch.shared.entered.swap(true, Ordering::Relaxed) {
+                let what = "this batch is in its with block already";
+                return Err(Fault::invalid(what, "one block commits it; db.batch() begins another"));
+            }
+        }
+        Ok(slf)
     }
 
     #[pyo3(signature = (kind, error, trace, /))]
@@ -132,7 +146,7 @@ impl Batch {
             return Ok(());
         }
         let State::Open(mut batch) = std::mem::replace(&mut *self.shared.state(), State::Done(None)) else {
-            return Err(Fault::Engine(Error::Closed));
+            return Err(ended());
         };
         if !kind.is_none() || batch.is_empty() {
             return Ok(());
@@ -150,4 +164,9 @@ impl Batch {
             State::Done(None) => "<kvarts.Batch discarded>".to_owned(),
         }
     }
+}
+
+#[cold]
+fn ended() -> Fault {
+    Fault::invalid("this batch has ended", "db.batch() begins another")
 }

@@ -3,6 +3,7 @@ use crate::fault::{Fault, Outcome};
 use kvarts_engine::clock::Clock;
 use kvarts_engine::db::Db;
 use kvarts_formats::batch::Batch;
+use kvarts_formats::record::PAYLOAD_BYTES_MAX;
 use pyo3::prelude::*;
 use std::mem;
 use std::sync::Arc;
@@ -34,7 +35,8 @@ impl Handle {
     /// Takes over an engine with `memory_bytes` of memory.
     pub fn new(db: Arc<Db>, clock: Arc<dyn Clock>, memory_bytes: usize) -> Self {
         let forks = FORKS.load(Ordering::Relaxed);
-        Self { db, clock, forks, closed: AtomicBool::new(false), batch_bytes_max: memory_bytes / 4 }
+        let batch_bytes_max = (memory_bytes / 4).min(PAYLOAD_BYTES_MAX);
+        Self { db, clock, forks, closed: AtomicBool::new(false), batch_bytes_max }
     }
 
     /// Returns the engine. Errors: `ForkedHandle`.
@@ -59,7 +61,7 @@ impl Handle {
         self.clock.unix_ms()
     }
 
-    /// Bytes of the largest batch: a quarter of memory.
+    /// Bytes of the largest batch: a quarter of memory, and no more than a record of the log holds.
     pub fn batch_bytes_max(&self) -> usize {
         self.batch_bytes_max
     }
@@ -70,7 +72,8 @@ impl Handle {
             return Ok(());
         }
         let (bytes, max) = (batch.bytes_len(), self.batch_bytes_max);
-        let what = format!("a write of {bytes} bytes is over a quarter of memory ({max} bytes)");
+        let most = if max == PAYLOAD_BYTES_MAX { "what the log takes at once" } else { "a quarter of memory" };
+        let what = format!("a write of {bytes} bytes is over {most} ({max} bytes)");
         Err(Fault::Limit(what, "split it, or open the store with a larger memory="))
     }
 

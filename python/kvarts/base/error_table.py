@@ -86,7 +86,7 @@ _INFOS = (
     ErrorInfo(
         code="KV-1009",
         name="ClosedError",
-        cause="The store, view, snapshot, scan or batch was closed before this call.",
+        cause="The store, view, snapshot or scan was closed before this call.",
         cure="Open it again, or keep it open longer: close() belongs where the last use is.",
     ),
     ErrorInfo(

@@ -64,7 +64,7 @@ class Options:
     compression: Compression = "lz4"
     """How blocks are compressed. "none" where values are compressed already."""
     log_bytes: int = 64 << 20
-    """Bytes of one log file, allocated when it is made."""
+    """Bytes of one log file, allocated when it is made; at most 4 GiB."""
     sync_interval_ms: int = 100
     """Longest time in milliseconds between syncs with durability="batch"."""
     background: bool = True
@@ -81,7 +81,7 @@ _RANGES: Mapping[str, tuple[int, int]] = {
     "level_growth": (2, 1000),
     "level0_tables": (1, 1000),
     "filter_bits": (0, 32),
-    "log_bytes": (64 << 10, 1 << 40),
+    "log_bytes": (64 << 10, 4 << 30),
     "sync_interval_ms": (1, 3_600_000),
 }
 _CHOICES: Mapping[str, tuple[str, ...]] = {"durability": get_args(Durability), "compression": get_args(Compression)}
@@ -110,7 +110,7 @@ def parse_bytes(name: str, value: object) -> int:
     return int(float(number) * _UNITS[unit.lower()])
 
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]i?b|b|)", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)\s*([kmgt]i?b|b|)", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1} | {
     f"{letter}{i}b": base**power
     for power, letter in enumerate("kmgt", start=1)

@@ -24,9 +24,19 @@ def test_repr_is_one_line_for_people(tmp_path: Path) -> None:
     assert repr(db).endswith("closed>")
 
 
-def test_remains_of_a_store_that_was_being_made_become_one(tmp_path: Path) -> None:
-    for name in ("LOCK", "MANIFEST.tmp"):
-        (tmp_path / name).touch()
+@pytest.mark.parametrize(
+    "remains",
+    [
+        {"LOCK": b"{}"},
+        {"LOCK": b"", "000001.log": b""},
+        {"LOCK": b"", "000001.log": bytes(64 << 10)},
+        {"LOCK": b"", "000001.log": bytes(64 << 10), "MANIFEST.tmp": b"half"},
+    ],
+    ids="+".join,
+)
+def test_remains_of_a_store_that_was_being_made_become_one(tmp_path: Path, remains: dict[str, bytes]) -> None:
+    for name, content in remains.items():
+        (tmp_path / name).write_bytes(content)
     with pytest.raises(kvarts.StoreNotFound):
         kvarts.open(tmp_path, create=False)
     with kvarts.open(tmp_path) as db:
@@ -101,8 +111,38 @@ def test_batch_is_discarded_when_its_block_raises() -> None:
             batch[b"b"] = bytes(1 // 0)
         assert not db
         assert batch.revision is None
-        with pytest.raises(kvarts.ClosedError):
+        with pytest.raises(kvarts.InvalidArgument, match="has ended"):
             batch.put(b"a", b"1")
+
+
+def test_batch_ends_once() -> None:
+    with kvarts.open() as db:
+        with db.batch() as batch:
+            batch[b"a"] = b"1"
+            with pytest.raises(kvarts.InvalidArgument, match="already"), batch:
+                pass
+            batch[b"b"] = b"2"
+        assert dict(db) == {b"a": b"1", b"b": b"2"}
+        for use in (batch.__enter__, lambda: batch.delete(b"a"), lambda: batch.keyspace("x").put(b"a", b"1")):
+            with pytest.raises(kvarts.InvalidArgument, match=r"has ended.*another"):
+                use()
+
+
+def test_refused_put_is_not_in_the_batch() -> None:
+    with kvarts.open(memory="1MiB") as db:
+        with db.batch() as batch:
+            batch[b"a"] = bytes(200 << 10)
+            for key, value in ((b"b", bytes(100 << 10)), (b"", b"1"), (b"k" * (65 << 10), b"1")):
+                with pytest.raises(kvarts.LimitExceeded):
+                    batch[key] = value
+            assert len(batch) == 1
+            batch[b"c"] = b"3"
+        assert list(db) == [b"a", b"c"]
+        with pytest.raises(kvarts.LimitExceeded):
+            db.update({b"d": bytes(200 << 10), b"e": bytes(200 << 10)})
+        with pytest.raises(kvarts.LimitExceeded):
+            db.put_many([(b"d", bytes(300 << 10))])
+        assert list(db) == [b"a", b"c"]
 
 
 def test_error_of_a_progress_callback_is_raised() -> None:
