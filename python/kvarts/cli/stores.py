@@ -13,6 +13,7 @@ from kvarts.base.errors import CodecMismatch, StoreNotFound
 from kvarts.cli.text import Form, parse
 
 CODECS = ("bytes", "str", "u64", "json")
+DEFAULT_KEYSPACE = "default"
 
 
 class RawCodec:

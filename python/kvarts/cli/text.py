@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 U64_BYTES = 8
+FIELDS = ("key", "key_base64", "value", "value_base64", "ttl")
 
 
 class Form(StrEnum):
@@ -83,6 +84,37 @@ def to_fields(name: str, data: bytes, codec: str) -> dict[str, str]:
     if text is not None:
         return {name: text}
     return {f"{name}_base64": base64.b64encode(data).decode()}
+
+
+def parse_row(line: bytes) -> dict[str, object]:
+    """Return the fields of a JSON line that is a row. Raises ValueError with a sentence; no field is left unread."""
+    row = json.loads(line, object_pairs_hook=_once)
+    if not isinstance(row, dict):
+        raise ValueError("not an object")
+    for field in row:
+        if field not in FIELDS:
+            raise ValueError(f"unknown field {field!r}; a row has {', '.join(FIELDS)}")
+    for name in ("key", "value"):
+        if name in row and f"{name}_base64" in row:
+            raise ValueError(f"both {name!r} and '{name}_base64' are given")
+    return row
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a field is given twice")
+    return fields
+
+
+def from_ttl(row: Mapping[str, object]) -> float | None:
+    """Return the seconds of field "ttl", or None where it is not there. Raises ValueError with a sentence."""
+    ttl = row.get("ttl")
+    if "ttl" not in row:
+        return None
+    if isinstance(ttl, bool) or not isinstance(ttl, int | float) or not ttl > 0:
+        raise ValueError(f"'ttl' is {ttl!r}, not a number of seconds above 0")
+    return ttl
 
 
 def from_fields(name: str, row: Mapping[str, object], codec: str) -> bytes:

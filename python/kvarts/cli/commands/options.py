@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import click
 
-from kvarts.cli.stores import CODECS
+from kvarts.cli.stores import CODECS, DEFAULT_KEYSPACE
 from kvarts.cli.text import Form, parse_duration
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -28,7 +28,9 @@ class Duration(click.ParamType[float]):
 
 store_argument = click.argument("store", type=click.Path())
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON; errors too, on stderr.")
-keyspace_option = click.option("--keyspace", metavar="NAME", help="Work on this keyspace instead of the default one.")
+keyspace_option = click.option(
+    "--keyspace", metavar="NAME", help=f"Work on this keyspace. [default: {DEFAULT_KEYSPACE}]"
+)
 durability_option = click.option(
     "--durability",
     type=click.Choice(["sync", "batch", "none"]),
