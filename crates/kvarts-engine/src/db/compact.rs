@@ -6,6 +6,7 @@ use super::{Db, Tree};
 use crate::compaction::{self, CompactionPlan, CompactionPolicy, Leveled, full_plan};
 use crate::version::Version;
 use crate::{Error, Result, TreeId};
+use parking_lot::MutexGuard;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -46,9 +47,15 @@ impl Shared {
 
     /// Runs what the policy picks until every tree is in shape.
     pub(super) fn compact_pending(&self) -> Result<()> {
-        let mut last = self.compacting.lock();
-        while self.compact_next(&mut last)? {}
-        Ok(())
+        loop {
+            let mut last = self.compacting.lock();
+            let is_in_shape = !self.compact_next(&mut last)?;
+            // Writers may keep this going for ever: who waits to compact by hand has a turn between two plans.
+            MutexGuard::unlock_fair(last);
+            if is_in_shape {
+                return Ok(());
+            }
+        }
     }
 
     /// Runs the next plan; the trees take turns. Returns false where there is none.
