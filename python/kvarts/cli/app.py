@@ -1,9 +1,9 @@
 """The door: the table of subcommands, what is shown without one, and how every run ends."""
 
-import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -13,6 +13,7 @@ from kvarts.base.errors import KvartsError
 from kvarts.cli.exits import INTERRUPTED, PIPE_CLOSED, STORE_ERROR, USAGE
 from kvarts.cli.failure import report_failure, report_kvarts_error
 from kvarts.cli.help import write_exit_codes, write_rows
+from kvarts.cli.streams import finish_output, hold_descriptors, sentence
 
 ROWS = "kvarts.cli.commands.rows"
 TRANSFER = "kvarts.cli.commands.transfer"
@@ -123,6 +124,11 @@ def app(ctx: click.Context) -> None:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and end the process with a documented exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not hold_descriptors():
+        # Before anything is done: nobody would learn of it.
+        failure = "stdout is closed (>/dev/null would throw the output away)"
+        report_failure("system", failure, as_json="--json" in arguments)
+        sys.exit(STORE_ERROR)
     sys.exit(run(arguments))
 
 
@@ -133,28 +139,34 @@ def run(arguments: Sequence[str]) -> int:
         code = app.main(args=list(arguments), prog_name="kvarts", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except PipeClosedError:
-        # What is still in Python's buffer goes nowhere, silently: the reader has gone.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        finish_output()
         return PIPE_CLOSED
     except (click.Abort, KeyboardInterrupt):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        click.echo("interrupted", err=True)
+        with suppress(OSError):
+            click.echo("interrupted", err=True)
         return INTERRUPTED
     except (click.ClickException, KvartsError, OSError) as error:
-        return _report(error, as_json=as_json)
+        code = _exit_code(error)
+        # Where stderr cannot be written either, the exit code still tells.
+        with suppress(OSError):
+            _report(error, as_json=as_json)
+        finish_output()
+        return code
 
 
-def _report(error: Exception, *, as_json: bool) -> int:
-    """Print an error and return the exit code for it."""
+def _exit_code(error: Exception) -> int:
+    return USAGE if isinstance(error, click.ClickException) else STORE_ERROR
+
+
+def _report(error: Exception, *, as_json: bool) -> None:
+    """Print an error."""
     if isinstance(error, KvartsError):
         report_kvarts_error(error, as_json=as_json)
-        return STORE_ERROR
-    if isinstance(error, OSError):
-        report_failure("system", f"{error.strerror}: {error.filename}", as_json=as_json)
-        return STORE_ERROR
-    assert isinstance(error, click.ClickException)
-    if isinstance(error, click.UsageError) and not as_json:
+    elif isinstance(error, OSError):
+        report_failure("system", sentence(error), as_json=as_json)
+    elif isinstance(error, click.UsageError) and not as_json:
         error.show()
     else:
+        assert isinstance(error, click.ClickException)
         report_failure("usage", error.format_message(), as_json=as_json)
-    return USAGE

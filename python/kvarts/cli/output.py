@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import click
 
@@ -21,6 +22,12 @@ def print_table(rows: Sequence[tuple[str, ...]], *, header: bool = False) -> Non
         cells += [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
         line = "  ".join(cells).rstrip()
         click.secho(line, bold=True) if header and number == 0 else click.echo(line)
+
+
+def print_aside(text: str) -> None:
+    """Print a line on stderr; where that takes nothing the command goes on, and its exit code tells."""
+    with suppress(OSError):
+        click.echo(text, err=True)
 
 
 def columns() -> int | None:

@@ -20,8 +20,9 @@ from kvarts.cli.commands.options import (
 )
 from kvarts.cli.exits import NEGATIVE, OK
 from kvarts.cli.help import Command
-from kvarts.cli.output import columns, print_json
+from kvarts.cli.output import columns, print_aside, print_json
 from kvarts.cli.stores import Target, opened
+from kvarts.cli.streams import reading
 from kvarts.cli.text import Form, plain, shown, to_fields
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def get(ctx: click.Context, *, store: str, key: str, keyspace: str | None, form:
             {**to_fields("key", wanted, target.key_codec), "found": entry is not None, **found} | {"revision": revision}
         )
     elif entry is None:
-        click.echo(f"no key {shown(wanted, form, target.key_codec, 60)} in {store}", err=True)
+        print_aside(f"no key {shown(wanted, form, target.key_codec, 60)} in {store}")
     else:
         _print_value(entry.value, target)
     ctx.exit(NEGATIVE if entry is None else OK)
@@ -126,7 +127,10 @@ def put(
     condition = _condition(if_absent, if_present, if_revision)
     codecs = (key_codec, value_codec)
     # Read before the store is opened: a slow writer at the other end of the pipe must not hold the lock.
-    piped = sys.stdin.buffer.read() if value == "-" else None
+    piped = None
+    if value == "-":
+        with reading(sys.stdin.buffer):
+            piped = sys.stdin.buffer.read()
     with opened(store, keyspace=keyspace, form=form, create=True, codecs=codecs, durability=durability) as target:
         name = target.key(key)
         data = target.value(value) if piped is None else _piped_value(piped, target)
@@ -190,7 +194,7 @@ def delete(
         print_json({"deleted": deleted, "absent": missing})
     else:
         for name in absent:
-            click.echo(f"no key {shown(name, form, target.key_codec, 60)} in {store}", err=True)
+            print_aside(f"no key {shown(name, form, target.key_codec, 60)} in {store}")
         click.echo(f"deleted {deleted}")
     ctx.exit(NEGATIVE if absent else OK)
 

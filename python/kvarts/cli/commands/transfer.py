@@ -22,10 +22,11 @@ from kvarts.cli.commands.options import (
 from kvarts.cli.commands.rows import row_json, start_scan
 from kvarts.cli.exits import USAGE
 from kvarts.cli.help import Command
-from kvarts.cli.output import print_json
+from kvarts.cli.output import print_aside, print_json
 from kvarts.cli.progress import Progress
 from kvarts.cli.sink import STDOUT, check_sink, open_sink
 from kvarts.cli.stores import CODECS, DEFAULT_KEYSPACE, Target, opened
+from kvarts.cli.streams import reading
 from kvarts.cli.text import from_fields, from_ttl, parse_row
 
 ROWS_PER_WRITE = 512
@@ -101,7 +102,7 @@ class Row:
 
 
 def _rows(source: BinaryIO, target: Target, progress: Progress) -> Iterator[Row]:
-    for number, line in enumerate(source, start=1):
+    for number, line in enumerate(_lines(source), start=1):
         progress.advance(len(line))
         if not line.strip():
             continue
@@ -111,6 +112,11 @@ def _rows(source: BinaryIO, target: Target, progress: Progress) -> Iterator[Row]
             yield Row(number, key, value, from_ttl(fields))
         except (ValueError, RecursionError) as error:
             raise InputError(f"line {number}: {error}") from None
+
+
+def _lines(source: BinaryIO) -> Iterator[bytes]:
+    with reading(source):
+        yield from source
 
 
 def _groups(rows: Iterator[Row]) -> Iterator[list[Row]]:
@@ -203,7 +209,7 @@ def export(
         print_json({"rows": rows, "bytes": bytes_written, "file": file, "notes": notes})
         return
     for note in notes:
-        click.echo(json.dumps({"note": note}, ensure_ascii=False) if as_json else f"note: {note}", err=True)
+        print_aside(json.dumps({"note": note}, ensure_ascii=False) if as_json else f"note: {note}")
     if place != STDOUT or sys.stderr.isatty():
         click.echo(f"exported {rows:,} rows", err=place == STDOUT)
 
