@@ -1,8 +1,10 @@
 """What README, guides and examples show is what happens."""
 
 import re
+import shlex
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,8 +31,22 @@ def test_python_on_a_page_does_what_it_shows(page: str, tmp_path: Path, monkeypa
             store.close()
 
 
+def test_shell_lines_of_the_readme_work_on_the_store_of_its_python(tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    python = "".join(line[4:] + "\n" for line in text.splitlines() if line.startswith((">>> ", "... ")))
+    run = partial(subprocess.run, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    made = run([sys.executable, "-c", python])
+    assert made.returncode == 0, made.stderr
+    lines = [shlex.split(line) for line in re.findall(r"^kvarts (.*)$", text, re.MULTILINE)]
+    assert [line[0] for line in lines] == ["put", "scan"]
+    for line in lines:
+        done = run([sys.executable, "-m", "kvarts", *line])
+        assert done.returncode == 0, done.stderr
+    assert done.stdout == 'banana\t{"kg":5}\ncherry\t{"kg":7}\ndate\t{"kg":2}\n'
+
+
 def test_readme_has_two_screens() -> None:
-    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 100
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 75
 
 
 def test_guide_lists_every_command_and_only_those() -> None:
