@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
+from shlex import quote
 from typing import Any
 
 import click
 
 from kvarts.base.api import Store
 from kvarts.base.codecs import Bytes, Codec
-from kvarts.base.errors import CodecMismatch, StoreNotFound
+from kvarts.base.errors import CodecMismatch, InvalidArgument, StoreNotFound
 from kvarts.cli.text import Form, parse
 
 CODECS = ("bytes", "str", "u64", "json")
@@ -73,12 +75,33 @@ def opened(
         if keyspace is None:
             yield Target(root, *names, form)
             return
-        info = root.keyspaces().get(keyspace)
+        keyspaces = root.keyspaces()
+        if keyspace not in keyspaces and not create:
+            raise _no_keyspace(path, keyspace, sorted(keyspaces))
+        info = keyspaces.get(keyspace)
         if info is not None and not given:
             asked = (info.key, info.value)
         key, value = map(_codec, asked)
-        with root.keyspace(keyspace, key=key, value=value, create=create) as view:
+        try:
+            view = root.keyspace(keyspace, key=key, value=value, create=create)
+        except CodecMismatch as error:
+            raise _in_words(error) from None
+        with view:
             yield Target(view, *asked, form)
+
+
+def _in_words(error: CodecMismatch) -> CodecMismatch:
+    """Return the error with a hint for the command line in place of the one for Python."""
+    key, value = error.stored
+    error.hint = f"leave --key-codec and --value-codec out: the keyspace has its own, {key} and {value}"
+    return error
+
+
+def _no_keyspace(path: str, asked: str, names: list[str]) -> InvalidArgument:
+    near = get_close_matches(asked, names, n=3)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    hint += f"`kvarts stats {quote(path)}` lists them; `kvarts put --keyspace` and `kvarts import --keyspace` make them"
+    return InvalidArgument(f"no keyspace {asked!r} in {path}", hint=hint)
 
 
 def _open_root(
@@ -95,7 +118,7 @@ def _open_root(
         raise
     except CodecMismatch as error:
         if given:
-            raise
+            raise _in_words(error) from None
         names = error.stored
         store = kvarts.open(path, key=_codec(names[0]), value=_codec(names[1]), create=create, **options)
     return store, names

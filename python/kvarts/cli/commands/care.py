@@ -1,11 +1,12 @@
 """`stats`, `verify`, `explain`: looking after a store."""
 
 from dataclasses import asdict
+from difflib import get_close_matches
 
 import click
 
 from kvarts.base.error_table import ErrorInfo
-from kvarts.base.errors import ERRORS, CorruptionError
+from kvarts.base.errors import ERRORS, CorruptionError, InvalidArgument
 from kvarts.base.errors import explain as explain_code
 from kvarts.base.types import Damage, Stats
 from kvarts.cli.commands.options import json_option, store_argument
@@ -130,11 +131,26 @@ def explain(code: str | None, as_json: bool) -> None:
         for info in () if as_json else infos:
             click.echo(f"{info.code}  {info.name:<16} {info.cause}")
         return
-    info = explain_code(code)
+    try:
+        info = explain_code(code)
+    except InvalidArgument:
+        raise click.UsageError(f"no error code {code!r}; {_near(code)}") from None
     if as_json:
         print_json(asdict(info))
     else:
         _print_info(info)
+
+
+def _near(code: str) -> str:
+    """Return which codes may have been meant: names by their letters, numbers by their beginning."""
+    asked = code.strip().lower()
+    names = {
+        name.lower(): f"{name} ({number})" for number, name in ((info.code, info.name) for info in ERRORS.values())
+    }
+    near = [name for name in names if len(asked) > 3 and asked in name] or get_close_matches(asked, names, n=3)
+    if near:
+        return f"did you mean {' or '.join(names[name] for name in near[:3])}?"
+    return f"codes run from {min(ERRORS)} to {max(ERRORS)}, and `kvarts explain` lists them"
 
 
 def _print_info(info: ErrorInfo) -> None:

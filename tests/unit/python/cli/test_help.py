@@ -83,8 +83,21 @@ def test_explain_without_a_code_lists_all(kvarts: Kvarts) -> None:
     assert len(listed) == len(kvarts("explain", "--json").json) > 15
 
 
-def test_explain_of_an_unknown_code_is_an_error_block(kvarts: Kvarts) -> None:
-    done = kvarts("explain", "KV-9999")
-    assert done.code == 3
-    assert done.err.splitlines()[0] == "error KV-1001 InvalidArgument"
-    assert done.err.splitlines()[-1] == "  more  kvarts explain KV-1001"
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ("foo", "`kvarts explain` lists them"),
+        ("KV-9999", "codes run from KV-1000 to "),
+        ("LockError", "did you mean LockedError (KV-2003)"),
+        ("lockederror", "did you mean LockedError (KV-2003)?"),
+        ("codec", "CodecError (KV-"),
+    ],
+)
+def test_explain_of_an_unknown_code_is_a_usage_error_with_near_ones(kvarts: Kvarts, asked: str, words: str) -> None:
+    done = kvarts("explain", asked)
+    assert (done.code, done.out) == (2, "")
+    assert f"no error code '{asked}'; " in done.err
+    assert words in done.err
+    done = kvarts("explain", asked, "--json")
+    assert done.code == 2
+    assert words in done.error["what"]

@@ -124,6 +124,26 @@ def test_codecs_of_a_keyspace_decide_how_text_is_read(kvarts: Kvarts) -> None:
     assert kvarts("put", "demo", "5", "{", *space).code == 2
 
 
+@pytest.mark.parametrize("command", [["get", "k"], ["scan"], ["delete", "k"], ["export"]])
+def test_missing_keyspace_is_told_in_words_of_the_command_line(kvarts: Kvarts, command: list[str]) -> None:
+    kvarts("put", "my demo", "k", "v", "--keyspace", "users")
+    done = kvarts(command[0], "my demo", *command[1:], "--keyspace", "user")
+    assert done.code == 3
+    assert done.err.splitlines()[1:3] == [
+        "  what  no keyspace 'user' in my demo",
+        "  hint  did you mean users? `kvarts stats 'my demo'` lists them; `kvarts put --keyspace` and "
+        "`kvarts import --keyspace` make them",
+    ]
+
+
+@pytest.mark.parametrize("space", [[], ["--keyspace", "one"]])
+def test_other_codecs_are_told_in_words_of_the_command_line(kvarts: Kvarts, space: list[str]) -> None:
+    kvarts("put", "demo", "7", "v", "--key-codec", "u64", *space)
+    done = kvarts("put", "demo", "7", "v", "--key-codec", "str", *space)
+    assert done.code == 3
+    assert "  hint  leave --key-codec and --value-codec out: the keyspace has its own, u64 and bytes\n" in done.err
+
+
 def test_store_made_by_a_program_opens_with_its_own_codecs(kvarts: Kvarts, tmp_path: Path) -> None:
     code = "import kvarts; kvarts.open('demo', key=kvarts.U64, value=kvarts.Json)[7] = {'a': 1}"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment(), check=True)
