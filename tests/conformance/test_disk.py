@@ -50,6 +50,17 @@ def test_rights_are_the_owners_only(tmp_path: Path) -> None:
             assert stat.S_IMODE(file.stat().st_mode) == wanted, file
 
 
+def test_directory_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    path.mkdir()
+    path.chmod(0o755)
+    with kvarts.open(path) as db:
+        db[b"a"] = b"1"
+        db.flush()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o755
+        assert {stat.S_IMODE(file.stat().st_mode) for file in path.iterdir()} == {0o600}
+
+
 def test_checkpoint_opens_as_a_store_of_its_own(tmp_path: Path) -> None:
     with kvarts.open(tmp_path / "s", **TINY) as db:
         db.update({b"%04d" % number: b"x" * 50 for number in range(500)})

@@ -49,6 +49,43 @@ def test_lock_is_not_inherited_by_a_program_that_we_start(tmp_path: Path) -> Non
         child.kill()
 
 
+FORKING_HOLDER = """
+import os, sys, kvarts
+db = kvarts.open(sys.argv[1])
+if os.fork() == 0:
+    sys.stdin.read()
+    print("child ends", flush=True)
+    os._exit(0)
+if sys.argv[2] == "close":
+    db.close()
+print("forked", flush=True)
+while True:
+    os.waitpid(-1, 0)
+"""
+
+
+@pytest.mark.parametrize("how", ["kill", "close"])
+def test_forked_child_keeps_the_lock_of_a_killed_parent_but_not_of_one_that_closed(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "s"
+    command = python("-W", "ignore", "-c", FORKING_HOLDER, str(path), how)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **surroundings()) as parent:
+        assert parent.stdin is not None
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"forked\n"
+        if how == "close":
+            kvarts.open(path).close()
+        parent.kill()
+        parent.wait()
+        if how == "kill":
+            with pytest.raises(kvarts.LockedError) as caught:
+                kvarts.open(path)
+            assert caught.value.pid == parent.pid, "the lock file still names the parent"
+        parent.stdin.close()
+        assert parent.stdout.readline() == b"child ends\n"
+        assert parent.stdout.read() == b"", "the child has gone"
+    kvarts.open(path).close()
+
+
 def test_stale_lock_file_does_not_lock(tmp_path: Path) -> None:
     path = tmp_path / "s"
     kvarts.open(path).close()
