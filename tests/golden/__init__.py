@@ -1,0 +1,1 @@
+"""Conversations as text: commands, a line of dashes, what came of them. Prose stands between the steps."""
