@@ -1,0 +1,129 @@
+"""What the muscle tells the replicator. Everything is immutable; bytes are named by handles that the muscle owns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NewType
+
+from kvarts.raft.confchange import ConfigChange
+from kvarts.raft.ids import LogIndex, NodeId
+from kvarts.raft.messages import Message
+
+GroupId = NewType("GroupId", int)
+"""A Raft group: one shard, or the meta group."""
+
+Handle = NewType("Handle", int)
+"""Bytes that the muscle holds. Each that enters a turn leaves it: written to the log, or listed in `Turn.release`."""
+
+Ticket = NewType("Ticket", int)
+"""Number of a turn that waits for the log. Strictly increases."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Payload of an entry on its way into the log: the bytes of these handles, one after the other."""
+
+    handles: tuple[Handle, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """Everything that turns up to `ticket` asked to be durable is, and what they held back has been sent."""
+
+    ticket: Ticket
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The state machine has reached entry `index`; at a barrier it waits there for the effects."""
+
+    group: GroupId
+    index: LogIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """What the state machine holds up to `index` survives a crash without the log."""
+
+    group: GroupId
+    index: LogIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message of another node. Payloads of its entries are Batches; a snapshot's data is a Handle."""
+
+    group: GroupId
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRequested:
+    """A client's batch of `size` bytes waits behind `handle`, which also names the request in a refusal."""
+
+    group: GroupId
+    handle: Handle
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequested:
+    """A client wants a linearizable read; `context` comes back in ReadReady or ReadRefused."""
+
+    group: GroupId
+    context: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRequested:
+    """Somebody wants another membership. Whether it came about is seen from the membership."""
+
+    group: GroupId
+    change: ConfigChange
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRequested:
+    """Somebody wants `target` to lead."""
+
+    group: GroupId
+    target: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLost:
+    """The connection to `node` broke: what was sent last was probably lost."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSent:
+    """A snapshot for `node` has arrived, or will not."""
+
+    group: GroupId
+    node: NodeId
+    delivered: bool
+
+
+Event = (
+    Synced
+    | Applied
+    | Flushed
+    | Received
+    | WriteRequested
+    | ReadRequested
+    | ConfigRequested
+    | TransferRequested
+    | PeerLost
+    | SnapshotSent
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """What happened since the last poll, and the monotonic clock's reading."""
+
+    now_ms: int
+    events: Sequence[Event] = ()

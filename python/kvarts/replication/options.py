@@ -1,0 +1,30 @@
+"""Options of a replicator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kvarts.raft.options import RaftOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplicatorOptions:
+    """Options of all replicas of a node."""
+
+    raft: RaftOptions
+    tick_ms: int = 100
+    """One tick of Raft. Ten of them without a heartbeat make an election."""
+    ticks_max: int = 2
+    """More ticks than this between two turns are a pause: the time was not measured, leases are void."""
+    keep_entries: int = 1000
+    """Entries kept behind what the state machine has flushed, for followers that are a little late."""
+
+    def validate(self) -> None:
+        """Raise ValueError for options that contradict each other."""
+        self.raft.validate()
+        if not self.raft.async_storage:
+            raise ValueError("a replicator needs async_storage")
+        if self.raft.forward_proposals:
+            raise ValueError("a replicator refuses what it does not lead: forward_proposals must be off")
+        if min(self.tick_ms, self.ticks_max) < 1 or self.keep_entries < 0:
+            raise ValueError("tick_ms and ticks_max must be positive, keep_entries not negative")

@@ -1,0 +1,112 @@
+"""What the replicator wants done; the muscle carries it out without blocking."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from kvarts.raft.ids import LogIndex, NodeId
+from kvarts.raft.membership import Membership
+from kvarts.raft.messages import Entry, HardState, Message, Snapshot
+from kvarts.replication.events import GroupId, Handle, Ticket
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """To append to the node's log for one group: the hard state first, then the snapshot, then the entries.
+
+    Entries supersede what stood at their indexes and after; nothing is truncated.
+    """
+
+    group: GroupId
+    hard_state: HardState | None
+    snapshot: Snapshot | None
+    entries: Sequence[Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to another node. The muscle puts in the bytes of its entries, from the log by term and index."""
+
+    group: GroupId
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Entries [first, last] are committed: apply them in order. `barrier`: the last one waits for Effects."""
+
+    group: GroupId
+    first: LogIndex
+    last: LogIndex
+    barrier: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What the barrier at `index` does to the state machine: to be stored with the applied position."""
+
+    group: GroupId
+    index: LogIndex
+    membership: Membership
+
+
+@dataclass(frozen=True, slots=True)
+class ReadReady:
+    """The read may be served when `index` is applied."""
+
+    group: GroupId
+    context: int
+    index: LogIndex
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRefused:
+    """The read was not confirmed; ask `leader`, if it is known."""
+
+    group: GroupId
+    context: int
+    leader: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRefused:
+    """The batch was not proposed and never will be; ask `leader`, if it is known."""
+
+    group: GroupId
+    handle: Handle
+    leader: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """Entries up to and including `index` are needed no more."""
+
+    group: GroupId
+    index: LogIndex
+
+
+@dataclass(slots=True)
+class Turn:
+    """In this order: write and, if `must_sync`, begin a sync; take effects; flush; send; apply; answer; release.
+
+    `flushes`: groups whose state machine is to go to disk now, since older snapshots of it are of no use to a newcomer.
+
+    `held` leaves when all that this and earlier turns asked to be durable is durable, and then Synced(ticket) is due.
+    At most one sync is under way on a node; what later turns write gathers for the next. Without a
+    ticket nothing waits.
+    """
+
+    ticket: Ticket | None = None
+    must_sync: bool = False
+    writes: list[Write] = field(default_factory=list)
+    sends: list[Outgoing] = field(default_factory=list)
+    held: list[Outgoing] = field(default_factory=list)
+    effects: list[Effects] = field(default_factory=list)
+    flushes: list[GroupId] = field(default_factory=list)
+    applies: list[Apply] = field(default_factory=list)
+    reads: list[ReadReady] = field(default_factory=list)
+    reads_refused: list[ReadRefused] = field(default_factory=list)
+    writes_refused: list[WriteRefused] = field(default_factory=list)
+    compactions: list[Compaction] = field(default_factory=list)
+    release: list[Handle] = field(default_factory=list)
