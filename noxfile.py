@@ -1,4 +1,4 @@
-"""One door for every command: `nox` (check + test), `nox -s check|test|long|bench -- ARGS`.
+"""One door for every command: `nox` (check + test), `nox -s check|test|long|sim|bench -- ARGS`.
 
 Sessions use the environment that nox runs in: `pip install -e '.[dev]'` brought everything they need.
 """
@@ -21,6 +21,7 @@ LONG = {
     "KVARTS_MODEL_SEEDS": "5000",
     "KVARTS_MODEL_STEPS": "1000000",
     "KVARTS_KILL_ROUNDS": "200",
+    "KVARTS_SIM_SEEDS": "1000",
 }
 
 
@@ -56,6 +57,14 @@ def long(session: nox.Session) -> None:
     env = {name: os.environ.get(name, value) for name, value in LONG.items()}
     _run(session, "cargo", "test", "--workspace", "--release", **env)
     _run(session, PYTHON, "-m", "pytest", "--timeout=0", *(session.posargs or ["tests"]), **env)
+
+
+@nox.session
+def sim(session: nox.Session) -> None:
+    """One simulated cluster from its seed: `nox -s sim -- 1234`; more arguments go to `python -m kvarts_sim run`."""
+    seed, *rest = session.posargs or ["1"]
+    path = os.pathsep.join(["python", "sim"])
+    _run(session, PYTHON, "-m", "kvarts_sim", "run", "--seed", seed, *rest, PYTHONPATH=path)
 
 
 @nox.session

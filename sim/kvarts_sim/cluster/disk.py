@@ -1,0 +1,114 @@
+"""A node's disk: one log for all groups, and checkpoints. A crash loses some of what was not synced, never a middle."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from copy import copy
+from dataclasses import dataclass
+
+from kvarts.replication.events import GroupId
+from kvarts_sim.cluster.agenda import MS, Agenda
+from kvarts_sim.cluster.group_log import Checkpoint, GroupLog, Record
+
+
+class DiskFull(Exception):  # noqa: N818  # as the engine's StorageFull
+    """No room: nothing was written."""
+
+
+@dataclass(slots=True)
+class DiskHealth:
+    """How the disk behaves at the moment."""
+
+    sync_us: int = 200
+    jitter_us: int = 800
+    full: bool = False
+    stalled: bool = False
+    """Syncs that begin now end only when the disk is well again."""
+
+
+class Disk:
+    """Survives its node's crashes. `live` is what a reader sees, `durable` what is synced."""
+
+    def __init__(self, agenda: Agenda, rng: random.Random, groups: Mapping[GroupId, Checkpoint]) -> None:
+        self._agenda = agenda
+        self._rng = rng
+        self.health = DiskHealth()
+        self.live = {group: GroupLog(point) for group, point in groups.items()}
+        self.durable = {group: GroupLog(point) for group, point in groups.items()}
+        self._unsynced: list[Record] = []
+        self._boots = 0
+        self._waiting: list[Callable[[], None]] = []
+
+    def group(self, group: GroupId) -> GroupLog:
+        """Return one group's part of the log, as NodeLog asks."""
+        return self.live[group]
+
+    def write(self, record: Record) -> None:
+        """Append a record. Raises DiskFull."""
+        if self.health.full:
+            raise DiskFull
+        self._unsynced.append(record)
+        self.live[record.group].play(record.content)
+
+    def sync(self, done: Callable[[], None]) -> None:
+        """Make durable all that was written so far, some time later, and say so."""
+        count, boot = len(self._unsynced), self._boots
+
+        def finish() -> None:
+            if boot != self._boots:
+                return
+            if self.health.stalled:
+                self._waiting.append(finish)
+                return
+            self.settle(count)
+            done()
+
+        self._agenda.after(self.health.sync_us + self._rng.randrange(self.health.jitter_us), finish)
+
+    def settle(self, count: int) -> None:
+        """The first `count` unsynced records are on the disk."""
+        for record in self._unsynced[:count]:
+            log = self.durable[record.group]
+            log.play(record.content)
+            if isinstance(record.content, Checkpoint):
+                self.save(record.group, record.content)
+        del self._unsynced[:count]
+
+    def save(self, group: GroupId, point: Checkpoint) -> None:
+        """Put a checkpoint in the place of an older one."""
+        for log in (self.live[group], self.durable[group]):
+            if point.index > log.checkpoint.index:
+                log.checkpoint = point
+
+    def recover_health(self) -> None:
+        """The disk is well again: what was stalled goes on."""
+        self.health = DiskHealth()
+        waiting, self._waiting = self._waiting, []
+        for finish in waiting:
+            finish()
+
+    def crash(self) -> tuple[int, int]:
+        """Lose a tail of what was not synced; return how many records were kept and lost.
+
+        A record that was torn fails its checksum: it is the first of those that are lost.
+        """
+        self._boots += 1
+        self._waiting.clear()
+        kept = self._rng.randrange(len(self._unsynced) + 1)
+        lost = len(self._unsynced) - kept
+        # Opening syncs what it found before it trusts it.
+        self.settle(kept)
+        self._unsynced.clear()
+        self.live = {group: _copy(log) for group, log in self.durable.items()}
+        return kept, lost
+
+    def slow(self, factor: int) -> None:
+        """Make syncs take longer."""
+        self.health.sync_us = 5 * MS * factor
+
+
+def _copy(log: GroupLog) -> GroupLog:
+    other = copy(log)
+    other._entries = list(log._entries)  # one class, two views
+    return other

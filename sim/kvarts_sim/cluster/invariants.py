@@ -1,0 +1,155 @@
+"""What must hold after every step, whatever happens. Each rule has a name, which a broken one rings with."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from kvarts.raft.ids import LOG_INDEX_MIN, LogIndex, NodeId, Term
+from kvarts.raft.membership import Membership
+from kvarts.raft.messages import Entry, Message, MessageKind, Role
+from kvarts.raft.node import RaftNode, Status
+from kvarts.replication.events import GroupId
+from kvarts_sim.cluster.disk import Disk
+
+
+class Broken(AssertionError):  # noqa: N818
+    """A rule was broken."""
+
+    def __init__(self, rule: str, what: str) -> None:
+        super().__init__(f"{rule}: {what}")
+        self.rule = rule
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What is known of one group since the beginning of time."""
+
+    leaders: dict[Term, NodeId] = field(default_factory=dict)
+    entries: dict[tuple[LogIndex, Term], tuple[object, Term | None]] = field(default_factory=dict)
+    """Payload of each entry ever written, and the term of the one before it if the log had it."""
+    committed: dict[LogIndex, Term] = field(default_factory=dict)
+    committed_in: list[tuple[Term, LogIndex]] = field(default_factory=list)
+    """(term of the node that knew first, index), both rising."""
+    last: LogIndex = LOG_INDEX_MIN
+    votes: dict[tuple[int, Term], NodeId] = field(default_factory=dict)
+    memberships: dict[LogIndex, Membership] = field(default_factory=dict)
+    asked: dict[tuple[int, int], LogIndex] = field(default_factory=dict)
+
+
+def demand(holds: bool, rule: str, what: object) -> None:
+    """Raise Broken unless `holds`."""
+    if not holds:
+        raise Broken(rule, str(what))
+
+
+class Invariants:
+    """Looks at every write, message, apply, read and turn. Costs little: each fact is checked once, when it is new."""
+
+    def __init__(self, groups: Iterable[GroupId], disks: dict[int, Disk]) -> None:
+        self.ledgers = {group: Ledger() for group in groups}
+        self._disks = disks
+        self._seen: dict[tuple[int, GroupId], tuple[RaftNode, Status]] = {}
+
+    def wrote(self, node: int, group: GroupId, entry: Entry, log_before: Entry | None) -> None:
+        """Log matching: the same index and term means the same payload and the same predecessor. Paper 5.3."""
+        key = entry.index, entry.term
+        before = None if log_before is None else log_before.term
+        payload, known_before = self.ledgers[group].entries.setdefault(key, (entry.payload, before))
+        demand(payload == entry.payload, "log matching", f"n{node} s{group} wrote another {entry.term}/{entry.index}")
+        same = before is None or known_before is None or before == known_before
+        demand(
+            same, "log matching", f"n{node} s{group} {entry.term}/{entry.index} follows {before}, not {known_before}"
+        )
+
+    def leaves(self, node: int, group: GroupId, message: Message, disk: Disk) -> None:
+        """Votes and acknowledgements: one vote a term, and nothing is promised that is not durable. Paper, figure 2."""
+        if message.reject or message.to == node:
+            return
+        log = disk.durable[group]
+        if message.kind is MessageKind.VOTE_RESPONSE:
+            voted = self.ledgers[group].votes.setdefault((node, message.term), message.to)
+            demand(voted == message.to, "one vote a term", f"n{node} s{group} votes for n{message.to} after n{voted}")
+            hard = log.hard_state
+            kept = hard.term > message.term or (hard.term == message.term and hard.vote == message.to)
+            demand(kept, "vote durable", f"n{node} s{group} votes in {message.term}, disk has {hard}")
+        elif message.kind is MessageKind.APPEND_RESPONSE and message.index:
+            has = log.last_index() >= message.index
+            demand(has, "ack durable", f"n{node} s{group} acks {message.index}, disk has {log.last_index()}")
+            demand(log.hard_state.term >= message.term, "term durable", f"n{node} s{group} acks in {message.term}")
+
+    def applied(self, node: int, group: GroupId, entry: Entry, membership: Membership) -> None:
+        """State-machine safety: every node applies the same entry at an index. Paper 5.4.3."""
+        ledger = self.ledgers[group]
+        term = ledger.committed.get(entry.index)
+        demand(term == entry.term, "state-machine safety", f"n{node} s{group} applies {entry}, committed was {term}")
+        payload, _ = ledger.entries[entry.index, entry.term]
+        demand(payload == entry.payload, "state-machine safety", f"n{node} s{group} applies {entry}, not {payload}")
+        known = ledger.memberships.setdefault(entry.index, membership)
+        demand(known == membership, "same membership", f"n{node} s{group}@{entry.index} {membership}, not {known}")
+
+    def asked(self, node: int, group: GroupId, context: int) -> None:
+        """Remember what was committed when a read was asked for."""
+        self.ledgers[group].asked[node, context] = self.ledgers[group].last
+
+    def read(self, node: int, group: GroupId, context: int, index: LogIndex) -> None:
+        """Read freshness: a read sees everything that was committed before it was asked for. Thesis 6.4."""
+        asked = self.ledgers[group].asked.pop((node, context), LOG_INDEX_MIN)
+        demand(index >= asked, "read freshness", f"n{node} s{group} reads at {index}, committed was {asked}")
+
+    def after_turn(self, node: int, group: GroupId, raft: RaftNode) -> None:
+        """Everything that shows in a node's status."""
+        status = raft.status()
+        known = self._seen.get((node, group))
+        if known is not None and known[0] is raft:
+            old = known[1]
+            if old.term == status.term and old.committed == status.committed and old.role is status.role:
+                return
+            demand(status.term >= old.term, "terms rise", f"n{node} s{group} {old.term} to {status.term}")
+            demand(status.committed >= old.committed, "commits rise", f"n{node} s{group} {old} to {status}")
+        else:
+            old = None
+            hard = self._disks[node].durable[group].hard_state
+            demand(status.term >= hard.term, "terms rise", f"n{node} s{group} woke in {status.term}, disk has {hard}")
+        self._seen[node, group] = raft, status
+        if status.role is Role.LEADER and (old is None or old.role is not Role.LEADER or old.term != status.term):
+            self._elected(node, group, raft, status)
+        start = status.committed if old is None else old.committed
+        self._committed(node, group, status, LogIndex(start))
+
+    def _elected(self, node: int, group: GroupId, raft: RaftNode, status: Status) -> None:
+        """Election safety (paper 5.2) and leader completeness (5.4)."""
+        ledger = self.ledgers[group]
+        other = ledger.leaders.setdefault(status.term, NodeId(node))
+        demand(other == node, "election safety", f"n{node} and n{other} lead s{group} in term {status.term}")
+        at = bisect_left(ledger.committed_in, (status.term, LOG_INDEX_MIN))
+        if at:
+            index = ledger.committed_in[at - 1][1]
+            has = self._disks[node].live[group].covers(index, ledger.committed[index])
+            demand(has, "leader completeness", f"n{node} leads s{group} in {status.term} without entry {index}")
+
+    def _committed(self, node: int, group: GroupId, status: Status, start: LogIndex) -> None:
+        """Committed entries never change, and a quorum has them on disk."""
+        ledger, log = self.ledgers[group], self._disks[node].live[group]
+        for number in range(max(start, log.first_index() - 1) + 1, status.committed + 1):
+            index = LogIndex(number)
+            term = log.term_at(index)
+            demand(term is not None, "log matching", f"n{node} s{group} committed {index} which it lacks")
+            assert term is not None
+            known = ledger.committed.setdefault(index, term)
+            demand(known == term, "committed for ever", f"n{node} s{group} committed {term}/{index}, was {known}")
+        if status.committed <= ledger.last:
+            return
+        ledger.last = status.committed
+        last = ledger.committed.get(status.committed)
+        if last is None:
+            return
+        if not ledger.committed_in or ledger.committed_in[-1][0] <= status.term:
+            ledger.committed_in.append((status.term, status.committed))
+        acked = {
+            NodeId(each): status.committed if disk.durable[group].covers(status.committed, last) else LOG_INDEX_MIN
+            for each, disk in self._disks.items()
+        }
+        safe = status.membership.voters.committed(acked) >= status.committed
+        demand(safe, "quorum durability", f"n{node} s{group} committed {status.committed} on {sorted(acked)}: {acked}")

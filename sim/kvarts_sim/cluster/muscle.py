@@ -1,0 +1,350 @@
+"""The muscle of a simulated node: carries out turns without blocking, and tells what came of them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from kvarts.base.types import Revision
+from kvarts.raft.ids import LogIndex, NodeId
+from kvarts.raft.membership import Membership
+from kvarts.raft.messages import Entry, EntryKind, Message, MessageKind
+from kvarts.replication.events import (
+    Applied,
+    Batch,
+    Event,
+    Events,
+    Flushed,
+    GroupId,
+    Handle,
+    ReadRequested,
+    Received,
+    SnapshotSent,
+    Synced,
+    Ticket,
+    WriteRequested,
+)
+from kvarts.replication.turn import Apply, Effects, Outgoing, Turn, Write
+from kvarts.statemachine.commands import AnyCommand, Result
+from kvarts.statemachine.user_keys import Row, UserKeys
+from kvarts_sim.cluster.agenda import MS, Agenda
+from kvarts_sim.cluster.disk import Disk
+from kvarts_sim.cluster.group_log import Checkpoint, Record
+
+Reply = Callable[[str, object], None]
+"""How a request ends: "done" with a Result or a Row, or "refused" with the leader's id."""
+
+
+class Watcher(Protocol):
+    """Who looks over the muscle's shoulder: the invariants."""
+
+    def wrote(self, node: int, group: GroupId, entry: Entry, log_before: Entry | None) -> None:
+        """An entry goes into the log."""
+
+    def leaves(self, node: int, group: GroupId, message: Message, disk: Disk) -> None:
+        """A message leaves."""
+
+    def applied(self, node: int, group: GroupId, entry: Entry, membership: Membership) -> None:
+        """An entry was applied."""
+
+    def asked(self, node: int, group: GroupId, context: int) -> None:
+        """A client wants a linearizable read."""
+
+    def read(self, node: int, group: GroupId, context: int, index: LogIndex) -> None:
+        """The read may be served at an index."""
+
+
+@dataclass(slots=True)
+class Part:
+    """The state machine of one group in memory."""
+
+    machine: UserKeys
+    index: LogIndex
+    membership: Membership
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """What a handle stands for: commands with who waits for them, or a snapshot."""
+
+    commands: tuple[AnyCommand, ...] = ()
+    replies: tuple[Reply, ...] = ()
+    checkpoint: Checkpoint | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """Messages of one turn to one node; payloads are the commands themselves, snapshots whole."""
+
+    sender: NodeId
+    messages: tuple[tuple[GroupId, Message], ...]
+
+
+class SimMuscle:
+    """Lives as long as its process. `transmit(packet, to)` returns whether the packet has a chance to arrive."""
+
+    def __init__(  # noqa: PLR0917
+        self,
+        node: NodeId,
+        agenda: Agenda,
+        disk: Disk,
+        watcher: Watcher,
+        transmit: Callable[[Packet, NodeId], bool],
+        wake: Callable[[], None],
+        first_number: int = 0,
+    ) -> None:
+        self.node = node
+        self.agenda = agenda
+        self.disk = disk
+        self._watcher = watcher
+        self._transmit = transmit
+        self._wake = wake
+        self.alive = True
+        self.clock_us: Callable[[], int] = lambda: agenda.now_us
+        self._events: list[Event] = []
+        self._handles: dict[Handle, Bytes] = {}
+        # Numbers of reads are never used again, not even after a restart: an old confirmation may still be on its way.
+        self._next = first_number
+        self.parts: dict[GroupId, Part] = {}
+        for group, log in disk.live.items():
+            point = log.checkpoint
+            self.parts[group] = Part(point.machine.copy(), point.index, point.membership)
+        self._applies: dict[GroupId, deque[Apply]] = {group: deque() for group in self.parts}
+        self._waiting: dict[tuple[GroupId, LogIndex], tuple[int, tuple[Reply, ...]]] = {}
+        self._reads: dict[int, tuple[GroupId, bytes, Reply]] = {}
+        self._ready_reads: list[tuple[GroupId, LogIndex, int]] = []
+        self._syncing = False
+        self._dirty = False
+        self._held: deque[tuple[Ticket, bool, tuple[Outgoing, ...], tuple[Write, ...]]] = deque()
+
+    def poll(self, until_ms: int) -> Events:
+        """Return what happened; virtual time does not pass."""
+        events, self._events = self._events, []
+        return Events(self.clock_us() // MS, events)
+
+    def perform(self, turn: Turn) -> None:
+        """Carry out a turn. Raises DiskFull, and then the process must stop."""
+        for write in turn.writes:
+            self._append(write)
+        for compaction in turn.compactions:
+            self.disk.write(Record(compaction.group, compaction.index))
+        for effects in turn.effects:
+            self._take_effects(effects)
+        for group in turn.flushes:
+            self.flush(group)
+        self._send(turn.sends)
+        if turn.ticket is not None:
+            self._held.append((turn.ticket, turn.must_sync, tuple(turn.held), tuple(turn.writes)))
+            self._dirty |= turn.must_sync
+            self._release_held()
+        self._start_sync()
+        for apply in turn.applies:
+            self._applies[apply.group].append(apply)
+            self._later(50, lambda group=apply.group: self._work(group))  # type: ignore[misc]
+        self._answer(turn)
+        for handle in turn.release:
+            self._handles.pop(handle, None)
+
+    @property
+    def handles_held(self) -> int:
+        """How many handles wait; between turns only those of events not yet polled."""
+        return len(self._handles)
+
+    def push(self, event: Event) -> None:
+        """Add an event for the next turn."""
+        if self.alive:
+            self._events.append(event)
+            self._wake()
+
+    def receive(self, packet: Packet) -> None:
+        """Take a packet from the network: bytes stay here, handles go on."""
+        for group, message in packet.messages:
+            entries = tuple(self._with_handle(entry) for entry in message.entries)
+            snapshot = message.snapshot
+            if snapshot is not None:
+                assert isinstance(snapshot.data, Checkpoint)
+                snapshot = replace(snapshot, data=self._keep(Bytes(checkpoint=snapshot.data)))
+            self.push(Received(group, replace(message, entries=entries, snapshot=snapshot)))
+
+    def write(self, group: GroupId, command: AnyCommand, reply: Reply) -> None:
+        """Take a client's write."""
+        handle = self._keep(Bytes((command,), (reply,)))
+        self.push(WriteRequested(group, handle, 64))
+
+    def read(self, group: GroupId, key: bytes, reply: Reply) -> None:
+        """Take a client's linearizable read."""
+        self._next += 1
+        self._reads[self._next] = group, key, reply
+        self._watcher.asked(self.node, group, self._next)
+        self.push(ReadRequested(group, self._next))
+
+    def _keep(self, content: Bytes) -> Handle:
+        self._next += 1
+        handle = Handle(self._next)
+        self._handles[handle] = content
+        return handle
+
+    def _with_handle(self, entry: Entry) -> Entry:
+        if entry.kind is EntryKind.CONFIG or not isinstance(entry.payload, tuple):
+            return entry
+        return entry._replace(payload=Batch((self._keep(Bytes(entry.payload)),)))
+
+    def _append(self, write: Write) -> None:
+        group, log = write.group, self.disk.live[write.group]
+        if write.hard_state is not None:
+            self.disk.write(Record(group, write.hard_state))
+        if write.snapshot is not None:
+            assert isinstance(write.snapshot.data, int)
+            point = self._handles.pop(Handle(write.snapshot.data)).checkpoint
+            assert point is not None
+            self.disk.write(Record(group, point))
+        for entry in write.entries:
+            if isinstance(entry.payload, Batch):
+                parts = [self._handles.pop(handle) for handle in entry.payload.handles]
+                replies = tuple(reply for part in parts for reply in part.replies)
+                if replies:
+                    self._waiting[group, entry.index] = entry.term, replies
+                entry = entry._replace(payload=tuple(each for part in parts for each in part.commands))  # noqa: PLW2901
+            self._watcher.wrote(self.node, group, entry, log.entry(LogIndex(entry.index - 1)))
+            self.disk.write(Record(group, entry))
+
+    def _send(self, outgoing: list[Outgoing] | tuple[Outgoing, ...]) -> None:
+        packets: dict[NodeId, list[tuple[GroupId, Message]]] = {}
+        for each in outgoing:
+            self._watcher.leaves(self.node, each.group, each.message, self.disk)
+            whole = self._with_bytes(each.group, each.message)
+            if whole is not None:
+                packets.setdefault(whole.to, []).append((each.group, whole))
+        for to, messages in packets.items():
+            sent = self._transmit(Packet(self.node, tuple(messages)), to)
+            for group, message in messages:
+                if message.kind is MessageKind.SNAPSHOT:
+                    word = SnapshotSent(group, to, sent)
+                    self._later(20 * MS, lambda word=word: self.push(word))  # type: ignore[misc]
+
+    def _with_bytes(self, group: GroupId, message: Message) -> Message | None:
+        """Put in what the log holds; None if an entry was superseded in the turn that sends it."""
+        log = self.disk.live[group]
+        if message.snapshot is not None:
+            point = log.checkpoint
+            whole = replace(message.snapshot, index=point.index, term=point.term, membership=point.membership)
+            return replace(message, snapshot=replace(whole, data=point))
+        entries = []
+        for entry in message.entries:
+            kept = log.entry(entry.index)
+            if kept is None or kept.term != entry.term:
+                return None
+            entries.append(kept)
+        return replace(message, entries=tuple(entries))
+
+    def _later(self, delay_us: int, action: Callable[[], None]) -> None:
+        self.agenda.after(delay_us, lambda: action() if self.alive else None)
+
+    def _start_sync(self) -> None:
+        if self._dirty and not self._syncing:
+            self._syncing, self._dirty = True, False
+            count = len(self._held)
+            self.disk.sync(lambda: self._synced(count))
+
+    def _synced(self, count: int) -> None:
+        if not self.alive:
+            return
+        self._syncing = False
+        for _ in range(count):
+            self._let_go()
+        self._release_held()
+        self._start_sync()
+
+    def _release_held(self) -> None:
+        """What waits for no sync leaves as soon as nothing before it does."""
+        while self._held and not self._syncing and not self._held[0][1]:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        ticket, _, held, writes = self._held.popleft()
+        for write in writes:
+            if write.snapshot is not None:
+                self._install(write.group)
+        self._send(held)
+        self.push(Synced(ticket))
+
+    def _install(self, group: GroupId) -> None:
+        point, part = self.disk.durable[group].checkpoint, self.parts[group]
+        if point.index > part.index:
+            self.parts[group] = Part(point.machine.copy(), point.index, point.membership)
+            self.push(Flushed(group, point.index))
+
+    def _work(self, group: GroupId) -> None:
+        """Apply the next piece, unless a barrier waits for its effects."""
+        queue, part = self._applies[group], self.parts[group]
+        while queue:
+            apply = queue[0]
+            last = apply.last if not apply.barrier else LogIndex(apply.last - 1)
+            while part.index < last:
+                self._apply_entry(group, part, LogIndex(part.index + 1))
+            queue.popleft()
+            self.push(Applied(group, apply.last))
+            if apply.barrier and part.index < apply.last:
+                break
+        self._serve_reads()
+
+    def _apply_entry(self, group: GroupId, part: Part, index: LogIndex) -> None:
+        entry = self.disk.live[group].entry(index)
+        assert entry is not None
+        results: list[Result] = []
+        if isinstance(entry.payload, tuple):
+            # One revision per command; an entry holds fewer than a thousand.
+            first = index * 1000
+            results = [part.machine.apply(each, Revision(first + at)) for at, each in enumerate(entry.payload)]
+        part.index = index
+        self._watcher.applied(self.node, group, entry, part.membership)
+        term, replies = self._waiting.pop((group, index), (0, ()))
+        for at, reply in enumerate(replies):
+            if term == entry.term:
+                reply("done", results[at])
+            else:
+                reply("refused", 0)
+
+    def _take_effects(self, effects: Effects) -> None:
+        part = self.parts[effects.group]
+        if effects.index != part.index + 1:
+            return
+        part.index, part.membership = effects.index, effects.membership
+        entry = self.disk.live[effects.group].entry(effects.index)
+        assert entry is not None
+        self._watcher.applied(self.node, effects.group, entry, part.membership)
+        self._later(10, lambda: self._work(effects.group))
+
+    def _answer(self, turn: Turn) -> None:
+        for refused in turn.writes_refused:
+            for reply in self._handles[refused.handle].replies:
+                reply("refused", refused.leader)
+        for lost in turn.reads_refused:
+            self._reads.pop(lost.context)[2]("refused", lost.leader)
+        for ready in turn.reads:
+            self._watcher.read(self.node, ready.group, ready.context, ready.index)
+            self._ready_reads.append((ready.group, ready.index, ready.context))
+        self._serve_reads()
+
+    def _serve_reads(self) -> None:
+        waiting = []
+        for group, index, context in self._ready_reads:
+            part = self.parts[group]
+            if part.index < index:
+                waiting.append((group, index, context))
+            elif context in self._reads:
+                _, key, reply = self._reads.pop(context)
+                row: Row | None = part.machine.get(key)
+                reply("done", row)
+        self._ready_reads = waiting
+
+    def flush(self, group: GroupId) -> None:
+        """Put the state machine on disk as it is; compaction may follow."""
+        part, log = self.parts[group], self.disk.live[group]
+        term = log.term_at(part.index)
+        # What is applied is durable in the log, so a checkpoint never gets ahead of it.
+        if part.index > log.checkpoint.index and term is not None:
+            self.disk.save(group, Checkpoint(part.index, term, part.membership, part.machine.copy()))
+            self.push(Flushed(group, part.index))

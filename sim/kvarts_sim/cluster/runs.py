@@ -1,0 +1,38 @@
+"""Runs worlds and tells about them: a line for one that held, a timeline and the command again for one that did not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kvarts_sim.cluster.agenda import SECOND
+from kvarts_sim.cluster.invariants import Broken
+from kvarts_sim.cluster.world import Outline, Scenario, World
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How a run ended. `broken` names the rule, if one was."""
+
+    text: str
+    broken: str | None = None
+    outline: Outline | None = None
+    at_us: int = 0
+
+
+def run_world(world: World, *, again: str, lines: int = 60) -> Report:
+    """Run a world. Only broken rules are caught: any other exception is a bug of the simulator."""
+    try:
+        outline = world.run()
+    except Broken as broken:
+        words = [*world.timeline.tail(lines), f"BROKEN {broken}", f"again: {again}"]
+        return Report("\n".join(words), broken.rule, at_us=world.agenda.now_us)
+    faults = " ".join(f"{kind}={count}" for kind, count in sorted(outline.faults.items()))
+    what = f"{outline.events} events, {outline.calls} calls, {outline.committed} entries, {outline.terms} terms"
+    text = f"seed={world.scenario.seed} held: {what}; {faults}; digest {outline.digest[:16]}"
+    return Report(text, outline=outline, at_us=world.agenda.now_us)
+
+
+def run_seed(seed: int, duration_us: int, *, lines: int = 60) -> Report:
+    """Run the world of a seed."""
+    again = f"python -m kvarts_sim run --seed {seed} --seconds {duration_us // SECOND}   (or: nox -s sim -- {seed})"
+    return run_world(World(Scenario.of(seed, duration_us)), again=again, lines=lines)

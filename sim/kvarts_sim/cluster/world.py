@@ -1,0 +1,241 @@
+"""One world from one seed: builds it, lets time pass, heals it, and asks for progress."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from kvarts.raft.ids import LogIndex, NodeId, Term
+from kvarts.raft.membership import Membership
+from kvarts.raft.messages import Role
+from kvarts.raft.options import RaftOptions
+from kvarts.replication.events import Event, GroupId
+from kvarts.replication.options import ReplicatorOptions
+from kvarts.replication.replicator import Replicator
+from kvarts.statemachine.user_keys import UserKeys
+from kvarts.testing.linearizability import Map, Outcome, check
+from kvarts_sim.cluster.agenda import MS, SECOND, Agenda
+from kvarts_sim.cluster.clients import Client, Request
+from kvarts_sim.cluster.disk import Disk
+from kvarts_sim.cluster.group_log import Checkpoint
+from kvarts_sim.cluster.invariants import Broken, Invariants, demand
+from kvarts_sim.cluster.muscle import Packet, Reply, SimMuscle
+from kvarts_sim.cluster.nemesis import DEEDS, FAULTS, Nemesis
+from kvarts_sim.cluster.network import Network
+from kvarts_sim.cluster.process import Process, Surroundings
+from kvarts_sim.cluster.seeds import Seeds
+from kvarts_sim.cluster.timeline import Timeline
+
+PROGRESS_US = 60 * SECOND
+"""After everything is healed, this is long enough to elect, to catch up and to answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """What kind of world it is. `of` draws one from a seed."""
+
+    seed: int
+    duration_us: int = 60 * SECOND
+    nodes: int = 3
+    groups: int = 1
+    clients: int = 3
+    think_us: int = 200 * MS
+    kinds: tuple[str, ...] = FAULTS + DEEDS
+    fault_pause_us: int = 1500 * MS
+    raft: RaftOptions = field(default_factory=lambda: RaftOptions(node=NodeId(1), forward_proposals=False))
+    keep_entries: int = 20
+
+    @classmethod
+    def of(cls, seed: int, duration_us: int = 60 * SECOND) -> Scenario:
+        """Draw a scenario: also which faults there are, so that each meets quiet and busy company."""
+        rng = Seeds(seed).stream("scenario")
+        kinds = tuple(kind for kind in FAULTS + DEEDS if rng.random() < 0.6)
+        raft = RaftOptions(
+            node=NodeId(1),
+            forward_proposals=False,
+            pre_vote=rng.random() < 0.7,
+            check_quorum=rng.random() < 0.7,
+            append_bytes_max=rng.choice([1, 200, 1 << 20]),
+            inflight_count_max=rng.choice([1, 4, 256]),
+            apply_bytes_max=rng.choice([1, 1000, None]),
+        )
+        return cls(
+            seed=seed,
+            duration_us=duration_us,
+            nodes=rng.choice([3, 3, 4, 5]),
+            groups=rng.choice([1, 1, 2]),
+            clients=rng.choice([2, 4, 6]),
+            think_us=rng.choice([50, 200, 1000]) * MS,
+            kinds=kinds,
+            fault_pause_us=rng.choice([300, 1000, 3000]) * MS,
+            raft=raft,
+            keep_entries=rng.choice([0, 10, 100]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What a run that held had in it."""
+
+    digest: str
+    events: int
+    calls: int
+    committed: int
+    terms: int
+    faults: Mapping[str, int]
+
+
+class World:
+    """One run. `replicator` and `muscle` may be others than production's and the plain one: planted bugs."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        replicator: type[Replicator] = Replicator,
+        muscle: type[SimMuscle] = SimMuscle,
+    ) -> None:
+        self.scenario = scenario
+        self.agenda = Agenda()
+        self.timeline = Timeline(self.agenda)
+        seeds = Seeds(scenario.seed)
+        self.groups = [GroupId(each) for each in range(1, scenario.groups + 1)]
+        self.network = Network(self.agenda, seeds.stream("network"))
+        self._disks: dict[int, Disk] = {}
+        self.invariants = Invariants(self.groups, self._disks)
+        options = ReplicatorOptions(raft=scenario.raft, keep_entries=scenario.keep_entries)
+        self._around = Surroundings(
+            self.agenda, seeds, self.timeline, self.invariants, options, self._transmit, replicator, muscle
+        )
+        self.processes: dict[int, Process] = {}
+        voters = Membership.of(*range(1, scenario.nodes + 1))
+        for node in range(1, scenario.nodes + 1):
+            self.add_process(node, Checkpoint(LogIndex(1), Term(0), voters, UserKeys()))
+        self.clients = [
+            Client(
+                number,
+                self.groups[number % len(self.groups)],
+                self.agenda,
+                seeds.stream("client", number),
+                lambda: sorted(self.processes),
+                self._submit,
+                scenario.think_us,
+            )
+            for number in range(scenario.clients)
+        ]
+        self.nemesis = Nemesis(self, seeds.stream("nemesis"), scenario.kinds, scenario.fault_pause_us)
+        self.events = 0
+
+    def add_process(self, node: int, start: Checkpoint | None = None) -> None:
+        """Add a node; without a checkpoint it knows nobody and waits to be told."""
+        if node in self.processes:
+            return
+        point = start or Checkpoint(LogIndex(0), Term(0), Membership(), UserKeys())
+        rng = self._around.seeds.stream("disk", node)
+        # Each machine of its own: a checkpoint is copied when it is loaded.
+        disk = Disk(self.agenda, rng, {group: replace(point) for group in self.groups})
+        self._disks[node] = disk
+        self.processes[node] = process = Process(NodeId(node), disk, self._around)
+        process.start()
+
+    def run(self) -> Outline:
+        """Let the scenario happen, then heal everything and ask for progress. Raises Broken."""
+        self._until(self.scenario.duration_us)
+        self._heal()
+        self._progress()
+        self._judge_history()
+        ledgers = self.invariants.ledgers.values()
+        return Outline(
+            digest=self.timeline.digest,
+            events=self.events,
+            calls=sum(client.done for client in self.clients),
+            committed=sum(ledger.last for ledger in ledgers),
+            terms=sum(len(ledger.leaders) for ledger in ledgers),
+            faults=self.nemesis.counts,
+        )
+
+    def leader(self, group: GroupId) -> int | None:
+        """Return the living leader of the highest term."""
+        leaders = []
+        for node, process in self.processes.items():
+            if process.replicator is not None:
+                status = process.replicator.replicas[group].raft.status()
+                if status.role is Role.LEADER:
+                    leaders.append((status.term, node))
+        return max(leaders)[1] if leaders else None
+
+    def membership(self, node: int, group: GroupId) -> Membership:
+        """Return the membership as a living node knows it."""
+        replicator = self.processes[node].replicator
+        assert replicator is not None
+        return replicator.replicas[group].raft.status().membership
+
+    def push(self, node: int, event: Event) -> None:
+        """Give an event to a node if it lives."""
+        muscle = self.processes[node].muscle
+        if muscle is not None:
+            muscle.push(event)
+
+    def _transmit(self, packet: Packet, to: NodeId) -> bool:
+        def deliver() -> None:
+            process = self.processes.get(to)
+            if process is not None and process.muscle is not None:
+                process.muscle.receive(packet)
+
+        return self.network.send(packet.sender, to, deliver)
+
+    def _submit(self, client: int, node: int, request: Request, reply: Reply) -> None:
+        def answer(word: str, value: object) -> None:
+            self.network.send(node, client, lambda: reply(word, value))
+
+        def arrive() -> None:
+            muscle = self.processes[node].muscle
+            if muscle is None:
+                return
+            if request.command is None:
+                muscle.read(request.group, request.key, answer)
+            else:
+                muscle.write(request.group, request.command, answer)
+
+        self.network.send(client, node, arrive)
+
+    def _until(self, moment_us: int) -> None:
+        while self.agenda.now_us < moment_us and self.agenda.step():
+            self.events += 1
+
+    def _heal(self) -> None:
+        self.timeline.note("**", "everything is healed")
+        self.nemesis.stopped = True
+        self.network.heal()
+        for process in self.processes.values():
+            process.disk.recover_health()
+            process.set_drift(1.0)
+            if not process.alive:
+                process.start()
+
+    def _progress(self) -> None:
+        """Progress after healing: every client is answered anew, and every member applies what is committed."""
+        deadline = self.agenda.now_us + PROGRESS_US
+        before = {client.number: client.done for client in self.clients}
+        while self.agenda.now_us < deadline:
+            self._until(self.agenda.now_us + SECOND)
+            answered = all(client.done >= before[client.number] + 3 for client in self.clients)
+            if answered and all(self._caught_up(group) for group in self.groups):
+                return
+        raise Broken("progress after healing", f"answered since: {[c.done - before[c.number] for c in self.clients]}")
+
+    def _caught_up(self, group: GroupId) -> bool:
+        leader = self.leader(group)
+        if leader is None:
+            return False
+        members = self.membership(leader, group).members
+        ends = {node: self.processes[node].muscle for node in members}
+        # Clients go on, so a follower is always a little behind.
+        behind = self.invariants.ledgers[group].last - 20
+        return all(muscle is not None and muscle.parts[group].index >= behind for muscle in ends.values())
+
+    def _judge_history(self) -> None:
+        for group in self.groups:
+            operations = [each for client in self.clients if client.group == group for each in client.history]
+            verdict = check(operations, Map())
+            demand(verdict.outcome is not Outcome.NOT_LINEARIZABLE, "linearizable history", verdict)
