@@ -66,8 +66,42 @@ def test_limit(rows: Db, limit: int) -> None:
 
 
 def test_limit_below_zero_is_refused(rows: Db) -> None:
-    with pytest.raises(kvarts.InvalidArgument):
-        rows.scan(limit=-1)
+    for limit in (-1, -(2**70)):
+        with pytest.raises(kvarts.InvalidArgument):
+            rows.scan(limit=limit)
+    assert list(rows.scan(limit=2**70)) == ROWS
+
+
+def test_dict_of_a_scan(rows: Db) -> None:
+    assert dict(rows.scan()) == dict(ROWS)
+    assert list(dict(rows[b"c":b"a":-1])) == []
+    assert list(dict(rows[b"a":b"c":-1]).items()) == [row for row in ROWS[::-1] if b"a" <= row[0] < b"c"]
+    assert dict(rows.scan(prefix=b"a", limit=2)) == dict(ROWS[1:3])
+    gathered = {b"a": b"", b"z": b"z"}
+    gathered.update(rows[b"a":b"b"])
+    assert gathered == {b"z": b"z", **dict(ROWS[1:4])}
+    assert rows.stats().snapshots == 0
+
+
+def test_dict_of_a_scan_sees_the_store_as_of_its_creation(rows: Db) -> None:
+    scan = rows.scan()
+    rows.delete(b"a")
+    rows.update({b"b": b"new", b"bc": b"new"})
+    rows.flush()
+    rows.compact()
+    rows[b"c"] = b"newer"
+    assert dict(scan) == dict(ROWS)
+    with pytest.raises(kvarts.KeyNotFound):
+        scan[b"bc"]
+    scan.close()
+    assert rows.stats().snapshots == 0
+
+
+def test_scan_is_no_list(rows: Db) -> None:
+    with pytest.raises(TypeError, match="list"):
+        rows.scan()[b"a"]
+    with pytest.raises(TypeError):
+        reversed(rows.scan())  # type: ignore[call-overload]
 
 
 def test_keys_values_and_chunks(rows: Db) -> None:
@@ -76,8 +110,10 @@ def test_keys_values_and_chunks(rows: Db) -> None:
     assert list(rows.scan().chunks(4)) == [ROWS[:4], ROWS[4:8], ROWS[8:]]
     assert list(rows.scan().keys().chunks(100)) == [KEYS]
     assert list(rows.scan(reverse=True, limit=3).keys().chunks(2)) == [KEYS[:-3:-1], [KEYS[-3]]]
-    with pytest.raises(kvarts.InvalidArgument):
-        rows.scan().chunks(0)
+    for rows_per_list in (0, -1, -(2**70)):
+        with pytest.raises(kvarts.InvalidArgument):
+            rows.scan().chunks(rows_per_list)
+    assert list(rows.scan().chunks(2**70)) == [ROWS]
 
 
 def test_slices(rows: Db) -> None:
@@ -160,9 +196,22 @@ def test_mixed_sizes_scan_whole(db: Db) -> None:
     assert list(db.scan(reverse=True)) == rows[::-1]
 
 
-@pytest.mark.parametrize("arguments", [{"start": "a"}, {"stop": 1}, {"prefix": 2.5}, {"limit": "x"}], ids=repr)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"start": "a"},
+        {"stop": 1},
+        {"prefix": 2.5},
+        {"limit": "1"},
+        {"limit": 1.0},
+        {"reverse": 1},
+        {"include_start": 0},
+        {"include_stop": "yes"},
+    ],
+    ids=repr,
+)
 def test_wrong_types_in_scan(rows: Db, arguments: dict[str, Any]) -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(kvarts.WrongType):
         rows.scan(**arguments)
 
 

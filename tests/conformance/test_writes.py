@@ -1,5 +1,6 @@
 """Revisions, conditions, incr, expiry, batches: writes that promise more than a dict's."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -251,3 +252,45 @@ def test_large_value_comes_back_whole(db: Db) -> None:
     assert db[b"a"] == value
     assert db.get_many([b"a"]) == [value]
     assert list(db.scan()) == [(b"a", value)]
+
+
+def test_arguments_that_cannot_be(db: Db) -> None:
+    untyped: Any = db
+    uses: list[Callable[[], object]] = [
+        lambda: untyped.put(b"a", b"1", if_=None),
+        lambda: untyped.update(None),
+        lambda: untyped.update(7),
+        lambda: untyped.put_many(None),
+        lambda: untyped.get_many(7),
+        lambda: untyped.delete_many(None),
+        lambda: untyped.incr(b"a", "1"),
+    ]
+    for use in uses:
+        with pytest.raises(kvarts.WrongType):
+            use()
+    with pytest.raises(kvarts.InvalidArgument):
+        db.incr(b"a", 2**200)
+    db.update()
+    assert not db
+
+
+def test_condition_that_fails_shows_what_was_found(db: Db) -> None:
+    db[b"a"] = b"v" * 1000
+    with pytest.raises(kvarts.ConditionFailed) as caught:
+        db.put(b"a", b"2", if_=kvarts.ABSENT)
+    shown = str(caught.value)
+    assert "b'vvv" in shown
+    assert f"revision {db.revision}" in shown
+    assert len(shown) < 300
+    assert caught.value.hint
+    with pytest.raises(kvarts.ConditionFailed, match="absent"):
+        db.put(b"b", b"2", if_=kvarts.PRESENT)
+
+
+def test_get_many_of_very_many_keys(db: Db) -> None:
+    keys = [b"%05d" % number for number in range(40_000)]
+    db.put_many((key, key) for key in keys[::2])
+    found = db.get_many(keys)
+    assert found[::2] == keys[::2]
+    assert not any(found[1::2])
+    assert len(db) == 20_000

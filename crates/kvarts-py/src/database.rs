@@ -7,6 +7,7 @@ use kvarts_engine::db::{self, Db};
 use kvarts_engine::fs::{Fs, MemFs, OsFs};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use std::sync::Arc;
 #[pyclass(frozen, weakref, module = "kvarts._native")]
 pub struct Database {
     handle: Arc<Handle>,
-    path: String,
+    path: OsString,
     in_memory: bool,
 }
 
@@ -99,7 +100,7 @@ impl Database {
     #[pyo3(signature = (path, *, in_memory, holder, options, clock=None))]
     fn new(
         py: Python<'_>,
-        path: String,
+        path: OsString,
         in_memory: bool,
         holder: &str,
         options: &Bound<'_, PyDict>,
@@ -118,7 +119,7 @@ impl Database {
 
     /// Where it lies.
     #[getter]
-    fn path(&self) -> &str {
+    fn path(&self) -> &OsStr {
         &self.path
     }
 

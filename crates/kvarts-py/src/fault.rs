@@ -6,6 +6,9 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyModule, PyType};
 
+/// Characters of a key or value that a message shows.
+const SHOWN_CHARS_MAX: usize = 80;
+
 /// Result of a call that may fail.
 pub type Outcome<T> = Result<T, Fault>;
 
@@ -71,12 +74,24 @@ pub fn key_not_found(key: &Bound<'_, PyAny>) -> Fault {
 pub fn condition_failed(key: &Bound<'_, PyAny>, condition: &Bound<'_, PyAny>, entry: Bound<'_, PyAny>) -> Fault {
     let py = key.py();
     let raised = || {
-        let message = format!("put({}, if_={}): the key is in another state", key.repr()?, condition.repr()?);
+        let found = if entry.is_none() {
+            "the key is absent".to_owned()
+        } else {
+            format!("the key has {}, of revision {}", shown(&entry.get_item(0)?)?, entry.get_item(1)?)
+        };
+        let message = format!("put({}, if_={}): {found}", shown(key)?, shown(condition)?);
         let fields = PyDict::new(py);
         fields.set_item(intern!(py, "entry"), entry)?;
         raise(py, "ConditionFailed", &message, &fields)
     };
     Fault::Python(raised().unwrap_or_else(|error| error))
+}
+
+/// The `repr` of an object, cut short.
+fn shown(object: &Bound<'_, PyAny>) -> PyResult<String> {
+    let whole = object.repr()?.to_string();
+    let cut: String = whole.chars().take(SHOWN_CHARS_MAX).collect();
+    Ok(if cut.len() < whole.len() { cut + "..." } else { cut })
 }
 
 fn to_exception(py: Python<'_>, fault: Fault) -> PyResult<PyErr> {
@@ -112,7 +127,7 @@ fn from_engine(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
             "Locked"
         }
         Error::NotFound(path) => {
-            fields.set_item("path", path.display().to_string())?;
+            fields.set_item("path", path.as_os_str())?;
             "NotFound"
         }
         Error::Corruption { file, offset, .. } => {
@@ -126,12 +141,12 @@ fn from_engine(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
             "NewerFormat"
         }
         Error::StorageFull(path) => {
-            fields.set_item("path", path.display().to_string())?;
+            fields.set_item("path", path.as_os_str())?;
             "StorageFull"
         }
         Error::Poisoned(_) => "Poisoned",
         Error::Io { path, source, .. } => {
-            fields.set_item("path", path.display().to_string())?;
+            fields.set_item("path", path.as_os_str())?;
             fields.set_item("errno", source.raw_os_error())?;
             "Io"
         }

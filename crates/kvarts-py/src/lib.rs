@@ -6,6 +6,7 @@
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
 compile_error!("kvarts runs on Linux and macOS; on other systems use one of these, a container or WSL");
 
+mod arguments;
 mod batch;
 mod codec;
 mod condition;

@@ -35,7 +35,7 @@ impl Range {
         stop: Given<'_, '_>,
         prefix: Option<&Bound<'_, PyAny>>,
         reverse: bool,
-        limit: Option<i64>,
+        limit: Option<usize>,
     ) -> Outcome<Self> {
         let encode = |given: Given<'_, '_>| -> Outcome<Bound1> {
             given.map(|(key, included)| Ok((codec.encode(key)?.to_vec(), included))).transpose()
@@ -43,7 +43,6 @@ impl Range {
         if prefix.is_some() && !codec.has_prefixes() {
             return Err(Fault::invalid("prefix= needs Bytes or Str keys", "give start and stop"));
         }
-        let limit = limit.map(usize::try_from).transpose();
         Ok(Self {
             start: encode(start)?,
             stop: encode(stop)?,
@@ -52,7 +51,7 @@ impl Range {
                 .transpose()?
                 .unwrap_or_default(),
             reverse,
-            limit: limit.map_err(|_| Fault::invalid("limit is below 0", "0 or more, or None for all"))?,
+            limit,
         })
     }
 

@@ -2,9 +2,13 @@
 use crate::fault::{Fault, Outcome};
 use crate::scan::Scan;
 use crate::tree::Tree;
+use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyIterator, PyTuple};
+
+/// Rows taken from Python between two looks at whether the user wants to stop: a list gives none itself.
+pub const ROWS_PER_CHECK: usize = 4096;
 
 type Each<'e, 'py> = dyn FnMut(&Bound<'py, PyAny>, &Bound<'py, PyAny>) -> Outcome<()> + 'e;
 
@@ -12,7 +16,7 @@ type Each<'e, 'py> = dyn FnMut(&Bound<'py, PyAny>, &Bound<'py, PyAny>) -> Outcom
 pub fn for_each_pair<'py>(items: &Bound<'py, PyAny>, each: &mut Each<'_, 'py>) -> Outcome<()> {
     let py = items.py();
     if items.cast::<PyDict>().is_ok() || items.cast::<Tree>().is_ok() {
-        return each_of(&items.call_method0(intern!(py, "items"))?, each);
+        return each_pair_of(&items.call_method0(intern!(py, "items"))?, each);
     }
     // A scan has keys() too, but is pairs.
     if items.cast::<Scan>().is_err() && items.hasattr(intern!(py, "keys"))? {
@@ -22,12 +26,22 @@ pub fn for_each_pair<'py>(items: &Bound<'py, PyAny>, each: &mut Each<'_, 'py>) -
         }
         return Ok(());
     }
-    each_of(items, each)
+    each_pair_of(items, each)
 }
 
-fn each_of<'py>(pairs: &Bound<'py, PyAny>, each: &mut Each<'_, 'py>) -> Outcome<()> {
-    for pair in pairs.try_iter()? {
+/// Iterates over an argument that must hold `what`. Errors: `WrongType`.
+pub fn each_of<'py>(items: &Bound<'py, PyAny>, what: &str) -> Outcome<Bound<'py, PyIterator>> {
+    items.try_iter().map_err(|error| {
+        if error.is_instance_of::<PyTypeError>(items.py()) { Fault::wrong_type(what, items) } else { error.into() }
+    })
+}
+
+fn each_pair_of<'py>(pairs: &Bound<'py, PyAny>, each: &mut Each<'_, 'py>) -> Outcome<()> {
+    for (row, pair) in each_of(pairs, "a mapping or (key, value) pairs")?.enumerate() {
         let pair = pair?;
+        if row % ROWS_PER_CHECK == 0 {
+            pairs.py().check_signals()?;
+        }
         let pair = match pair.cast_into::<PyTuple>() {
             Ok(pair) => pair,
             Err(error) => to_tuple(error.into_inner())?,

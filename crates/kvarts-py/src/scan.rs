@@ -1,6 +1,7 @@
 //! Rows in key order, taken from the engine in chunks (detached) and handed out one by one (attached).
+use crate::arguments::Count;
 use crate::codec::Codec;
-use crate::fault::{Fault, Outcome};
+use crate::fault::{Fault, Outcome, key_not_found};
 use crate::handle::{Guarded, Handle};
 use kvarts_engine::db::{self, RowChunk};
 use pyo3::prelude::*;
@@ -25,15 +26,17 @@ pub enum Mode {
 }
 
 /// A scan: see `kvarts.base.api.Scan`.
-#[pyclass(generic, module = "kvarts._native")]
+#[pyclass(generic, mapping, module = "kvarts._native")]
 pub struct Scan {
     /// The engine's part, until the end. The mutex is never locked: it makes the cursor shareable by type.
     scan: Guarded<Mutex<db::Scan>>,
     key: Codec,
     value: Codec,
-    /// Bytes of a view's prefix in front of each key.
-    prefix_len: usize,
+    /// A view's prefix, in front of each key.
+    prefix: Vec<u8>,
     mode: Mode,
+    /// Whether `keys()` was called: then values can be looked up, so the engine's part stays beyond the end.
+    look_ups: bool,
     /// Rows per list, after `chunks(n)`.
     list_rows: Option<usize>,
     started: bool,
@@ -52,7 +55,7 @@ impl Scan {
         handle: &Arc<Handle>,
         scan: db::Scan,
         codecs: (Codec, Codec),
-        prefix_len: usize,
+        prefix: Vec<u8>,
         limit: Option<usize>,
         mode: Mode,
     ) -> Self {
@@ -60,9 +63,10 @@ impl Scan {
             scan: Guarded::new(handle, Mutex::new(scan)),
             key: codecs.0,
             value: codecs.1,
-            prefix_len,
+            prefix,
             left: limit,
             mode,
+            look_ups: false,
             list_rows: None,
             started: false,
             chunk: RowChunk::default(),
@@ -78,9 +82,10 @@ impl Scan {
             scan: Guarded::nothing(handle),
             key: Codec::Bytes,
             value: Codec::Bytes,
-            prefix_len: 0,
+            prefix: Vec::new(),
             left: None,
             mode,
+            look_ups: false,
             list_rows: None,
             started: false,
             chunk: RowChunk::default(),
@@ -110,7 +115,7 @@ impl Scan {
 
     fn key_object<'py>(&self, py: Python<'py>, at: usize) -> Outcome<Bound<'py, PyAny>> {
         let key = &self.chunk.keys[start_of(&self.chunk.key_ends, at)..self.chunk.key_ends[at]];
-        self.key.decode(py, &key[self.prefix_len..])
+        self.key.decode(py, &key[self.prefix.len()..])
     }
 
     fn value_object<'py>(&self, py: Python<'py>, at: usize) -> Outcome<Bound<'py, PyAny>> {
@@ -122,6 +127,7 @@ impl Scan {
     fn refill(&mut self, py: Python<'_>) -> Outcome<bool> {
         self.started = true;
         self.scan.handle().db()?;
+        py.check_signals()?;
         let Self { scan, chunk, .. } = self;
         empty(chunk);
         self.at = 0;
@@ -133,7 +139,7 @@ impl Scan {
         let rows = chunk.key_ends.len();
         self.rows_next = (self.rows_next * 4).min(ROWS_MAX);
         self.left = self.left.map(|left| left - rows);
-        if !more || self.left == Some(0) {
+        if (!more || self.left == Some(0)) && !self.look_ups {
             scan.release();
         }
         Ok(rows > 0)
@@ -149,6 +155,18 @@ impl Scan {
             }
         }
         Ok(if list.is_empty() { None } else { Some(list.into_any()) })
+    }
+
+    /// Looks a value up as of the scan's revision.
+    fn look_up<'py>(&mut self, key: &Bound<'py, PyAny>) -> Outcome<Option<Bound<'py, PyAny>>> {
+        let py = key.py();
+        self.scan.handle().db()?;
+        py.check_signals()?;
+        let Some(engine) = self.scan.get_mut() else { return Ok(None) };
+        let engine = engine.get_mut().expect("the mutex is never locked, so no panic poisons it");
+        let key = [&self.prefix, &*self.key.encode(key)?].concat();
+        let stored = py.detach(move || engine.get(&key, |entry| entry.map(|entry| entry.value.to_vec())))?;
+        stored.map(|stored| self.value.decode(py, &stored)).transpose()
     }
 
     fn check_fresh(&self, verb: &str, turned: bool) -> Outcome<()> {
@@ -175,7 +193,19 @@ impl Scan {
     }
 
     fn keys<'py>(slf: Bound<'py, Self>) -> Outcome<Bound<'py, Self>> {
-        turn(slf, "keys", Mode::Keys)
+        let slf = turn(slf, "keys", Mode::Keys)?;
+        borrow(&slf)?.look_ups = true;
+        Ok(slf)
+    }
+
+    /// What `dict(scan)` calls for each of `keys()`.
+    fn __getitem__<'py>(slf: &Bound<'py, Self>, key: &Bound<'py, PyAny>) -> Outcome<Bound<'py, PyAny>> {
+        let mut scan = borrow(slf)?;
+        if !scan.look_ups {
+            let what = "a scan is read row by row: next(scan), list(scan), dict(scan)";
+            return Err(Fault::Plain("WrongType", what.to_owned()));
+        }
+        scan.look_up(key)?.ok_or_else(|| key_not_found(key))
     }
 
     fn values<'py>(slf: Bound<'py, Self>) -> Outcome<Bound<'py, Self>> {
@@ -183,13 +213,13 @@ impl Scan {
     }
 
     #[pyo3(signature = (rows, /))]
-    fn chunks(slf: Bound<'_, Self>, rows: usize) -> Outcome<Bound<'_, Self>> {
+    fn chunks(slf: Bound<'_, Self>, rows: Count) -> Outcome<Bound<'_, Self>> {
         let mut scan = borrow(&slf)?;
         scan.check_fresh("chunks", scan.list_rows.is_some())?;
-        if rows == 0 {
+        if rows.0 == 0 {
             return Err(Fault::invalid("chunks(0)", "1 or more rows"));
         }
-        scan.list_rows = Some(rows);
+        scan.list_rows = Some(rows.0);
         drop(scan);
         Ok(slf)
     }

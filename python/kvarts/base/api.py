@@ -35,13 +35,19 @@ class Scan(Protocol[K, V, T]):
         """Return the next row: a (key, value) pair, unless keys(), values() or chunks() was asked for."""
 
     def keys(self) -> "Scan[K, V, K]":
-        """Turn this scan, before its first row, into one of keys, and return it. Values are then not read."""
+        """Turn this scan, before its first row, into one of keys, and return it. Values are then read by scan[key]."""
 
     def values(self) -> "Scan[K, V, V]":
         """Turn this scan, before its first row, into one of values, and return it."""
 
     def chunks(self, rows: int, /) -> "Scan[K, V, list[T]]":
         """Turn this scan, before its first row, into one of lists of up to `rows` rows, and return it."""
+
+    def __getitem__(self, key: K, /) -> V:
+        """Return the value of a key as the scan sees it, after keys() was asked for: what `dict(scan)` calls.
+
+        The scan then holds what it needs beyond its end, until it is closed or dropped. Raises KeyNotFound.
+        """
 
     def close(self) -> None:
         """Free what the scan holds. Idempotent; a closed scan is at its end."""

@@ -256,7 +256,9 @@ _FROM_ENGINE: dict[str, Callable[[str, Mapping[str, Any]], KvartsError]] = {
     "ReadOnly": lambda message, f: ReadOnlyError(message, hint="write to the store it was taken from"),
     "Forked": lambda message, f: ForkedHandle(message, hint="open the store after the fork, in one process"),
     "Closed": lambda message, f: ClosedError(message),
-    "ConditionFailed": lambda message, f: ConditionFailed(message, entry=f["entry"]),
+    "ConditionFailed": lambda message, f: ConditionFailed(
+        message, hint="decide again by error.entry", entry=f["entry"]
+    ),
     "Locked": _locked,
     "NotFound": lambda message, f: StoreNotFound(
         message, hint="check the path; its parent directory must exist", number=errno.ENOENT, filename=f["path"]

@@ -83,6 +83,9 @@ pub struct Snapshot {
 pub struct Scan {
     rows: VisibleCursor,
     revision: Revision,
+    now_ms: u64,
+    /// All of the tree's rows at `revision`.
+    state: Arc<trees::TreeState>,
     _counted: scan::Counted,
 }
 

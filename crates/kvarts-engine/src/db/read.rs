@@ -50,6 +50,15 @@ pub(super) fn find<'a>(state: &'a TreeState, key: &[u8], at: Revision, may_read:
     Ok(Lookup::Absent)
 }
 
+/// Looks for the newest row of `key` at or before `at`, on disk too.
+pub(super) fn lookup<'a>(state: &'a TreeState, key: &[u8], at: Revision) -> Result<Option<Row<'a>>> {
+    match find(state, key, at, true)? {
+        Lookup::Found(row) => Ok(Some(row)),
+        Lookup::Absent => Ok(None),
+        Lookup::NeedsRead => unreachable!("Table::get reads what it needs"),
+    }
+}
+
 /// Calls `with` on what a row shows at the time `now_ms`, which is asked only where the row expires.
 pub(super) fn with_entry<R>(
     row: Option<Row<'_>>,
@@ -146,7 +155,7 @@ impl Db {
         with: impl FnOnce(Option<Entry<'_>>) -> R,
     ) -> Result<R> {
         let (state, revision) = self.shared.read_at(&tree.shared, at)?;
-        let row = self.lookup(&state, key, revision)?;
+        let row = lookup(&state, key, revision)?;
         Ok(with_entry(row, || self.shared.now_ms(at), with))
     }
 
@@ -163,17 +172,9 @@ impl Db {
         let mut order: Vec<usize> = (0..keys.len()).collect();
         order.sort_unstable_by_key(|&position| keys[position]);
         for position in order {
-            let row = self.lookup(&state, keys[position], revision)?;
+            let row = lookup(&state, keys[position], revision)?;
             with_entry(row, || self.shared.now_ms(at), |entry| each(position, entry));
         }
         Ok(())
-    }
-
-    fn lookup<'a>(&self, state: &'a TreeState, key: &[u8], at: Revision) -> Result<Option<Row<'a>>> {
-        match find(state, key, at, true)? {
-            Lookup::Found(row) => Ok(Some(row)),
-            Lookup::Absent => Ok(None),
-            Lookup::NeedsRead => unreachable!("Table::get reads what it needs"),
-        }
     }
 }

@@ -1,7 +1,8 @@
 //! Scans: all sources of a tree merged, seen at one revision, handed out in chunks.
+use super::read::{lookup, with_entry};
 use super::state::Shared;
 use super::trees::TreeState;
-use super::{Db, RowChunk, Scan, Snapshot, Tree};
+use super::{Db, Entry, RowChunk, Scan, Snapshot, Tree};
 use crate::iter::{Bounds, BoxCursor, MergeCursor, VisibleCursor};
 use crate::table::level_cursor;
 use crate::{Result, Revision};
@@ -35,7 +36,7 @@ impl Scan {
     /// Starts a scan of `state`. Its cursors keep memtables and tables alive: nothing is registered for it.
     pub(super) fn new(
         shared: &Arc<Shared>,
-        state: &TreeState,
+        state: &Arc<TreeState>,
         bounds: Bounds,
         reverse: bool,
         at: Revision,
@@ -43,7 +44,13 @@ impl Scan {
     ) -> Result<Self> {
         let rows = VisibleCursor::new(MergeCursor::new(sources(state)), bounds, reverse, at, now_ms)?;
         shared.scans.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { rows, revision: at, _counted: Counted(Arc::clone(shared)) })
+        Ok(Self { rows, revision: at, now_ms, state: Arc::clone(state), _counted: Counted(Arc::clone(shared)) })
+    }
+
+    /// Calls `with` on the entry of `key`, within the bounds or not, as the scan sees it.
+    pub fn get<R>(&self, key: &[u8], with: impl FnOnce(Option<Entry<'_>>) -> R) -> Result<R> {
+        let row = lookup(&self.state, key, self.revision)?;
+        Ok(with_entry(row, || self.now_ms, with))
     }
 
     /// The revision it reads at.

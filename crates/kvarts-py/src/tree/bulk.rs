@@ -1,7 +1,8 @@
 //! Many writes per call.
 use super::Tree;
+use crate::arguments::Given;
 use crate::fault::Outcome;
-use crate::rows::for_each_pair;
+use crate::rows::{ROWS_PER_CHECK, each_of, for_each_pair};
 use kvarts_engine::Revision;
 use kvarts_formats::batch::Batch;
 use pyo3::prelude::*;
@@ -37,8 +38,11 @@ impl Tree {
         let py = keys.py();
         let mut batch = Batch::new();
         let mut last = None;
-        for key in keys.try_iter()? {
+        for (row, key) in each_of(keys, "keys")?.enumerate() {
             let key = key?;
+            if row % ROWS_PER_CHECK == 0 {
+                py.check_signals()?;
+            }
             let key = self.encode_key_to_write(&key)?;
             if !self.fits(&batch, key.len()) {
                 last = Some(self.commit(py, &mut batch)?);
@@ -53,11 +57,12 @@ impl Tree {
     pub(super) fn write_update(
         &self,
         py: Python<'_>,
-        other: Option<&Bound<'_, PyAny>>,
+        other: &Given<'_>,
         more: Option<&Bound<'_, PyDict>>,
     ) -> Outcome<()> {
         self.writable()?;
         let mut batch = Batch::new();
+        let other = if let Given::Value(items) = other { Some(items) } else { None };
         for items in other.into_iter().chain(more.map(|more| more.as_any())) {
             for_each_pair(items, &mut |key, value| {
                 batch.put(self.id, &self.encode_key_to_write(key)?, &self.encode_value(value)?);

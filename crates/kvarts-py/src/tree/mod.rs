@@ -7,6 +7,7 @@ mod read;
 mod step;
 mod write;
 
+use crate::arguments::{Addend, Count, Flag, Given};
 use crate::codec::{Codec, Encoded};
 use crate::condition::Condition;
 use crate::database::{Database, Snapshot};
@@ -19,8 +20,11 @@ use kvarts_engine::db::{self, Db};
 use kvarts_engine::options::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PySlice};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// Calls of `db[key]` between two looks at whether the user wants to stop.
+const CALLS_PER_CHECK: u32 = 1024;
 
 /// A keyspace, or a view of one.
 #[pyclass(subclass, frozen, mapping, generic, module = "kvarts._native")]
@@ -35,22 +39,6 @@ pub struct Tree {
     /// The revision a snapshot stays at; empty once released. `None` reads the newest.
     snapshot: Option<Mutex<Guarded<db::Snapshot>>>,
     released: AtomicBool,
-}
-
-/// An argument that may be absent, where `None` is a value.
-pub enum Given<'py> {
-    /// It was not given.
-    Absent,
-    /// It was.
-    Value(Bound<'py, PyAny>),
-}
-
-impl<'a, 'py> FromPyObject<'a, 'py> for Given<'py> {
-    type Error = PyErr;
-
-    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        Ok(Self::Value(object.to_owned()))
-    }
 }
 
 impl Tree {
@@ -125,7 +113,7 @@ impl Tree {
         };
         let scan = py.detach(|| db.scan(&self.tree, bounds, reverse, at.as_ref()))?;
         let codecs = (self.key.clone_ref(py), self.value.clone_ref(py));
-        Ok(Scan::new(&self.handle, scan, codecs, self.prefix.len(), range.limit, mode))
+        Ok(Scan::new(&self.handle, scan, codecs, self.prefix.clone(), range.limit, mode))
     }
 
     fn range_of(&self, slice: &Bound<'_, PySlice>) -> Outcome<Range> {
@@ -173,6 +161,7 @@ impl Tree {
             let scan = self.start_scan(key.py(), self.range_of(slice)?, Mode::Items)?;
             return Ok(Bound::new(key.py(), scan)?.into_any());
         }
+        stop_if_asked(key.py())?;
         self.read_value(key)?.ok_or_else(|| key_not_found(key))
     }
 
@@ -190,22 +179,27 @@ impl Tree {
         self.read_many(keys)
     }
 
-    #[pyo3(signature = (key, value, *, ttl=None, if_=None))]
+    #[pyo3(
+        signature = (key, value, *, ttl=None, if_=Given::Absent),
+        text_signature = "($self, key, value, *, ttl=None, if_=...)"
+    )]
     fn put(
         &self,
         py: Python<'_>,
         key: &Bound<'_, PyAny>,
         value: &Bound<'_, PyAny>,
         ttl: Option<&Bound<'_, PyAny>>,
-        if_: Option<&Bound<'_, PyAny>>,
+        if_: Given<'_>,
     ) -> Outcome<u64> {
-        if ttl.is_none() && if_.is_none() {
-            return Ok(self.write_put(py, key, value)?.0);
-        }
         let expiry_ms = ttl.map(|ttl| self.expiry_ms(ttl)).transpose()?;
-        match if_.map(|condition| Condition::from_python(self, condition)).transpose()?.flatten() {
-            None => Ok(self.write_put_expiring(py, key, value, expiry_ms)?.0),
-            Some(condition) => Ok(self.write_put_if(py, key, value, expiry_ms, condition, if_)?.0),
+        if let Given::Value(given) = if_
+            && let Some(condition) = Condition::from_python(self, &given)?
+        {
+            return Ok(self.write_put_if(py, key, value, expiry_ms, &condition, &given)?.0);
+        }
+        match expiry_ms {
+            None => Ok(self.write_put(py, key, value)?.0),
+            Some(expiry_ms) => Ok(self.write_put_expiring(py, key, value, expiry_ms)?.0),
         }
     }
 
@@ -234,9 +228,9 @@ impl Tree {
         Ok(self.write_delete_many(keys)?.0)
     }
 
-    #[pyo3(signature = (key, by=1))]
-    fn incr<'py>(&self, key: &Bound<'py, PyAny>, by: i128) -> Outcome<Bound<'py, PyAny>> {
-        self.add(key, by)
+    #[pyo3(signature = (key, by=Addend(1)), text_signature = "($self, key, by=1)")]
+    fn incr<'py>(&self, key: &Bound<'py, PyAny>, by: Addend) -> Outcome<Bound<'py, PyAny>> {
+        self.add(key, by.0)
     }
 
     #[pyo3(signature = (key, /, default=Given::Absent), text_signature = "($self, key, /, default=...)")]
@@ -261,35 +255,36 @@ impl Tree {
         self.get_or_put(key, default.unwrap_or_else(|| key.py().None().into_bound(key.py())))
     }
 
-    #[pyo3(signature = (other=None, /, **more))]
-    fn update(
-        &self,
-        py: Python<'_>,
-        other: Option<&Bound<'_, PyAny>>,
-        more: Option<&Bound<'_, PyDict>>,
-    ) -> Outcome<()> {
-        self.write_update(py, other, more)
+    #[pyo3(signature = (other=Given::Absent, /, **more), text_signature = "($self, other=(), /, **more)")]
+    fn update(&self, py: Python<'_>, other: Given<'_>, more: Option<&Bound<'_, PyDict>>) -> Outcome<()> {
+        self.write_update(py, &other, more)
     }
 
     fn clear(&self, py: Python<'_>) -> Outcome<()> {
         self.delete_range(py, Range::default())
     }
 
-    #[pyo3(signature = (start=None, stop=None, *, prefix=None, include_start=true, include_stop=false, reverse=false, limit=None))]
+    #[pyo3(
+        signature = (
+            start=None, stop=None, *, prefix=None, include_start=Flag(true), include_stop=Flag(false),
+            reverse=Flag(false), limit=None
+        ),
+        text_signature = "($self, start=None, stop=None, *, prefix=None, include_start=True, include_stop=False, reverse=False, limit=None)"
+    )]
     fn scan(
         &self,
         py: Python<'_>,
         start: Option<&Bound<'_, PyAny>>,
         stop: Option<&Bound<'_, PyAny>>,
         prefix: Option<&Bound<'_, PyAny>>,
-        include_start: bool,
-        include_stop: bool,
-        reverse: bool,
-        limit: Option<i64>,
+        include_start: Flag,
+        include_stop: Flag,
+        reverse: Flag,
+        limit: Option<Count>,
     ) -> Outcome<Scan> {
-        let start = start.map(|start| (start, include_start));
-        let stop = stop.map(|stop| (stop, include_stop));
-        let range = Range::from_keys(&self.key, start, stop, prefix, reverse, limit)?;
+        let start = start.map(|start| (start, include_start.0));
+        let stop = stop.map(|stop| (stop, include_stop.0));
+        let range = Range::from_keys(&self.key, start, stop, prefix, reverse.0, limit.map(|limit| limit.0))?;
         self.start_scan(py, range, Mode::Items)
     }
 
@@ -353,6 +348,16 @@ impl Tree {
             snapshot.lock().unwrap_or_else(PoisonError::into_inner).release();
         }
     }
+}
+
+/// Lets a signal's handler run now and then: `dict(db)` asks for every key without a step of Python in between.
+#[inline]
+fn stop_if_asked(py: Python<'_>) -> PyResult<()> {
+    // Loaded and stored: an increment that another thread's overwrites is no loss.
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let calls = CALLS.load(Ordering::Relaxed);
+    CALLS.store(calls.wrapping_add(1), Ordering::Relaxed);
+    if calls.is_multiple_of(CALLS_PER_CHECK) { py.check_signals() } else { Ok(()) }
 }
 
 #[cold]

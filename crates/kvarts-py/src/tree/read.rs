@@ -3,14 +3,18 @@ use super::Tree;
 use crate::codec::Raw;
 use crate::fault::Outcome;
 use crate::range::Range;
+use crate::rows::each_of;
 use kvarts_engine::db::{Attempt, Entry, RowChunk};
 use kvarts_engine::{Revision, db};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyList, PyType};
 
-/// Rows counted per step of `len`.
+/// Rows counted per step of `len`, and steps between two looks at whether the user wants to stop.
 const COUNT_ROWS: usize = 4096;
+const STEPS_PER_CHECK: usize = 32;
+/// Keys of `get_many` between two such looks.
+const KEYS_PER_CHECK: usize = 16 << 10;
 
 impl Tree {
     /// Reads a value.
@@ -78,20 +82,26 @@ impl Tree {
         Ok(Found::Copied(copied))
     }
 
-    /// Reads many values at one revision, detached once.
+    /// Reads many values at one revision, detached for many at a time.
     pub(super) fn read_many<'py>(&self, keys: &Bound<'py, PyAny>) -> Outcome<Bound<'py, PyList>> {
         let py = keys.py();
         let db = self.live()?;
-        let objects: Vec<Bound<'py, PyAny>> = keys.try_iter()?.collect::<PyResult<_>>()?;
+        let objects: Vec<Bound<'py, PyAny>> = each_of(keys, "keys")?.collect::<PyResult<_>>()?;
         let encoded = objects.iter().map(|key| self.encode_key(key)).collect::<Outcome<Vec<_>>>()?;
         let slices: Vec<&[u8]> = encoded.iter().map(|key| &**key).collect();
-        let at = self.at();
-        let (bytes, spans) = py.detach(|| gather(db, &self.tree, &slices, at.as_ref()))?;
+        let mut at = self.at();
+        if at.is_none() && slices.len() > KEYS_PER_CHECK {
+            at = Some(py.detach(|| db.snapshot())?);
+        }
         let values = PyList::empty(py);
-        for span in spans {
-            match span {
-                Some((start, end)) => values.append(self.value.decode(py, &bytes[start..end])?)?,
-                None => values.append(py.None())?,
+        for part in slices.chunks(KEYS_PER_CHECK) {
+            py.check_signals()?;
+            let (bytes, spans) = py.detach(|| gather(db, &self.tree, part, at.as_ref()))?;
+            for span in spans {
+                match span {
+                    Some((start, end)) => values.append(self.value.decode(py, &bytes[start..end])?)?,
+                    None => values.append(py.None())?,
+                }
             }
         }
         Ok(values)
@@ -112,19 +122,33 @@ impl Tree {
         let db = self.live()?;
         let at = self.at();
         let Some((bounds, reverse)) = Range::default().bounds(&self.prefix) else { return Ok(0) };
-        py.detach(|| {
-            let mut scan = db.scan(&self.tree, bounds, reverse, at.as_ref())?;
-            let (mut chunk, mut rows, mut more) = (RowChunk::default(), 0, true);
-            while more && rows < rows_max {
-                more = scan.fill(&mut chunk, COUNT_ROWS.min(rows_max), usize::MAX, false)?;
-                rows += chunk.key_ends.len();
-                chunk.keys.clear();
-                chunk.key_ends.clear();
-                chunk.revisions.clear();
+        let mut scan = py.detach(|| db.scan(&self.tree, bounds, reverse, at.as_ref()))?;
+        let mut rows = 0;
+        loop {
+            let (counted, more) = py.detach(|| count_some(&mut scan, rows_max - rows))?;
+            rows += counted;
+            if !more || rows >= rows_max {
+                return Ok(rows);
             }
-            Ok(rows)
-        })
+            py.check_signals()?;
+        }
     }
+}
+
+/// Counts rows, up to about `rows_max`, and tells whether there are more.
+fn count_some(scan: &mut db::Scan, rows_max: usize) -> kvarts_engine::Result<(usize, bool)> {
+    let (mut chunk, mut rows) = (RowChunk::default(), 0);
+    for _ in 0..STEPS_PER_CHECK {
+        let more = scan.fill(&mut chunk, COUNT_ROWS.min(rows_max - rows), usize::MAX, false)?;
+        rows += chunk.key_ends.len();
+        if !more || rows >= rows_max {
+            return Ok((rows, more));
+        }
+        chunk.keys.clear();
+        chunk.key_ends.clear();
+        chunk.revisions.clear();
+    }
+    Ok((rows, true))
 }
 
 /// What a look-up gives: made at once, or copied for later where the key is there.

@@ -33,18 +33,18 @@ impl Tree {
         self.commit_one(py, value.len(), |batch| batch.put(self.id, key, value))
     }
 
-    /// Writes a value that may expire.
+    /// Writes a value that expires.
     pub(super) fn write_put_expiring(
         &self,
         py: Python<'_>,
         key: &Bound<'_, PyAny>,
         value: &Bound<'_, PyAny>,
-        expiry_ms: Option<u64>,
+        expiry_ms: u64,
     ) -> Outcome<Revision> {
         self.writable()?;
         let (key, value) = (self.encode_key_to_write(key)?, self.encode_value(value)?);
         let (key, value): (&[u8], &[u8]) = (&key, &value);
-        self.commit_one(py, value.len(), |batch| self.add_put(batch, key, value, expiry_ms))
+        self.commit_one(py, value.len(), |batch| batch.put_expiring(self.id, key, expiry_ms, value))
     }
 
     /// Deletes a key, without a look whether it is there.
@@ -63,22 +63,22 @@ impl Tree {
         key: &Bound<'_, PyAny>,
         value: &Bound<'_, PyAny>,
         expiry_ms: Option<u64>,
-        condition: Condition,
-        given: Option<&Bound<'_, PyAny>>,
+        condition: &Condition,
+        given: &Bound<'_, PyAny>,
     ) -> Outcome<Revision> {
         let done = {
             let (key, value) = (self.encode_key_to_write(key)?, self.encode_value(value)?);
-            self.put_bytes_if(py, &key, &value, expiry_ms, &condition)
+            self.put_bytes_if(py, &key, &value, expiry_ms, condition)
         };
-        match (done, given) {
-            (Err(Fault::Condition(found)), Some(given)) => {
+        match done {
+            Err(Fault::Condition(found)) => {
                 let entry = match found {
                     Some((stored, revision)) => self.entry_object(py, self.value.start(py, &stored), revision)?,
                     None => py.None().into_bound(py),
                 };
                 Err(condition_failed(key, given, entry))
             }
-            (done, _) => done,
+            done => done,
         }
     }
 
