@@ -128,3 +128,18 @@ def test_codec_that_fails_is_a_codec_error_with_its_cause() -> None:
 def test_what_is_no_codec_is_refused(codec: Any) -> None:
     with pytest.raises(kvarts.WrongType):
         kvarts.open(value=codec)
+
+
+@pytest.mark.parametrize("name", ["", "n" * 256, "\ud800", "two\nlines"], ids=["empty", "long", "surrogate", "lines"])
+def test_codec_with_a_name_that_cannot_be_kept(name: str) -> None:
+    codec = type("Codec", (), {"name": name, "encode": bytes, "decode": bytes})()
+    with pytest.raises(kvarts.InvalidArgument, match="1 to 255"):
+        kvarts.open(key=codec)
+
+
+def test_json_takes_typed_values(make: Make) -> None:
+    db: kvarts.Store[bytes, kvarts.JsonValue] = make(value=kvarts.Json)
+    counts: dict[str, int] = {"a": 1}
+    names: list[str] = ["b"]
+    db[b"counts"], db[b"names"] = counts, names
+    assert dict(db.scan()) == {b"counts": counts, b"names": names}

@@ -1,6 +1,8 @@
 """Errors of opening, and what every error carries."""
 
 import inspect
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +47,6 @@ def test_an_empty_directory_becomes_a_store(tmp_path: Path) -> None:
 
 
 def test_second_opener_in_this_process(tmp_path: Path) -> None:
-    import os
-
     with kvarts.open(tmp_path / "store"), pytest.raises(kvarts.LockedError) as caught:
         kvarts.open(tmp_path / "store")
     assert caught.value.pid == os.getpid()
@@ -97,6 +97,34 @@ def test_target_of_wrong_type(target: Any) -> None:
 def test_target_that_cannot_be(target: str) -> None:
     with pytest.raises(kvarts.InvalidArgument):
         kvarts.open(target)
+
+
+@pytest.mark.parametrize("target", ["\ud800", "n" * 256], ids=["surrogate", "long"])
+def test_name_that_no_file_has(tmp_path: Path, target: str) -> None:
+    with pytest.raises((kvarts.InvalidArgument, kvarts.StorageError)) as caught:
+        kvarts.open(tmp_path / target)
+    assert isinstance(caught.value, kvarts.KvartsError)
+    with kvarts.open(tmp_path / "store") as db, pytest.raises((kvarts.InvalidArgument, kvarts.StorageError)):
+        db.checkpoint(tmp_path / target)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are UTF-8 there")
+def test_path_that_is_not_utf8(tmp_path: Path) -> None:
+    path = os.fsdecode(bytes(tmp_path) + b"/\xff")
+    with kvarts.open(path) as db:
+        db[b"a"] = b"1"
+        db.flush()
+        db.checkpoint(path + "2")
+        with pytest.raises(kvarts.LockedError):
+            kvarts.open(path)
+        assert "\n" not in repr(db)
+    for stored in (path, Path(path + "2")):
+        with kvarts.open(stored, create=False) as db:
+            assert db[b"a"] == b"1"
+    with pytest.raises(kvarts.StoreNotFound) as caught:
+        kvarts.open(path + "3", create=False)
+    assert caught.value.filename == path + "3"
+    assert sorted(os.listdir(bytes(tmp_path))) == [b"\xff", b"\xff2"]
 
 
 def _errors() -> list[type[kvarts.KvartsError]]:

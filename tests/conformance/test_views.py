@@ -1,8 +1,11 @@
 """Snapshots, keyspaces, prefixed views, close."""
 
+from typing import Any
+
 import pytest
 
 import kvarts
+from tests.conformance.kinds import Make
 
 Db = kvarts.Store[bytes, bytes]
 
@@ -192,3 +195,46 @@ def test_verify_reports_progress(db: Db) -> None:
     assert seen
     assert all(done <= total for done, total in seen)
     assert seen == sorted(seen)
+
+
+@pytest.mark.parametrize("name", ["", "n" * 256, "\u00e4" * 128, "\ud800"], ids=["empty", "long", "bytes", "surrogate"])
+def test_name_that_no_keyspace_has(db: Db, name: str) -> None:
+    with pytest.raises(kvarts.InvalidArgument) as caught:
+        db.keyspace(name)
+    assert "UTF-8" in str(caught.value) or "1 to 255 bytes" in str(caught.value)
+    with pytest.raises(kvarts.InvalidArgument):
+        db.batch().keyspace(name)
+
+
+def test_prefix_that_is_no_text(make: Make) -> None:
+    db = make(key=kvarts.Str)
+    with pytest.raises(kvarts.CodecError) as caught:
+        db.prefixed("\ud800")
+    assert isinstance(caught.value.__cause__, UnicodeEncodeError)
+
+
+def test_snapshot_has_the_keyspaces_there_were(db: Db) -> None:
+    db.keyspace("early")[b"a"] = b"1"
+    with db.snapshot() as snapshot:
+        names = set(snapshot.keyspaces())
+        db.keyspace("late")[b"a"] = b"1"
+        for at in (snapshot, snapshot.snapshot(), snapshot.prefixed(b"a"), snapshot.keyspace("early")):
+            assert set(at.keyspaces()) == names == set(db.keyspaces()) - {"late"}
+            assert at.keyspace("early")[b"a"] == b"1"
+            for name in ("late", "never"):
+                with pytest.raises(kvarts.InvalidArgument) as caught:
+                    at.keyspace(name)
+                assert "create" not in str(caught.value)
+    assert "late" in db.keyspaces()
+
+
+def test_open_report_is_of_the_whole_store(db: Db) -> None:
+    assert db.open_report == db.snapshot().open_report == db.keyspace("other").open_report
+    assert db.open_report.created
+
+
+def test_checkpoint_of_no_path(db: Db) -> None:
+    untyped: Any = db
+    for path in (7, None, b"bytes"):
+        with pytest.raises(kvarts.InvalidArgument):
+            untyped.checkpoint(path)

@@ -18,6 +18,6 @@ def test_a_million_keys_open_after_a_clean_close(tmp_path: Path, figure: Callabl
         db = kvarts.open(tmp_path / "s")
         times.append(time.perf_counter() - begun)
         assert db[b"%016d" % (KEYS - 1)] == b"v" * 16
-        assert db.open_report.replayed == 0, "a clean close leaves nothing to replay"  # type: ignore[attr-defined]
+        assert db.open_report.replayed == 0, "a clean close leaves nothing to replay"
         db.close()
     figure(f"open of {KEYS} keys after a clean close: median {sorted(times)[2] * 1000:.1f} ms, goal 50 ms")

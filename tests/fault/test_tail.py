@@ -49,7 +49,7 @@ def test_damage_in_what_no_later_record_shows_synced_is_a_torn_tail(
     _killed_then_damaged(tmp_path / "s", durability, key)
     with kvarts.open(tmp_path / "s") as db:
         assert list(db) == [b"%04d" % number for number in range(left)]
-        torn = db.open_report.torn  # type: ignore[attr-defined]
+        torn = db.open_report.torn
         assert torn is not None
         assert torn[0].endswith(".log")
         assert torn[2] > 0

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, overload
 
 from kvarts.base.codecs import Codec
-from kvarts.base.types import ANY, Condition, Entry, KeyspaceInfo, Report, Revision, Stats
+from kvarts.base.types import ANY, Condition, Entry, KeyspaceInfo, OpenReport, Report, Revision, Stats
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -243,7 +243,7 @@ class Store(MutableMapping[K, V]):
 
     @abstractmethod
     def keyspaces(self) -> dict[str, KeyspaceInfo]:
-        """Return the keyspaces of the store by name, with the names of their codecs."""
+        """Return the keyspaces of the store by name, with the names of their codecs; of a snapshot those it has."""
 
     # The mapping's other verbs: each native, and one step
 
@@ -333,6 +333,11 @@ class Store(MutableMapping[K, V]):
     @abstractmethod
     def close(self) -> None:
         """Flush, sync and close; a view lets go of what it holds. Idempotent, safe beside calls on other threads."""
+
+    @property
+    @abstractmethod
+    def open_report(self) -> OpenReport:
+        """What opening the store found: batches replayed, a torn tail dropped, whether it was made."""
 
     @property
     @abstractmethod

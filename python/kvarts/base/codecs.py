@@ -4,13 +4,14 @@ Keys are ordered by their bytes. Str keeps the order of code points, U64 of numb
 """
 
 import json
-from typing import Any, Final, Protocol, TypeAlias, TypeVar, Union
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
-from kvarts.base.errors import CodecError, WrongType
+from kvarts.base.errors import CodecError, InvalidArgument, WrongType
 
 T = TypeVar("T")
 
-JsonValue: TypeAlias = Union[bool, int, float, str, list["JsonValue"], dict[str, "JsonValue"], None]  # noqa: UP007
+JsonValue: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
+"""What Json takes and returns. Parts are Any: a list[int] would be no list[JsonValue], since a list may be added to."""
 
 
 class Codec(Protocol[T]):
@@ -93,6 +94,7 @@ class _Json(_Named):
         return result
 
 
+_NAME_BYTES_MAX = 255
 _DUMPS = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 Bytes: Final[Codec[bytes]] = _Bytes()
@@ -111,7 +113,9 @@ def check_codec(codec: object, argument: str) -> None:
     """Raise WrongType where `codec` is no codec; `argument` is the keyword it was given as."""
     name = getattr(codec, "name", None)
     if isinstance(name, str) and callable(getattr(codec, "encode", None)) and callable(getattr(codec, "decode", None)):
-        return
+        if 1 <= len(name.encode(errors="replace")) <= _NAME_BYTES_MAX and name.isprintable():
+            return
+        raise InvalidArgument(f"{argument}= has the name {name!r}", hint="a codec's name is 1 to 255 printable bytes")
     raise WrongType(
         f"{argument}={codec!r} is not a codec",
         hint="kvarts.Bytes, Str, U64, Json, or an object with name, encode and decode",

@@ -220,6 +220,12 @@ def from_engine(kind: str, message: str, fields: Mapping[str, Any]) -> KvartsErr
     return maker(message, fields) if maker else KvartsError(f"{kind}: {message}")
 
 
+def refused(doing: str, error: OSError, path: str) -> StorageError:
+    """Return the error for what the operating system refused to Python code of ours."""
+    number = error.errno or 0
+    return StorageError(f"{doing}: {error.strerror}", hint=_ERRNO_HINTS.get(number), number=number, filename=path)
+
+
 def _locked(_message: str, fields: Mapping[str, Any]) -> KvartsError:
     path, holder = fields["path"], fields["holder"]
     pid: int | None = None
@@ -244,6 +250,7 @@ _ERRNO_HINTS = {
     errno.EACCES: "check who owns the directory and its mode",
     errno.EPERM: "check who owns the directory and its mode",
     errno.EROFS: "the file system is mounted read-only",
+    errno.ENAMETOOLONG: "choose a shorter name",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
 }
 

@@ -14,8 +14,9 @@ from kvarts import _native
 from kvarts.base import codecs
 from kvarts.base.api import Store
 from kvarts.base.codecs import Codec
-from kvarts.base.errors import InvalidArgument, KvartsError, NotAStore, StoreNotFound, WrongType
+from kvarts.base.errors import InvalidArgument, KvartsError, NotAStore, StoreNotFound, refused
 from kvarts.base.options import OpenOptions, Options, validate
+from kvarts.embedded.paths import text_path
 from kvarts.embedded.store import DEFAULT_KEYSPACE, EmbeddedStore, keyspace_of
 
 K = TypeVar("K")
@@ -84,18 +85,22 @@ def _first_keyspace(database: _native.Database, target: Target, key: Any, value:
 
 def _checked_path(target: object, options: Options) -> str:
     """Return the path as text, after the checks that the engine cannot explain as well."""
-    if not isinstance(target, str | os.PathLike):
-        raise WrongType(f"target is a path or {_MEMORY!r}, not {type(target).__name__}")
-    text = os.fspath(target)
-    if not isinstance(text, str):
-        raise WrongType("target is a text path, not bytes", hint="os.fsdecode(path)")
+    text = text_path(target, "target")
     if not text:
         raise InvalidArgument("target is empty", hint=f"a path, or {_MEMORY!r}")
-    if "\0" in text:
-        raise InvalidArgument("target holds a NUL character")
     if "://" in text:
         raise InvalidArgument(f"target {text!r} is a URI", hint="this kvarts opens paths and ':memory:'")
     path = Path(text).absolute()
+    try:
+        _check_place(path, text, options)
+    except KvartsError:
+        raise
+    except OSError as error:
+        raise refused(f"looking for a store at {text}", error, text) from error
+    return str(path)
+
+
+def _check_place(path: Path, text: str, options: Options) -> None:
     if path.exists() and not path.is_dir():
         raise NotAStore(f"{path} is not a directory", hint="a store is a directory", filename=text)
     if not path.exists() and not path.parent.is_dir():
@@ -105,7 +110,6 @@ def _checked_path(target: object, options: Options) -> str:
         raise NotAStore(f"{path} is a directory with other things in it", hint="give an empty one", filename=text)
     if not options.create and not _is_store(path):
         raise StoreNotFound(f"no store at {path}", hint="create=True makes one", filename=text)
-    return str(path)
 
 
 def _is_store(path: Path) -> bool:

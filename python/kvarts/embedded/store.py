@@ -2,14 +2,16 @@
 
 import os
 from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView
+from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
 from kvarts import _native
 from kvarts.base import codecs
 from kvarts.base.api import Batch, Store
 from kvarts.base.codecs import Codec, check_codec
-from kvarts.base.errors import CodecMismatch, InvalidArgument, ReadOnlyError, WrongType
+from kvarts.base.errors import CodecError, CodecMismatch, InvalidArgument, ReadOnlyError
 from kvarts.base.types import Damage, KeyspaceInfo, KeyspaceStats, OpenReport, Report, Revision, Stats
+from kvarts.embedded.paths import check_name, shown, text_path
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -26,15 +28,17 @@ class EmbeddedStore(_native.Tree[K, V], Store[K, V]):
     _codecs: tuple[Codec[Any], Codec[Any]]
     _prefix: bytes
     _owner: bool
+    _names: frozenset[str] | None
+    """The keyspaces there were when the snapshot was taken; None where this is no snapshot."""
 
     def __repr__(self) -> str:
         view = f" prefix={self._prefix!r}" if self._prefix else ""
         view += " snapshot" if self.is_snapshot else ""
-        keyspace = f" keyspace={self._keyspace}" if self._keyspace != DEFAULT_KEYSPACE else ""
+        keyspace = f" keyspace={shown(self._keyspace)}" if self._keyspace != DEFAULT_KEYSPACE else ""
         key, value = self._codecs
         state = self.state
         at = f"revision={self.revision}" if state == "open" else state
-        return f"<kvarts.Store {self._target!r}{keyspace}{view} key={key.name} value={value.name} {at}>"
+        return f"<kvarts.Store {self._target!r}{keyspace}{view} key={shown(key.name)} value={shown(value.name)} {at}>"
 
     def __reduce_ex__(self, _protocol: object) -> NoReturn:
         raise TypeError("an embedded store cannot be pickled or copied: open it in one process and share the object")
@@ -61,14 +65,22 @@ class EmbeddedStore(_native.Tree[K, V], Store[K, V]):
 
     def snapshot(self) -> "EmbeddedStore[K, V]":
         """Return a read-only store that stays at the newest revision as of now."""
-        return self._view(self._prefix, self.snapshot_handle() or self._database.snapshot())
+        if self.is_snapshot:
+            return self._view(self._prefix)
+        held = self._database.snapshot()
+        names = frozenset(name for name, _, _ in self._database.trees())
+        return self._view(self._prefix, _Moment(held, names))
 
     def prefixed(self, prefix: K, /) -> "EmbeddedStore[K, V]":
         """Return a view of the keys that begin with `prefix`, which it adds and takes away."""
         name = self._codecs[0].name
         if self._codecs[0] is not codecs.Bytes and self._codecs[0] is not codecs.Str:
             raise InvalidArgument(f"prefixed() needs Bytes or Str keys, these are {name}", hint="use a keyspace")
-        return self._view(self._prefix + self._codecs[0].encode(prefix), self.snapshot_handle())
+        try:
+            encoded = self._codecs[0].encode(prefix)
+        except UnicodeEncodeError as error:
+            raise CodecError("the text has no UTF-8 form") from error
+        return self._view(self._prefix + encoded)
 
     def keyspace(
         self, name: str, *, key: Any = codecs.Bytes, value: Any = codecs.Bytes, create: bool = True
@@ -84,7 +96,11 @@ class EmbeddedStore(_native.Tree[K, V], Store[K, V]):
 
     def keyspaces(self) -> dict[str, KeyspaceInfo]:
         """Return the keyspaces of the store by name, with the names of their codecs."""
-        return {name: KeyspaceInfo(name, key, value) for name, key, value in self._database.trees()}
+        return {
+            name: KeyspaceInfo(name, key, value)
+            for name, key, value in self._database.trees()
+            if self._names is None or name in self._names
+        }
 
     # Care
 
@@ -95,7 +111,7 @@ class EmbeddedStore(_native.Tree[K, V], Store[K, V]):
             raise InvalidArgument(
                 "a store in memory has no files to copy", hint="put_many(db.items()) into one on disk"
             )
-        target = os.path.abspath(path)
+        target = os.path.abspath(text_path(path, "path"))
         if os.path.lexists(target):
             raise InvalidArgument(f"{target} exists already", hint="give a path that does not exist")
         return Revision(self._database.checkpoint(target))
@@ -144,9 +160,10 @@ class EmbeddedStore(_native.Tree[K, V], Store[K, V]):
 
     # How views are made
 
-    def _view(self, prefix: bytes, snapshot: _native.Snapshot | None) -> "EmbeddedStore[K, V]":
+    def _view(self, prefix: bytes, at: "_Moment | None" = None) -> "EmbeddedStore[K, V]":
         key, value = self._codecs
-        return _make(self._database, self._keyspace, key, value, target=self._target, prefix=prefix, snapshot=snapshot)
+        at = at or self._moment()
+        return _make(self._database, self._keyspace, key, value, target=self._target, prefix=prefix, at=at)
 
     def _keyspace_view(self, name: str, key: Any, value: Any, *, create: bool) -> "EmbeddedStore[Any, Any]":
         return keyspace_of(
@@ -157,13 +174,26 @@ class EmbeddedStore(_native.Tree[K, V], Store[K, V]):
             create=create,
             target=self._target,
             owner=False,
-            snapshot=self.snapshot_handle(),
+            at=self._moment(),
         )
+
+    def _moment(self) -> "_Moment | None":
+        """Return another hold on what this snapshot stays at; None for what is no snapshot."""
+        held = self.snapshot_handle()
+        return _Moment(held, self._names or frozenset()) if held else None
 
     def _check_not_snapshot(self, verb: str) -> None:
         self.check_open()
         if self.is_snapshot:
             raise ReadOnlyError(f"{verb}() on a snapshot", hint="call it on the store")
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """What a snapshot stays at: a hold on its revision, and the names of the keyspaces there were."""
+
+    held: _native.Snapshot
+    names: frozenset[str]
 
 
 class _Keys(KeysView[K]):
@@ -209,14 +239,15 @@ def keyspace_of(
     create: bool,
     target: str,
     owner: bool = True,
-    snapshot: _native.Snapshot | None = None,
+    at: _Moment | None = None,
 ) -> EmbeddedStore[Any, Any]:
     """Return a store over a keyspace, made if absent and `create`. A codec of None is the one it was made with."""
-    if not isinstance(name, str):
-        raise WrongType(f"the name of a keyspace is a str, not {type(name).__name__}")
+    check_name(name)
     stored = database.tree(name)
+    if at is not None and (stored is None or name not in at.names):
+        raise InvalidArgument(f"the snapshot has no keyspace {name!r}", hint="its keyspaces() lists those it has")
     if stored is None:
-        if not create or snapshot is not None:
+        if not create:
             raise InvalidArgument(f"no keyspace {name!r}", hint="keyspaces() lists them; create=True makes one")
         key, value = key or codecs.Bytes, value or codecs.Bytes
         stored = database.make_tree(name, key.name, value.name)
@@ -225,7 +256,7 @@ def keyspace_of(
         raise _mismatch(name, stored, given)
     key = key or codecs.BUILT_IN.get(stored[0], codecs.Bytes)
     value = value or codecs.BUILT_IN.get(stored[1], codecs.Bytes)
-    return _make(database, name, key, value, target=target, owner=owner, snapshot=snapshot)
+    return _make(database, name, key, value, target=target, owner=owner, at=at)
 
 
 def _mismatch(name: str, stored: tuple[str, str], given: tuple[str, str]) -> CodecMismatch:
@@ -251,10 +282,10 @@ def _make(
     target: str,
     prefix: bytes = b"",
     owner: bool = False,
-    snapshot: _native.Snapshot | None = None,
+    at: _Moment | None = None,
 ) -> EmbeddedStore[Any, Any]:
     store: EmbeddedStore[Any, Any] = EmbeddedStore(
-        database, name, _native_codec(key), _native_codec(value), prefix, snapshot
+        database, name, _native_codec(key), _native_codec(value), prefix, at.held if at else None
     )
     store._held = database
     store._target = target
@@ -262,6 +293,7 @@ def _make(
     store._codecs = (key, value)
     store._prefix = prefix
     store._owner = owner
+    store._names = at.names if at else None
     return store
 
 

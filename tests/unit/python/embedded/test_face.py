@@ -20,6 +20,7 @@ def test_repr_is_one_line_for_people(tmp_path: Path) -> None:
     assert "keyspace=x" in repr(db.keyspace("x"))
     assert "prefix=b'p'" in repr(db.prefixed("p"))
     assert "snapshot" in repr(db.snapshot())
+    assert "keyspace='two\\nlines'" in repr(db.keyspace("two\nlines"))
     db.close()
     assert repr(db).endswith("closed>")
 

@@ -141,7 +141,7 @@ kept = db.scan(), db.snapshot(), db.batch()
     run(program, tmp_path / "s")
     with kvarts.open(tmp_path / "s") as db:
         assert len(db) == 1000
-        assert db.open_report.replayed == 0  # type: ignore[attr-defined]
+        assert db.open_report.replayed == 0
 
 
 def test_store_that_is_dropped_is_closed(tmp_path: Path) -> None:
