@@ -12,7 +12,8 @@ import click
 from kvarts.base.errors import KvartsError
 from kvarts.cli.exits import INTERRUPTED, PIPE_CLOSED, STORE_ERROR, USAGE
 from kvarts.cli.failure import report_failure, report_kvarts_error
-from kvarts.cli.help import write_exit_codes, write_rows
+from kvarts.cli.help import Context, write_exit_codes, write_rows
+from kvarts.cli.output import screen_columns
 from kvarts.cli.streams import finish_output, hold_descriptors, sentence
 
 ROWS = "kvarts.cli.commands.rows"
@@ -46,6 +47,8 @@ class PipeClosedError(Exception):
 
 class LazyGroup(click.Group):
     """Finds subcommands in the table and imports one only when it is called."""
+
+    context_class = Context
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the table."""
@@ -108,17 +111,18 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
     cls=LazyGroup,
     invoke_without_command=True,
     no_args_is_help=False,
-    context_settings={"max_content_width": 110},
 )
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print it.")
 @click.pass_context
 def app(ctx: click.Context) -> None:
     """kvarts: an ordered key-value database for Python."""
     if ctx.invoked_subcommand is None:
-        commands = " ".join(COMMANDS)
-        click.echo(f"{GREETING}\n\nCommands: {commands}\n          kvarts COMMAND --help shows examples\n\nNext:")
+        width = screen_columns()
+        commands = click.wrap_text(" ".join(COMMANDS), width, "Commands: ", " " * 10)
+        more = click.wrap_text("kvarts COMMAND --help shows examples", width, " " * 10, " " * 10)
+        click.echo(f"{click.wrap_text(GREETING, width)}\n\n{commands}\n{more}\n\nNext:")
         for command, why in NEXT:
-            click.echo(f"  {command:<32}# {why}")
+            click.echo(f"  {command:<32}# {why}" if width >= 64 else f"  {command}\n      # {why}")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -136,7 +140,13 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code."""
     as_json = "--json" in arguments
     try:
-        code = app.main(args=list(arguments), prog_name="kvarts", standalone_mode=False)
+        code = app.main(
+            args=list(arguments),
+            prog_name="kvarts",
+            standalone_mode=False,
+            # Click itself takes no terminal to have less than 50.
+            terminal_width=max(28, min(screen_columns(), 110) - 2),
+        )
         return code if isinstance(code, int) else 0
     except PipeClosedError:
         finish_output()

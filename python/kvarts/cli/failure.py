@@ -1,6 +1,8 @@
 """How errors look: one tidy block on stderr, or with --json one object there."""
 
 import json
+import shutil
+import sys
 
 import click
 
@@ -34,9 +36,17 @@ def report_kvarts_error(error: KvartsError, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(error_object(error)), err=True)
         return
-    first, rest = error_block(error).split("\n", 1)
+    first, *rest = error_block(error).split("\n")
     click.secho(first, fg="red", bold=True, err=True)
-    click.echo(rest, err=True)
+    for line in rest:
+        click.echo(_wrapped(line), err=True)
+
+
+def _wrapped(line: str) -> str:
+    """Return a line of the block as a terminal shows it well; elsewhere it stays one line."""
+    if not sys.stderr.isatty():
+        return line
+    return click.wrap_text(line.lstrip(), shutil.get_terminal_size().columns, "  ", " " * 8)
 
 
 def report_failure(kind: str, what: str, *, as_json: bool) -> None:

@@ -10,9 +10,28 @@ from kvarts.cli.exits import EXIT_CODES, NEGATIVE
 
 Rows = Sequence[tuple[str, str]]
 
+LEFT_COLUMNS_MAX = 48
+RIGHT_COLUMNS_MIN = 26
+
+
+class Formatter(click.HelpFormatter):
+    """Click's, whose left column also leaves room on a narrow terminal."""
+
+    def write_dl(self, rows: Any, col_max: int = 30, col_spacing: int = 2) -> None:
+        """Write a list of two columns."""
+        super().write_dl(rows, min(col_max, max(10, self.width - RIGHT_COLUMNS_MIN)), col_spacing)
+
+
+class Context(click.Context):
+    """Click's, with our formatter."""
+
+    formatter_class = Formatter
+
 
 class Command(click.Command):
     """A click command whose help opens with examples and ends with exit codes."""
+
+    context_class = Context
 
     def __init__(self, *args: Any, examples: Rows = (), negative: str | None = None, **kwargs: Any) -> None:
         """Take examples as (command, what it does), and what exit code 1 means here, if anything."""
@@ -35,14 +54,17 @@ class Command(click.Command):
 
 def write_rows(formatter: click.HelpFormatter, title: str, rows: Rows) -> None:
     """Write a section of two columns; a left column too wide for that has its right one below."""
-    width = max((len(left) for left, _ in rows if len(left) <= 48), default=0)
+    limit = min(LEFT_COLUMNS_MAX, formatter.width - RIGHT_COLUMNS_MIN)
+    width = max((len(left) for left, _ in rows if len(left) <= limit), default=2)
     with formatter.section(title):
+        margin = " " * formatter.current_indent
         for left, right in rows:
-            if len(left) <= width:
-                formatter.write(f"{'':{formatter.current_indent}}{left:<{width}}  {right}\n")
-            else:
-                formatter.write(f"{'':{formatter.current_indent}}{left}\n")
-                formatter.write(f"{'':{formatter.current_indent}}{'':{width}}  {right}\n")
+            lines = click.wrap_text(right, formatter.width - len(margin) - width - 2).splitlines()
+            if len(left) > limit:
+                lines.insert(0, "")
+            for number, line in enumerate(lines):
+                text = left if number == 0 else ""
+                formatter.write(f"{margin}{text:<{width}}  {line}".rstrip() + "\n")
 
 
 def write_exit_codes(formatter: click.HelpFormatter, negative: str | None = EXIT_CODES[1][1]) -> None:

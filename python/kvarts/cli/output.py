@@ -1,7 +1,7 @@
 """What goes to stdout: lines for people, objects for programs."""
 
 import json
-import os
+import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,13 +15,28 @@ def print_json(value: object) -> None:
 
 
 def print_table(rows: Sequence[tuple[str, ...]], *, header: bool = False) -> None:
-    """Print columns that line up: the first to the left, the others to the right."""
+    """Print columns that line up: the first to the left, the others to the right.
+
+    On a terminal too narrow for that a table with a header becomes a list.
+    """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    if header and sum(widths) + 2 * len(widths) - 2 > (columns() or sys.maxsize):
+        _print_list(rows)
+        return
     for number, (first, *others) in enumerate(rows):
         cells = [f"{first:<{widths[0]}}"]
         cells += [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
         line = "  ".join(cells).rstrip()
         click.secho(line, bold=True) if header and number == 0 else click.echo(line)
+
+
+def _print_list(rows: Sequence[tuple[str, ...]]) -> None:
+    (title, *names), *others = rows
+    width = max(map(len, names))
+    for first, *cells in others:
+        click.secho(f"{title} {first}", bold=True)
+        for name, cell in zip(names, cells, strict=True):
+            click.echo(f"  {name:<{width}}  {cell}")
 
 
 def print_aside(text: str) -> None:
@@ -32,9 +47,9 @@ def print_aside(text: str) -> None:
 
 def columns() -> int | None:
     """Return the width of the terminal, or None where stdout is none: then nothing is cut."""
-    if not sys.stdout.isatty():
-        return None
-    try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns
-    except OSError:
-        return 100
+    return screen_columns() if sys.stdout.isatty() else None
+
+
+def screen_columns() -> int:
+    """Return the width that text for people is wrapped to: COLUMNS, the terminal's, or 80."""
+    return shutil.get_terminal_size().columns

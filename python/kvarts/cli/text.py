@@ -136,6 +136,11 @@ def parse_duration(given: str) -> float:
     return float(match[1]) * {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
+def counted(count: int, noun: str) -> str:
+    """Return "1 row", "2,000 rows"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def size(count: float) -> str:
     """Return bytes for people: "812 B", "4.1 kB", "102.3 MB"."""
     for unit in ("B", "kB", "MB", "GB", "TB"):

@@ -28,6 +28,7 @@ def bench() -> None:
 
 @bench.command(
     cls=Command,
+    short_help="The embedded store.",
     negative=None,
     examples=[
         ("kvarts bench embedded --quick", "a minute; shows the order of things"),

@@ -129,7 +129,10 @@ def explain(code: str | None, as_json: bool) -> None:
         if as_json:
             print_json([asdict(info) for info in infos])
         for info in () if as_json else infos:
-            click.echo(f"{info.code}  {info.name:<16} {info.cause}")
+            first = f"{info.code}  {info.name:<16} "
+            width = columns()
+            indent = " " * (len(first) if width is None or width >= 60 else 4)
+            click.echo(first + info.cause if width is None else click.wrap_text(info.cause, width, first, indent))
         return
     try:
         info = explain_code(code)

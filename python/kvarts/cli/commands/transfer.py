@@ -27,7 +27,7 @@ from kvarts.cli.progress import Progress
 from kvarts.cli.sink import STDOUT, check_sink, open_sink
 from kvarts.cli.stores import CODECS, DEFAULT_KEYSPACE, Target, opened
 from kvarts.cli.streams import reading
-from kvarts.cli.text import from_fields, from_ttl, parse_row
+from kvarts.cli.text import counted, from_fields, from_ttl, parse_row
 
 ROWS_PER_WRITE = 512
 GROUP_BYTES = 1 << 20
@@ -88,7 +88,7 @@ def import_(
     if as_json:
         print_json({"rows": rows, "bytes": progress.done, "revision": revision})
     else:
-        click.echo(f"imported {rows:,} rows")
+        click.echo(f"imported {counted(rows, 'row')}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +191,7 @@ def export(
 
     What an export does not hold: other keyspaces (one is exported, "default" unless --keyspace says otherwise); the
     time when a row expires (rows that do are written with their value alone, and last for ever once imported); the
-    codecs (give --key-codec and --value-codec to the import). `Store.checkpoint` copies all of it.
+    codecs (options of the import choose them again). `Store.checkpoint` copies all of it.
     """
     rows = bytes_written = 0
     place = check_sink(file, force=force)
@@ -211,7 +211,7 @@ def export(
     for note in notes:
         print_aside(json.dumps({"note": note}, ensure_ascii=False) if as_json else f"note: {note}")
     if place != STDOUT or sys.stderr.isatty():
-        click.echo(f"exported {rows:,} rows", err=place == STDOUT)
+        click.echo(f"exported {counted(rows, 'row')}", err=place == STDOUT)
 
 
 def _left_out(target: Target, keyspace: str) -> list[str]:

@@ -1,9 +1,14 @@
 """Runs the command line as a user does: in a process of its own."""
 
+import fcntl
 import json
 import os
+import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,3 +62,22 @@ def kvarts(tmp_path: Path) -> Kvarts:
         return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     return run
+
+
+def on_a_terminal(folder: Path, *arguments: str, columns: int = 80, code: int = 0) -> str:
+    """What a command prints where stdout and stderr are a terminal of so many columns."""
+    outer, inner = pty.openpty()
+    fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    world = {name: value for name, value in environment().items() if name not in ("COLUMNS", "LINES")}
+    command = [sys.executable, "-m", "kvarts", *arguments]
+    with subprocess.Popen(command, cwd=folder, env={**world, "TERM": "dumb"}, stdout=inner, stderr=inner) as child:
+        os.close(inner)
+        shown = b""
+        try:
+            while piece := os.read(outer, 4096):
+                shown += piece
+        except OSError:
+            pass  # Linux says EIO, not end of file, once the last writer has gone.
+        assert child.wait() == code
+    os.close(outer)
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown.decode().replace("\r\n", "\n"))

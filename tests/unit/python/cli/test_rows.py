@@ -1,14 +1,12 @@
 """get, put, delete and scan: as text and as JSON, with the exit codes that the help promises."""
 
-import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.unit.python.cli.conftest import Kvarts, environment
+from tests.unit.python.cli.conftest import Kvarts, environment, on_a_terminal
 
 
 def test_put_then_get_gives_the_value_as_it_is(kvarts: Kvarts) -> None:
@@ -170,23 +168,6 @@ def test_closed_pipe_ends_quietly(kvarts: Kvarts, tmp_path: Path) -> None:
 def test_terminal_gets_a_newline_and_no_control_characters(kvarts: Kvarts, tmp_path: Path) -> None:
     kvarts("put", "demo", "k", "-", piped=b"\x1b]0;title\x07")
     kvarts("put", "demo", "long", "x" * 500)
-    assert _on_a_terminal(tmp_path, "get", "demo", "k") == "\\x1b]0;title\\x07\n"
-    rows = _on_a_terminal(tmp_path, "scan", "demo").splitlines()
+    assert on_a_terminal(tmp_path, "get", "demo", "k") == "\\x1b]0;title\\x07\n"
+    rows = on_a_terminal(tmp_path, "scan", "demo").splitlines()
     assert rows[1].endswith("…")
-
-
-def _on_a_terminal(folder: Path, *arguments: str) -> str:
-    """What a command prints where stdout is a terminal."""
-    outer, inner = pty.openpty()
-    command = [sys.executable, "-m", "kvarts", *arguments]
-    with subprocess.Popen(command, cwd=folder, env=environment(), stdout=inner, stderr=inner) as child:
-        os.close(inner)
-        shown = b""
-        try:
-            while piece := os.read(outer, 4096):
-                shown += piece
-        except OSError:
-            pass  # Linux says EIO, not end of file, once the last writer has gone.
-        assert child.wait() == 0
-    os.close(outer)
-    return shown.decode().replace("\r\n", "\n")

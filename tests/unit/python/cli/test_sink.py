@@ -55,7 +55,7 @@ def test_export_through_a_link_writes_its_target(one: Kvarts, tmp_path: Path, ex
 def test_export_to_a_device_writes_it_and_leaves_it(one: Kvarts, tmp_path: Path) -> None:
     (tmp_path / "full").symlink_to("/dev/full")
     (tmp_path / "null").symlink_to("/dev/null")
-    assert one("export", "demo", "null").out == "exported 1 rows\n"
+    assert one("export", "demo", "null").out == "exported 1 row\n"
     done = one("export", "demo", "full")
     assert (done.code, done.out) == (3, "")
     assert done.err == "error No space left on device: full\n"
