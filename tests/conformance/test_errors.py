@@ -69,6 +69,7 @@ def test_other_codecs_than_it_was_made_with(tmp_path: Path) -> None:
         {"memory": 1000},
         {"memory": -1},
         {"memory": "9" * 400},
+        {"memory": 10**5000},
         {"log_bytes": 1 << 40},
         {"block_bytes": 1},
         {"compression": "zip"},
@@ -77,7 +78,7 @@ def test_other_codecs_than_it_was_made_with(tmp_path: Path) -> None:
         {"sync_interval_ms": 0},
         {"memroy": "1GiB"},
     ],
-    ids=repr,
+    ids=lambda options: next(iter(options)),
 )
 def test_bad_option_is_named_and_opens_nothing(tmp_path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(kvarts.InvalidArgument) as caught:
@@ -141,6 +142,12 @@ def test_every_error_has_a_code_that_explain_knows(kind: type[kvarts.KvartsError
         kind.maybe_applied,
         kind.deterministic,
     )
+
+
+def test_explain_of_what_is_no_code() -> None:
+    code: Any = 2003
+    with pytest.raises(kvarts.WrongType):
+        kvarts.explain(code)
 
 
 def test_codes_are_distinct() -> None:

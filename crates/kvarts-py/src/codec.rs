@@ -159,7 +159,7 @@ fn encode_u64<'a, 'py>(object: &'a Bound<'py, PyAny>) -> Outcome<Encoded<'a, 'py
     match object.extract::<u64>() {
         Ok(number) => Ok(Encoded::Word(number.to_be_bytes())),
         Err(error) if error.is_instance_of::<PyOverflowError>(object.py()) => {
-            Err(Fault::invalid(format!("{object} does not fit a U64"), "0 to 2**64 - 1"))
+            Err(Fault::invalid("the number does not fit a U64", "0 to 2**64 - 1"))
         }
         Err(error) => Err(error.into()),
     }

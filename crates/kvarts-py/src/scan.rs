@@ -224,6 +224,21 @@ impl Scan {
         Ok(slf)
     }
 
+    fn __repr__(&self) -> String {
+        let rows = match self.mode {
+            Mode::Items => "items",
+            Mode::Keys => "keys",
+            Mode::Values => "values",
+        };
+        let ended = self.scan.get().is_none() && self.at == self.chunk.key_ends.len();
+        let state = match (self.started, ended) {
+            (false, _) => "new",
+            (true, false) => "begun",
+            (true, true) => "ended",
+        };
+        format!("<kvarts.Scan of {rows} {state}>")
+    }
+
     fn close(slf: &Bound<'_, Self>) -> Outcome<()> {
         let mut scan = borrow(slf)?;
         scan.scan.release();

@@ -205,6 +205,8 @@ def explain(code: str) -> ErrorInfo:
 
     Raises InvalidArgument for an unknown one.
     """
+    if not isinstance(code, str):
+        raise WrongType(f"an error code is a str, not {type(code).__name__}", hint='"KV-2003"')
     asked = code.strip()
     found = ERRORS.get(asked.upper()) or ERRORS.get(f"KV-{asked}") or BY_NAME.get(asked)
     if found is not None:

@@ -102,10 +102,10 @@ def parse_bytes(name: str, value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if not isinstance(value, str):
-        raise WrongType(f"{name}={value!r} is not a size", hint='an int of bytes, or text such as "256MiB"')
+        raise WrongType(f"{name}={_shown(value)} is not a size", hint='an int of bytes, or text such as "256MiB"')
     match = _SIZE.fullmatch(value.strip())
     if match is None:
-        raise InvalidArgument(f"{name}={value!r} is not a size", hint='an int of bytes, or text such as "256MiB"')
+        raise InvalidArgument(f"{name}={_shown(value)} is not a size", hint='an int of bytes, or text such as "256MiB"')
     number, unit = match.groups()
     return int(float(number) * _UNITS[unit.lower()])
 
@@ -128,7 +128,7 @@ def _check(name: str, value: object) -> object:
     if name in _RANGES:
         return _check_number(name, value)
     if not isinstance(value, bool):
-        raise WrongType(f"{name}={value!r} is not a bool", hint="True or False")
+        raise WrongType(f"{name}={_shown(value)} is not a bool", hint="True or False")
     return value
 
 
@@ -136,7 +136,7 @@ def _check_choice(name: str, value: object) -> object:
     choices = _CHOICES[name]
     if value in choices:
         return value
-    raise InvalidArgument(f"{name}={value!r} is not one of them", hint=" | ".join(map(repr, choices)))
+    raise InvalidArgument(f"{name}={_shown(value)} is not one of them", hint=" | ".join(map(repr, choices)))
 
 
 def _check_number(name: str, value: object) -> int:
@@ -145,8 +145,20 @@ def _check_number(name: str, value: object) -> int:
     elif isinstance(value, int) and not isinstance(value, bool):
         number = value
     else:
-        raise WrongType(f"{name}={value!r} is not an int")
+        raise WrongType(f"{name}={_shown(value)} is not an int")
     low, high = _RANGES[name]
     if low <= number <= high:
         return number
-    raise InvalidArgument(f"{name}={value!r} is out of range", hint=f"{low} to {high}")
+    raise InvalidArgument(f"{name}={_shown(value)} is out of range", hint=f"{low} to {high}")
+
+
+def _shown(value: object) -> str:
+    """Return the repr of what a user gave, cut short; Python gives none for ints of thousands of digits."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return f"<{type(value).__name__}>"
+    return text if len(text) <= _SHOWN_CHARS_MAX else f"{text[:_SHOWN_CHARS_MAX]}..."
+
+
+_SHOWN_CHARS_MAX = 80

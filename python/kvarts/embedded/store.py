@@ -9,7 +9,7 @@ from kvarts import _native
 from kvarts.base import codecs
 from kvarts.base.api import Batch, Store
 from kvarts.base.codecs import Codec, check_codec
-from kvarts.base.errors import CodecError, CodecMismatch, InvalidArgument, ReadOnlyError
+from kvarts.base.errors import CodecError, CodecMismatch, InvalidArgument, ReadOnlyError, WrongType
 from kvarts.base.types import Damage, KeyspaceInfo, KeyspaceStats, OpenReport, Report, Revision, Stats
 from kvarts.embedded.paths import check_name, shown, text_path
 
@@ -128,6 +128,8 @@ class EmbeddedStore(_native.Tree[K, V], Store[K, V]):
 
     def verify(self, *, progress: Callable[[int, int], object] | None = None) -> Report:
         """Read all of the store from disk and check it. Damage is listed, not raised."""
+        if progress is not None and not callable(progress):
+            raise WrongType(f"progress is a function, not {type(progress).__name__}", hint="progress(done, total)")
         files, blocks, read, damage = self._database.verify(progress)
         return Report(files=files, blocks=blocks, bytes=read, damage=tuple(Damage(**one) for one in damage))
 

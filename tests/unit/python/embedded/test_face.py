@@ -21,6 +21,9 @@ def test_repr_is_one_line_for_people(tmp_path: Path) -> None:
     assert "prefix=b'p'" in repr(db.prefixed("p"))
     assert "snapshot" in repr(db.snapshot())
     assert "keyspace='two\\nlines'" in repr(db.keyspace("two\nlines"))
+    scan = db.scan().keys()
+    assert repr(scan) == "<kvarts.Scan of keys new>"
+    assert list(scan) == []
     db.close()
     assert repr(db).endswith("closed>")
 
@@ -156,6 +159,9 @@ def test_error_of_a_progress_callback_is_raised() -> None:
 
         with pytest.raises(ZeroDivisionError):
             db.verify(progress=progress)
+        untyped: Any = 3
+        with pytest.raises(kvarts.WrongType):
+            db.verify(progress=untyped)
 
 
 def test_checkpoint_of_a_store_in_memory_is_refused_with_the_way_out(tmp_path: Path) -> None:
