@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -124,3 +126,28 @@ def test_multiprocessing_by_fork(tmp_path: Path) -> None:
         db.flush()
     with kvarts.open(tmp_path / "s") as db:
         assert dict(db) == {b"a": b"1", b"b": b"2"}
+
+
+OWN_STORES = """
+import os, signal, sys
+import kvarts
+
+path = sys.argv[1]
+with kvarts.open(path + "/parent") as db:
+    for number in range(30):
+        db[b"n"] = b"%d" % number
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            with kvarts.open(path + f"/{number}") as own:
+                own[b"a"] = b"1"
+            os._exit(0)
+        status = os.waitpid(child, 0)[1]
+        assert status == 0, f"child {number} ended with {status}; 14 is a hang"
+    assert db[b"n"] == b"29"
+"""
+
+
+def test_child_opens_stores_of_its_own_while_the_parents_threads_wait(tmp_path: Path) -> None:
+    # The child inherits no thread: locks that keep a table of waiting threads hung it, in a new process with a small one.
+    subprocess.run([sys.executable, "-c", OWN_STORES, str(tmp_path)], check=True, timeout=200)

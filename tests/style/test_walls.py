@@ -13,7 +13,7 @@ from tests.style.source import ROOT, blank_rust, blank_rust_tests, files, is_rus
 ENGINE = "crates/kvarts-engine/src/"
 # Lower floors first. Rooms on one floor do not see each other, but for the first: three small ones without walls.
 FLOORS = (
-    ("error", "clock", "options"),
+    ("error", "clock", "options", "sync"),
     ("fs",),
     ("iter",),
     ("memtable", "log", "table"),

@@ -1,5 +1,6 @@
 //! The engine's errors: few kinds, by what the caller should do. Names match the Python tree.
 use kvarts_formats::FormatError;
+use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, io};
@@ -68,6 +69,17 @@ impl Error {
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::StorageFull(path.to_owned()),
             _ => Self::Io { doing, path: path.to_owned(), source: Arc::new(source) },
+        }
+    }
+
+    /// Tells whether the cause may pass by itself: a full disk, or no free file descriptor. What failed for it before it
+    /// changed anything may be tried again.
+    pub fn may_pass(&self) -> bool {
+        const NO_DESCRIPTOR: [i32; 2] = [Errno::MFILE.raw_os_error(), Errno::NFILE.raw_os_error()];
+        match self {
+            Self::StorageFull(_) => true,
+            Self::Io { source, .. } => source.raw_os_error().is_some_and(|number| NO_DESCRIPTOR.contains(&number)),
+            _ => false,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The LSM engine of kvarts. No Python, no network, no async runtime.
 //!
-//! Rooms, lower first: `error clock options` · `fs` · `iter` · `memtable log table` · `version` · `compaction` · `db`.
+//! Rooms, lower first: `error clock options sync` · `fs` · `iter` · `memtable log table` · `version` · `compaction` · `db`.
 //! A room uses only rooms before it (tests/style checks `use crate::`).
 
 pub mod clock;
@@ -12,6 +12,7 @@ pub mod iter;
 pub mod log;
 pub mod memtable;
 pub mod options;
+pub mod sync;
 pub mod table;
 pub mod version;
 

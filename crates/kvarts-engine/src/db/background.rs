@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-/// Wait before flush or compaction is tried again on a full disk.
+/// Wait before flush or compaction is tried again on a full disk, or without file descriptors.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Wait between looks for expired rows, where any table has rows that expire.
@@ -85,7 +85,7 @@ impl Shared {
             match timeout {
                 None => self.signals.work_changed.wait(&mut work),
                 Some(timeout) => {
-                    if self.signals.work_changed.wait_for(&mut work, timeout).timed_out() {
+                    if self.signals.work_changed.wait_for(&mut work, timeout) {
                         return !work.stop;
                     }
                 }
@@ -108,12 +108,12 @@ impl Shared {
         }
     }
 
-    /// A full disk leaves everything in memory and is tried again; anything else ends the writes.
+    /// A full disk, or too few file descriptors, leave everything in memory and are tried again; all else ends the writes.
     fn settle(&self, error: Error) -> Option<Duration> {
         match error {
             Error::Closed => None,
-            full @ Error::StorageFull(_) => {
-                self.set_failure(Some(full));
+            passing if passing.may_pass() => {
+                self.set_failure(Some(passing));
                 Some(RETRY)
             }
             other => {

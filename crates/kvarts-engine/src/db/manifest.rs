@@ -121,7 +121,7 @@ impl Shared {
 
     /// Writes the manifest as of now, with `pending` in place of the state that tree has. Deletes logs it no longer names.
     ///
-    /// Errors: `StorageFull` where nothing changed on disk; `Poisoned` otherwise.
+    /// Errors: one that may pass where nothing changed on disk; `Poisoned` otherwise.
     pub(super) fn write_manifest(&self, install: &Install, pending: Option<&Pending<'_>>) -> Result<()> {
         let oldest = self.oldest_log(install, pending);
         let logs = self.logs.lock().iter().map(|&(file, _)| file).filter(|&file| file >= oldest).collect();
@@ -156,7 +156,7 @@ impl Shared {
             trees: install.trees.values().map(record).collect(),
         };
         place(&*self.fs, &self.dir, &manifest, file).map_err(|failure| match failure.error {
-            full @ Error::StorageFull(_) if !failure.maybe_placed => full,
+            passing if passing.may_pass() && !failure.maybe_placed => passing,
             other => self.poison(other),
         })
     }

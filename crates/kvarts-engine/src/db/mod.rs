@@ -3,8 +3,8 @@
 //! Lock order: `write` (log, memtables, revisions) before `install` (manifest, versions) before `snapshots`; all of it
 //! stands with `state::Shared`. The walk of a write and of a read: docs/internals/db.md.
 use crate::iter::VisibleCursor;
+use crate::sync::Mutex;
 use crate::{Revision, TreeId};
-use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;

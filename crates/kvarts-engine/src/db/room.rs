@@ -2,8 +2,8 @@
 use super::state::Shared;
 use super::trees::{Mem, TreeState};
 use super::write::WriteState;
+use crate::sync::MutexGuard;
 use crate::{Error, Result};
-use parking_lot::MutexGuard;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;

@@ -3,11 +3,11 @@ use super::state::Shared;
 use super::{Db, Tree, TreeInfo};
 use crate::log::LogPosition;
 use crate::memtable::{MemRow, Memtable};
+use crate::sync::Mutex;
 use crate::version::Version;
 use crate::{Error, FileId, Result, Revision, TreeId};
 use arc_swap::ArcSwap;
 use kvarts_formats::batch::Op;
-use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

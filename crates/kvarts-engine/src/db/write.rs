@@ -254,11 +254,12 @@ impl Shared {
         Ok(Commit { revision, end })
     }
 
-    /// Goes on in a new log file that has room for a record of `len` bytes. Errors: `StorageFull`, with nothing changed.
+    /// Goes on in a new log file that has room for a record of `len` bytes. Errors that may pass leave all as it was.
     fn rotate(&self, write: &mut WriteState, len: usize) -> Result<()> {
         let (file, bytes) = (self.new_file(), write.log.position().offset);
         write.log.rotate(file, len).map_err(|error| match error {
-            refused @ (Error::StorageFull(_) | Error::InvalidArgument { .. }) => refused,
+            refused @ Error::InvalidArgument { .. } => refused,
+            passing if passing.may_pass() => passing,
             other => self.poison(other),
         })?;
         let mut logs = self.logs.lock();

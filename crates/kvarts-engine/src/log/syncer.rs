@@ -1,9 +1,9 @@
 //! The syncing end of the log: group commit.
 use super::{LogPosition, log_path};
 use crate::fs::LogSync;
+use crate::sync::{Condvar, Mutex};
 use crate::{Error, FileId, Result};
 use kvarts_formats::header::HEADER_BYTES;
-use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -58,7 +58,7 @@ impl LogSyncer {
         let synced = LogPosition { file: first.file, offset: first.synced() };
         let segments = VecDeque::from([first]);
         let state = State { segments, synced, led: false, poisoned: None, syncs: 0 };
-        Self { dir: dir.to_owned(), state: Mutex::new(state), done: Condvar::new() }
+        Self { dir: dir.to_owned(), state: Mutex::new(state), done: Condvar::default() }
     }
 
     /// Takes over a new file; the one before it has its `End` record.

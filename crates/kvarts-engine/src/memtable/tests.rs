@@ -172,9 +172,10 @@ fn readers_see_all_that_was_published_while_a_writer_writes() {
                 while published.load(Ordering::Acquire) < INSERTS {
                     let count = published.load(Ordering::Acquire);
                     assert_eq!(read_once(memtable, count, reverse), count);
-                    let newest = count.saturating_sub(1);
-                    let row = memtable.get(&scattered(newest), Revision::MAX);
-                    assert_eq!(row.map(|row| row.revision), (count > 0).then_some(Revision(newest)));
+                    if let Some(newest) = count.checked_sub(1) {
+                        let row = memtable.get(&scattered(newest), Revision::MAX);
+                        assert_eq!(row.map(|row| row.revision), Some(Revision(newest)));
+                    }
                 }
             });
         }

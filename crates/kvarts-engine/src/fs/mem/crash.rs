@@ -2,7 +2,7 @@
 use super::dir::{Dir, Node, Tree};
 use super::file::{FileData, Image, PendingWrite, SECTOR_BYTES};
 use super::{Inode, MemFs};
-use parking_lot::RwLock;
+use crate::sync::RwLock;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 

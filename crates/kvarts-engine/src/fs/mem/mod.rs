@@ -12,7 +12,7 @@
 //! Caveats: directories lose a prefix of operations, never an independent subset; a rename that crosses directories is
 //! refused, since the model could not keep it atomic.
 use super::{Fs, LockOutcome, LogFile, LogMode, ReadFile, WriteFile};
-use parking_lot::{Mutex, RwLock};
+use crate::sync::{Mutex, RwLock};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;

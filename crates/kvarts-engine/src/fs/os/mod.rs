@@ -51,7 +51,9 @@ impl Fs for OsFs {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        sync_all(&open_at(dir, OFlags::RDONLY | OFlags::DIRECTORY)?)
+        // The directory may be reached through a link: only links in it are traps.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        sync_all(&File::from(rustix::fs::open(dir, flags, Mode::empty())?))
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {

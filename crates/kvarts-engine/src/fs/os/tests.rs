@@ -140,3 +140,14 @@ fn symbolic_link_in_place_of_a_file_is_refused() {
     assert!(OsFs.open(&dir.path("link")).is_err());
     assert!(OsFs.lock(&dir.path("link"), "me").is_err());
 }
+
+#[test]
+fn directory_behind_a_symbolic_link_is_used_like_any_other() {
+    let dir = Scratch::new();
+    let (real, link) = (dir.path("real"), dir.path("link"));
+    OsFs.create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    OsFs.create(&link.join("file")).unwrap().append(b"x").unwrap();
+    OsFs.sync_dir(&link).unwrap();
+    assert_eq!(OsFs.list(&link).unwrap(), ["file"]);
+}
