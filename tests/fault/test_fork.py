@@ -149,5 +149,5 @@ with kvarts.open(path + "/parent") as db:
 
 
 def test_child_opens_stores_of_its_own_while_the_parents_threads_wait(tmp_path: Path) -> None:
-    # The child inherits no thread: locks that keep a table of waiting threads hung it, in a new process with a small one.
+    # The child inherits no thread: locks that keep a table of waiting threads hung it.
     subprocess.run([sys.executable, "-c", OWN_STORES, str(tmp_path)], check=True, timeout=200)

@@ -6,12 +6,15 @@ use super::{Db, Tree};
 use crate::compaction::{self, CompactionPlan, CompactionPolicy, Leveled, full_plan};
 use crate::version::Version;
 use crate::{Error, Result, TreeId};
-use parking_lot::MutexGuard;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// How often level 0 has a turn within one rewriting of a tree.
 const RELIEFS_MAX: u32 = 16;
+
+/// Wait between looks whether a compaction by hand still wants its turn.
+const HAND_WAIT: Duration = Duration::from_millis(1);
 
 impl Db {
     /// Flushes, then rewrites every tree (or one) into its deepest level and waits. Space of deleted and expired rows returns.
@@ -22,7 +25,9 @@ impl Db {
         // takes `compacting`.
         shared.seal_now()?;
         shared.flush_all()?;
+        shared.hands.fetch_add(1, Ordering::AcqRel);
         let mut last = shared.compacting.lock();
+        shared.hands.fetch_sub(1, Ordering::AcqRel);
         match tree {
             Some(tree) if tree.shared.dropped.load(Ordering::Acquire) => Err(tree.shared.gone()),
             Some(tree) => shared.compact_tree(&tree.shared, &mut last),
@@ -48,11 +53,13 @@ impl Shared {
     /// Runs what the policy picks until every tree is in shape.
     pub(super) fn compact_pending(&self) -> Result<()> {
         loop {
-            let mut last = self.compacting.lock();
-            let is_in_shape = !self.compact_next(&mut last)?;
             // Writers may keep this going for ever: who waits to compact by hand has a turn between two plans.
-            MutexGuard::unlock_fair(last);
-            if is_in_shape {
+            while self.hands.load(Ordering::Acquire) > 0 && !self.is_closed() {
+                let mut progress = self.signals.progress.lock();
+                self.signals.progressed.wait_for(&mut progress, HAND_WAIT);
+            }
+            let mut last = self.compacting.lock();
+            if !self.compact_next(&mut last)? {
                 return Ok(());
             }
         }

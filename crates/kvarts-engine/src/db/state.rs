@@ -46,6 +46,8 @@ pub(super) struct Shared {
     pub(super) flushing: Mutex<()>,
     /// Held by whoever compacts; the tree that had its turn last.
     pub(super) compacting: Mutex<TreeId>,
+    /// Compactions by hand that wait for `compacting`.
+    pub(super) hands: AtomicUsize,
     /// Owns the manifest. The one lock that is held across file operations, since that is what it orders.
     pub(super) install: Mutex<Install>,
     /// Revisions that are read at.
@@ -145,6 +147,7 @@ impl Shared {
             write: Mutex::new(parts.write),
             flushing: Mutex::new(()),
             compacting: Mutex::new(TreeId(0)),
+            hands: AtomicUsize::new(0),
             install: Mutex::new(parts.install),
             snapshots: Mutex::default(),
             logs: Mutex::new(vec![(position.file, 0)]),
