@@ -65,12 +65,13 @@ class Replicator:
         """Take what happened and return what to do."""
         turn = Turn()
         taken: list[Handle] = []
-        # Completed work first: an apply that was reached before a snapshot came belongs to the membership before it.
+        # The clock first: a read that waited out a pause with us must not be served under the lease from before.
+        self._tick(events.now_ms)
+        # Completed work next: an apply that was reached before a snapshot came belongs to the membership before it.
         for event in sorted(events.events, key=_order):
             taken += _handles_of_event(event)
             self._take(event, turn)
         self._propose(events.events, turn)
-        self._tick(events.now_ms)
         self._collect(turn)
         written = set(_handles_of_writes(turn))
         turn.release = [handle for handle in taken if handle not in written]
@@ -116,7 +117,7 @@ class Replicator:
         if ticks <= 0:
             return
         paused = ticks > self._options.ticks_max
-        # After a pause one tick passes: messages that wait at the door are heard before anybody stands for election.
+        # After a pause one tick passes: most who would stand for election at once first hear what waits at the door.
         self._ticked_ms = now_ms if paused else self._ticked_ms + ticks * self._options.tick_ms
         for replica in self.replicas.values():
             if paused:
