@@ -1,4 +1,4 @@
-"""One door for every command: `nox` (check + test), `nox -s check|test|long|sim|bench -- ARGS`.
+"""One door for every command: `nox` (check + test), `nox -s check|test|long|sim|planted|bench -- ARGS`.
 
 Sessions use the environment that nox runs in: `pip install -e '.[dev]'` brought everything they need.
 """
@@ -65,6 +65,12 @@ def sim(session: nox.Session) -> None:
     seed, *rest = session.posargs or ["1"]
     path = os.pathsep.join(["python", "sim"])
     _run(session, PYTHON, "-m", "kvarts_sim", "run", "--seed", seed, *rest, PYTHONPATH=path)
+
+
+@nox.session
+def planted(session: nox.Session) -> None:
+    """The table of planted bugs, each from its recorded seed; `-- --hunt 100` looks for seeds of the others."""
+    _run(session, PYTHON, "-m", "kvarts_sim.planted", *session.posargs, PYTHONPATH=os.pathsep.join(["python", "sim"]))
 
 
 @nox.session

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from kvarts_sim.cluster.agenda import SECOND
-from kvarts_sim.cluster.runs import run_seed
+from kvarts_sim.cluster.runs import SCENARIOS, run_seed
 
 
 def main() -> int:
@@ -16,11 +16,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, required=True, help="root seed of the first world")
     parser.add_argument("--count", type=int, default=1, help="how many worlds, with the seeds that follow")
     parser.add_argument("--seconds", type=int, default=60, help="simulated time before everything is healed")
+    parser.add_argument("--scenario", choices=sorted(SCENARIOS), default="any", help="what kind of world")
     parser.add_argument("--lines", type=int, default=60, help="length of a failing run's timeline")
     arguments = parser.parse_args()
     failed = False
     for seed in range(arguments.seed, arguments.seed + arguments.count):
-        report = run_seed(seed, arguments.seconds * SECOND, lines=arguments.lines)
+        report = run_seed(seed, arguments.seconds * SECOND, scenario=arguments.scenario, lines=arguments.lines)
         failed |= report.broken is not None
         sys.stdout.write(report.text + "\n")
     return int(failed)

@@ -32,7 +32,10 @@ def run_world(world: World, *, again: str, lines: int = 60) -> Report:
     return Report(text, outline=outline, at_us=world.agenda.now_us)
 
 
-def run_seed(seed: int, duration_us: int, *, lines: int = 60) -> Report:
+SCENARIOS = {"any": Scenario.of, "leases": Scenario.leases, "storm": Scenario.storm}
+
+
+def run_seed(seed: int, duration_us: int, *, scenario: str = "any", lines: int = 60) -> Report:
     """Run the world of a seed."""
-    again = f"python -m kvarts_sim run --seed {seed} --seconds {duration_us // SECOND}   (or: nox -s sim -- {seed})"
-    return run_world(World(Scenario.of(seed, duration_us)), again=again, lines=lines)
+    again = f"nox -s sim -- {seed} --seconds {duration_us // SECOND} --scenario {scenario}"
+    return run_world(World(SCENARIOS[scenario](seed, duration_us)), again=again, lines=lines)

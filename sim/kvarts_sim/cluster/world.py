@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from kvarts.raft.ids import LogIndex, NodeId, Term
 from kvarts.raft.membership import Membership
 from kvarts.raft.messages import Role
-from kvarts.raft.options import RaftOptions
+from kvarts.raft.options import RaftOptions, ReadMode
 from kvarts.replication.events import Event, GroupId
 from kvarts.replication.options import ReplicatorOptions
 from kvarts.replication.replicator import Replicator
@@ -46,15 +46,35 @@ class Scenario:
     keep_entries: int = 20
 
     @classmethod
+    def leases(cls, seed: int, duration_us: int = 60 * SECOND) -> Scenario:
+        """Leases, many reads, and all that could make two nodes believe they lead."""
+        drawn = cls.of(seed, duration_us)
+        lease = {"read_mode": ReadMode.LEASE, "check_quorum": True, "vote_quiet_ticks": drawn.raft.election_ticks}
+        kinds = ("pause", "clock", "isolate", "one_way", "split", "transfer", "crash")
+        raft = replace(drawn.raft, **lease)  # type: ignore[arg-type]  # a dict of several types
+        return replace(drawn, raft=raft, kinds=kinds, groups=1, clients=4, think_us=100 * MS, fault_pause_us=500 * MS)
+
+    @classmethod
+    def storm(cls, seed: int, duration_us: int = 60 * SECOND) -> Scenario:
+        """One group under every fault and deed, one after the other with hardly a pause."""
+        drawn = cls.of(seed, duration_us)
+        kinds = (*FAULTS, *DEEDS, "change", "flush")
+        return replace(drawn, kinds=kinds, groups=1, clients=4, think_us=150 * MS, fault_pause_us=400 * MS)
+
+    @classmethod
     def of(cls, seed: int, duration_us: int = 60 * SECOND) -> Scenario:
         """Draw a scenario: also which faults there are, so that each meets quiet and busy company."""
-        rng = Seeds(seed).stream("scenario")
+        seeds = Seeds(seed)
+        rng = seeds.stream("scenario")
         kinds = tuple(kind for kind in FAULTS + DEEDS if rng.random() < 0.6)
+        leases = seeds.stream("leases").random() < 0.4
         raft = RaftOptions(
             node=NodeId(1),
             forward_proposals=False,
             pre_vote=rng.random() < 0.7,
-            check_quorum=rng.random() < 0.7,
+            check_quorum=rng.random() < 0.7 or leases,
+            read_mode=ReadMode.LEASE if leases else ReadMode.SAFE,
+            vote_quiet_ticks=10 if leases else 0,
             append_bytes_max=rng.choice([1, 200, 1 << 20]),
             inflight_count_max=rng.choice([1, 4, 256]),
             apply_bytes_max=rng.choice([1, 1000, None]),

@@ -1,0 +1,350 @@
+"""The planted bugs. Nothing of them is in the product: they replace functions for one run, or are subclasses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest.mock import patch
+
+from kvarts.raft import (
+    election,
+    follower,
+    heartbeat,
+    leader,
+    log,
+    quorum,
+    reconfigure,
+    step,
+    tracker,
+    transfer,
+    unstable,
+)
+from kvarts.raft.core import Core
+from kvarts.raft.ids import LOG_INDEX_MAX, LOG_INDEX_MIN, NODE_NONE, LogIndex, NodeId, Term
+from kvarts.raft.messages import Entry, Message, MessageKind, Snapshot
+from kvarts.raft.node import RaftNode
+from kvarts.raft.reads import ReadRequest, Reads
+from kvarts.replication.replica import Replica
+from kvarts.replication.replicator import Replicator
+from kvarts.replication.turn import Turn, Write
+from kvarts.statemachine.commands import Command
+from kvarts.statemachine.user_keys import UserKeys
+from kvarts_sim.cluster.group_log import Checkpoint
+from kvarts_sim.cluster.muscle import SimMuscle
+
+Patch = tuple[object, str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """One bug: what to replace, and where it was met."""
+
+    name: str
+    met: str
+    patches: tuple[Patch, ...] = ()
+    muscle: type[SimMuscle] = SimMuscle
+    scenario: str = "storm"
+
+    @contextmanager
+    def planted(self) -> Iterator[None]:
+        """Be in force inside the block."""
+        with ExitStack() as stack:
+            for target, name, replacement in self.patches:
+                stack.enter_context(patch.object(target, name, replacement))
+            yield
+
+
+class ForgetsVote(SimMuscle):
+    """Writes the term without the vote."""
+
+    def _append(self, write: Write) -> None:
+        hard = write.hard_state and replace(write.hard_state, vote=NODE_NONE)
+        super()._append(replace(write, hard_state=hard))
+
+
+class ForgetsTerm(SimMuscle):
+    """Writes no hard state at all but the first."""
+
+    def _append(self, write: Write) -> None:
+        known = self.disk.live[write.group].hard_state.term
+        super()._append(replace(write, hard_state=None if known else write.hard_state))
+
+
+class AcksEarly(SimMuscle):
+    """Sends votes and acknowledgements with the rest."""
+
+    def perform(self, turn: Turn) -> None:
+        """Carry out a turn, wrongly."""
+        turn.sends, turn.held = turn.sends + turn.held, []
+        super().perform(turn)
+
+
+class AcksSnapshotEarly(SimMuscle):
+    """Begins no sync for a snapshot."""
+
+    def perform(self, turn: Turn) -> None:
+        """Carry out a turn, wrongly."""
+        if any(write.snapshot for write in turn.writes):
+            turn.sends, turn.held = turn.sends + turn.held, []
+        super().perform(turn)
+
+
+class CountsReadsAnew(SimMuscle):
+    """After a restart numbers reads from the beginning."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._next = 0
+
+
+class SavesOldMembership(SimMuscle):
+    """Keeps the membership of the node's start in its checkpoints."""
+
+    def flush(self, group: Any) -> None:
+        """Put the state machine on disk, wrongly."""
+        before = self.disk.live[group].checkpoint
+        super().flush(group)
+        point = self.disk.live[group].checkpoint
+        if before.membership.members and point is not before:
+            stale = Checkpoint(point.index, point.term, before.membership, point.machine)
+            self.disk.live[group].checkpoint = self.disk.durable[group].checkpoint = stale
+
+
+def _commit_any_term(core: Core) -> bool:
+    index = core.tracker.committed()
+    if index <= core.log.committed:
+        return False
+    core.log.commit_to(index)
+    return True
+
+
+def _request_without_noop(core: Core, request: ReadRequest) -> None:
+    core.reads.add(request, core.log.committed)
+
+
+def _request_without_round(core: Core, request: ReadRequest) -> None:
+    heartbeat.answer_read(core, request, core.log.committed)
+
+
+def _stale_words_count(core: Core, message: Message) -> None:
+    handler = step.HANDLERS[core.role].get(message.kind)
+    if handler is not None and message.kind is MessageKind.APPEND_RESPONSE:
+        handler(core, message)
+
+
+def _stable_to_any_term(self: unstable.Unstable, index: LogIndex, _term: Term) -> None:
+    at = index - self.offset
+    if 0 <= at < len(self.entries):
+        del self.entries[: at + 1]
+        self.offset = LogIndex(index + 1)
+        self.handed_out = LogIndex(max(self.handed_out, self.offset))
+
+
+def _old_store_word_counts(core: Core, message: Message) -> None:
+    if message.kind is MessageKind.STORAGE_APPEND_RESPONSE:
+        step.on_storage_append(core, message)
+    else:
+        _OLD_TERM(core, message)
+
+
+_OLD_TERM = step._answer_old_term
+
+
+def _always_up_to_date(_log: log.RaftLog, _last: LogIndex, _term: Term) -> bool:
+    return True
+
+
+def _cut_all(_log: log.RaftLog, _entries: Sequence[Entry]) -> int:
+    return 0
+
+
+def _append_anywhere(self: log.RaftLog, index: LogIndex, _term: Term, entries: Sequence[Entry]) -> LogIndex | None:
+    if index > self.last_index() or (self.term_at(index) is None):
+        return None
+    self.append([entry for entry in entries if self.term_at(entry.index) != entry.term])
+    return LogIndex(index + len(entries))
+
+
+def _incoming_decides(self: quorum.JointConfig, acked: Any) -> LogIndex:
+    return self.incoming.committed(acked)
+
+
+def _incoming_votes(self: quorum.JointConfig, votes: Any) -> quorum.VoteResult:
+    return self.incoming.vote_result(votes)
+
+
+def _half_is_enough(self: quorum.MajorityConfig, acked: Any) -> LogIndex:
+    if not self.voters:
+        return LOG_INDEX_MAX
+    descending = sorted((acked.get(voter, LOG_INDEX_MIN) for voter in self.voters), reverse=True)
+    return LogIndex(descending[(len(descending) - 1) // 2])
+
+
+def _keep_match(self: tracker.Tracker, _last: LogIndex) -> None:
+    self.votes = {}
+    for progress in self.progress.values():
+        progress.become_probe()
+
+
+def _restore_without_membership(core: Core, snapshot: Snapshot) -> bool:
+    if snapshot.index <= core.log.committed or core.node not in snapshot.membership.members:
+        return False
+    stays = bool(core.tracker.membership.members)
+    if core.log.term_at(snapshot.index) == snapshot.term:
+        core.log.commit_to(snapshot.index)
+        return False
+    core.log.restore(snapshot)
+    if not stays:
+        core.tracker.switch(snapshot.membership, core.log.last_index())
+    return True
+
+
+def _heartbeat_commits_all(core: Core, message: Message) -> None:
+    core.log.commit_to(LogIndex(min(message.commit, core.log.last_index())))
+    kind = MessageKind.HEARTBEAT_RESPONSE
+    core.send(Message(kind, message.sender, core.node, core.term, round=message.round))
+
+
+def _broadcast_whole_commit(core: Core) -> None:
+    number = core.reads.begin_round(core.node, core.ticks, keep_tick=True)
+    for node, _ in core.tracker.others(core.node):
+        kind = MessageKind.HEARTBEAT
+        core.send(Message(kind, node, core.node, core.term, commit=core.log.committed, round=number))
+    heartbeat.confirm_rounds(core)
+
+
+def _transfer_keeps_lease(core: Core, target: NodeId) -> None:
+    core.send(Message(MessageKind.TIMEOUT_NOW, target, core.node, core.term))
+
+
+def _lease_for_ever(core: Core) -> bool:
+    return core.reads.confirmed_tick is not None
+
+
+def _nothing(*_: object) -> None:
+    """In the place of something that mattered."""
+
+
+def _confirm_from_now(self: Reads, round_number: int) -> list[tuple[LogIndex, ReadRequest]]:
+    self.confirmed_tick = max([tick for _, tick in self.sent_ticks], default=self.confirmed_tick or 0)
+    return _CONFIRM(self, round_number)
+
+
+_CONFIRM: Callable[..., list[tuple[LogIndex, ReadRequest]]] = Reads.confirm
+
+
+def _changes_at_any_time(core: Core, proposals: Sequence[Entry]) -> Sequence[Entry]:
+    return proposals
+
+
+def _any_answer_counts(core: Core, message: Message) -> None:
+    leader.on_heartbeat_response(core, replace(message, round=core.reads.round))
+
+
+def _own_word_at_once(self: Replicator, turn: Turn) -> None:
+    for replica in self.replicas.values():
+        for _ in range(2):
+            for message in replica.collect(turn):
+                replica.receive(message)
+    self._ticket = turn.ticket = type(self._ticket)(self._ticket + 1)
+
+
+def _apply_again(self: UserKeys, command: Command, revision: Any) -> Any:
+    return self._apply(command, revision)
+
+
+def _pass_no_barrier(self: Replica, barrier: Entry, turn: Turn) -> None:
+    _PASS(self, barrier, turn)
+    turn.flushes.clear()
+
+
+_PASS = Replica._pass_barrier
+
+
+def _vote_twice(core: Core, message: Message) -> None:
+    core.vote, core.lead = NODE_NONE, NODE_NONE
+    _ON_VOTE(core, message)
+
+
+_ON_VOTE = election.on_vote_request
+
+
+def _handlers_with(kind: MessageKind, handler: Any) -> Any:
+    return {role: {**known, kind: handler} if kind in known else known for role, known in step.HANDLERS.items()}
+
+
+BUGS = (
+    Bug("vote not persisted", "PySyncObj#202", muscle=ForgetsVote),
+    Bug("term not persisted", "PySyncObj#202", muscle=ForgetsTerm),
+    Bug("ack before the sync", "paper, figure 2", muscle=AcksEarly),
+    Bug("snapshot acked before the sync", "paper 7", muscle=AcksSnapshotEarly),
+    Bug("own ack before the sync", "thesis 10.2.1", ((Replicator, "_collect", _own_word_at_once),)),
+    Bug(
+        "older term committed by counting",
+        "paper, figure 8",
+        ((leader, "advance_commit", _commit_any_term), (reconfigure, "advance_commit", _commit_any_term)),
+    ),
+    Bug(
+        "read before the first commit of the term",
+        "thesis 6.4",
+        ((heartbeat, "request_read", _request_without_noop), (leader, "request_read", _request_without_noop)),
+    ),
+    Bug(
+        "read without a round",
+        "thesis 6.4",
+        ((leader, "request_read", _request_without_round),),
+        scenario="leases",
+    ),
+    Bug(
+        "any heartbeat's answer confirms",
+        "thesis 6.4",
+        ((step, "HANDLERS", _handlers_with(MessageKind.HEARTBEAT_RESPONSE, _any_answer_counts)),),
+    ),
+    Bug("acks of older terms count", "openraft alpha.28", ((step, "_answer_old_term", _stale_words_count),)),
+    Bug(
+        "stale write counts after truncation",
+        "etcd/raft async storage",
+        (
+            (unstable.Unstable, "stable_to", _stable_to_any_term),
+            (step, "_answer_old_term", _old_store_word_counts),
+        ),
+    ),
+    Bug(
+        "two votes in a term",
+        "databend#16175",
+        ((step, "HANDLERS", _handlers_with(MessageKind.VOTE, _vote_twice)),),
+    ),
+    Bug("vote for a shorter log", "paper 5.4.1", ((log.RaftLog, "is_up_to_date", _always_up_to_date),)),
+    Bug("late append cuts newer entries", "paper 5.3", ((log.RaftLog, "_known_count", _cut_all),)),
+    Bug("append without its predecessor", "openraft#1795", ((log.RaftLog, "try_append", _append_anywhere),)),
+    Bug("joint commit by the new half", "paper 6", ((quorum.JointConfig, "committed", _incoming_decides),)),
+    Bug("joint election by the new half", "paper 6", ((quorum.JointConfig, "vote_result", _incoming_votes),)),
+    Bug("half is a quorum", "openraft#1802", ((quorum.MajorityConfig, "committed", _half_is_enough),)),
+    Bug("match survives an election", "paper, figure 2", ((tracker.Tracker, "reset", _keep_match),)),
+    Bug("stale membership after a snapshot", "openraft#1808", ((follower, "_restore", _restore_without_membership),)),
+    Bug("stale membership in checkpoints", "openraft#1808", muscle=SavesOldMembership),
+    Bug(
+        "heartbeat commits what may differ",
+        "tikv#7353",
+        (
+            (heartbeat, "broadcast_heartbeat", _broadcast_whole_commit),
+            (leader, "broadcast_heartbeat", _broadcast_whole_commit),
+            (follower, "_on_heartbeat", _heartbeat_commits_all),
+        ),
+    ),
+    Bug("two changes at once", "thesis 4.1", ((leader, "_without_untimely_changes", _changes_at_any_time),)),
+    Bug("read numbers reused", "found while building this", muscle=CountsReadsAnew),
+    Bug("retries run twice", "etcd#18424", ((UserKeys, "_apply_once", _apply_again),)),
+    Bug("no flush after a change", "found by this simulator", ((Replica, "_pass_barrier", _pass_no_barrier),)),
+    Bug(
+        "transfer keeps the lease",
+        "openraft#1747",
+        ((leader, "send_timeout_now", _transfer_keeps_lease), (transfer, "send_timeout_now", _transfer_keeps_lease)),
+        scenario="leases",
+    ),
+    Bug("lease without an end", "etcd#20418", ((heartbeat, "lease_holds", _lease_for_ever),), scenario="leases"),
+    Bug("lease survives a pause", "etcd#20418", ((RaftNode, "pause_detected", _nothing),), scenario="leases"),
+    Bug("lease from the answer on", "thesis 6.4.1", ((Reads, "confirm", _confirm_from_now),), scenario="leases"),
+)
