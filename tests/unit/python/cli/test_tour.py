@@ -24,8 +24,16 @@ def test_tour_holds_every_check(kvarts: Kvarts, tmp_path: Path) -> None:
     assert kvarts("tour", "--keep", "kept").code == 2
 
 
+TAKE_CTRL_C = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("kvarts", run_name="__main__", alter_sys=True)
+"""
+"""What runs in the background of a shell script starts with Ctrl-C ignored, and so would the tour of this test."""
+
+
 def test_ctrl_c_ends_the_tour_quietly_and_leaves_no_store(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "kvarts", "tour"]
+    command = [sys.executable, "-c", TAKE_CTRL_C, "tour"]
     world = {**environment(), "TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, env=world, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         assert child.stdout is not None
