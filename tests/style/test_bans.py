@@ -2,8 +2,8 @@
 
 import ast
 import re
-from pathlib import Path
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
