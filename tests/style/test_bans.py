@@ -110,8 +110,8 @@ def test_unsafe_stays_in_its_rooms() -> None:
 
 
 def test_nothing_names_a_registry_host_or_a_path_of_one_machine() -> None:
-    domains = ("pypi org", "pythonhosted org", "static crates io", "index crates io", "registry npmjs org")
-    domains += ("proxy golang org", "deb debian org")
+    domains = ["pypi org", "pythonhosted org", "static crates io", "index crates io", "registry npmjs org"]
+    domains += ["proxy golang org", "deb debian org"]
     needles = [domain.replace(" ", ".") for domain in domains]
     home = str(Path.home())
     needles += [f"{home}/"] if len(home) > 1 else []
