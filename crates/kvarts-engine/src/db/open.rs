@@ -137,13 +137,16 @@ fn find_directory(fs: &dyn Fs, dir: &Path, create: bool) -> Result<()> {
     if !create {
         return Err(Error::NotFound(dir.to_owned()));
     }
-    match names.iter().find(|name| named(name) == Named::Foreign) {
-        Some(name) => Err(Error::invalid(
+    if let Some(name) = names.iter().find(|name| named(name) == Named::Foreign) {
+        return Err(Error::invalid(
             format!("{} has no store but other files, such as {name:?}", dir.display()),
             "give an empty directory, or one that does not exist",
-        )),
-        None => check_cut_short(fs, dir, &names),
+        ));
     }
+    check_cut_short(fs, dir, &names)?;
+    // Whoever made the directory, a creation cut short or a user, may not have synced its entry.
+    let parent = parent(dir);
+    fs.sync_dir(&parent).map_err(|error| Error::io("syncing", &parent, error))
 }
 
 /// A creation that a crash cut short leaves a lock, an unfinished manifest and a log, but never a table or a record:

@@ -224,11 +224,14 @@ fn run(seed: u64) {
     }
 }
 
+/// Seeds that once failed.
+const FOUND: [u64; 1] = [10_391];
+
 #[test]
 fn what_survives_a_crash_is_a_prefix_with_all_that_was_promised() {
     let seeds: u64 = std::env::var("KVARTS_CRASH_SEEDS").map_or(2_000, |count| count.parse().unwrap());
     let first: u64 = std::env::var("KVARTS_CRASH_SEED").map_or(0, |seed| seed.parse().unwrap());
-    for seed in first..first + seeds {
+    for seed in (first..first + seeds).chain(FOUND) {
         let outcome = std::panic::catch_unwind(|| run(seed));
         assert!(
             outcome.is_ok(),
