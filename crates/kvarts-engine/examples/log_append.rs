@@ -15,6 +15,9 @@ const RECORD_BYTES: usize = 1040;
 const APPENDS: u64 = 60_000;
 const SYNCS: u64 = 300;
 const ROUNDS: usize = 7;
+/// Longer records, to see from where on write(2) is cheaper. A mapped log writes them too from some size on: to see what
+/// copying them would cost, raise that bound in `fs::os::log`.
+const LARGE_BYTES: [usize; 6] = [4 << 10, 16 << 10, 32 << 10, 64 << 10, 256 << 10, 1 << 20];
 
 /// Nanoseconds that `act` takes, per each of `times`.
 fn ns_each(clock: &OsClock, times: u64, mut act: impl FnMut()) -> u64 {
@@ -59,6 +62,15 @@ fn append(log: &mut dyn LogFile, record: &[u8]) {
     log.append_with(record.len(), &mut |out| out.copy_from_slice(record)).expect("there is room");
 }
 
+/// Copies of longer records: nanoseconds per KiB.
+fn large_copies(clock: &OsClock, path: &Path, mode: LogMode, bytes: usize) -> u64 {
+    let mut log = OsFs.create_log(path, LOG_BYTES, mode).expect("a log");
+    let record = vec![7; bytes];
+    let ns = ns_each(clock, LOG_BYTES / bytes as u64, || append(&mut *log, &record));
+    OsFs.remove(path).expect("the log is there");
+    ns * 1024 / bytes as u64
+}
+
 /// Whole records: framed, checksummed, copied.
 fn records(clock: &OsClock, dir: &Path, mode: LogMode) -> Result<u64> {
     let mut log = LogWriter::create(Arc::new(OsFs), dir, [1; 16], FileId(9), LOG_BYTES, mode)?;
@@ -95,6 +107,17 @@ fn main() -> Result<()> {
     for (of, mode) in measured.into_iter().zip(modes) {
         let [copy, slow, record, sync] = of.map(median_and_least);
         println!("{:8} {copy:>16} {slow:>16} {record:>16} {sync:>20}", format!("{mode:?}"));
+    }
+    println!("ns per KiB of longer records, {ROUNDS} rounds: median (least)");
+    for bytes in LARGE_BYTES {
+        let mut measured: [Vec<u64>; 2] = Default::default();
+        for _ in 0..ROUNDS {
+            for (of, mode) in measured.iter_mut().zip(modes) {
+                of.push(large_copies(&clock, &path, mode, bytes));
+            }
+        }
+        let [mapped, written] = measured.map(median_and_least);
+        println!("{:>5} KiB: {:?} {mapped:>12}, {:?} {written:>12}", bytes >> 10, modes[0], modes[1]);
     }
     std::fs::remove_dir(&dir).expect("the directory is empty");
     Ok(())

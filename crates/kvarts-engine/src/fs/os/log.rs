@@ -27,10 +27,10 @@ fn build(file: File, capacity: u64, mode: LogMode) -> io::Result<Box<dyn LogFile
         #[cfg(target_os = "linux")]
         LogMode::Mapped if capacity > 0 => {
             let mapping = Mapping::new(&file, capacity)?;
-            Ok(Box::new(MappedLog { mapping, len: 0, file }))
+            Ok(Box::new(MappedLog { mapping, len: 0, file, scratch: Scratch::default() }))
         }
         // Elsewhere than on Linux a mapping is not known to be cheaper, so both modes write.
-        _ => Ok(Box::new(WrittenLog { file, len: 0, capacity, scratch: Vec::new() })),
+        _ => Ok(Box::new(WrittenLog { file, len: 0, capacity, scratch: Scratch::default() })),
     }
 }
 
@@ -66,18 +66,30 @@ fn end_of(offset: u64, len: usize, capacity: u64) -> io::Result<u64> {
     }
 }
 
+/// A mapped log writes appends of at least so many bytes by write(2): see the ADR on the mapped log.
+#[cfg(target_os = "linux")]
+const WRITTEN_BYTES_MIN: usize = 16 << 10;
+
+/// A log that is copied into through a mapping. Mapping and write(2) meet in the page cache, so either sees the other's
+/// bytes at once; which way a record goes is a matter of cost alone.
 #[cfg(target_os = "linux")]
 struct MappedLog {
     mapping: Mapping,
     len: u64,
     file: Arc<File>,
+    scratch: Scratch,
 }
 
 #[cfg(target_os = "linux")]
 impl LogFile for MappedLog {
     fn append_with(&mut self, len: usize, fill: &mut dyn FnMut(&mut [u8])) -> io::Result<()> {
         let end = end_of(self.len, len, self.capacity())?;
-        fill(self.mapping.range_mut(self.len as usize, len));
+        if len >= WRITTEN_BYTES_MIN {
+            self.scratch.write(&self.file, self.len, len, fill)?;
+            self.mapping.skip(end as usize);
+        } else {
+            fill(self.mapping.range_mut(self.len as usize, len));
+        }
         self.len = end;
         Ok(())
     }
@@ -99,23 +111,35 @@ struct WrittenLog {
     file: Arc<File>,
     len: u64,
     capacity: u64,
-    scratch: Vec<u8>,
+    scratch: Scratch,
 }
 
-/// The scratch buffer is given back after an append larger than this.
-const SCRATCH_BYTES_MAX: usize = 1 << 20;
+/// The scratch buffer is given back after an append larger than this: a batch of a mebibyte keeps it.
+const SCRATCH_BYTES_MAX: usize = (1 << 20) + (64 << 10);
+
+/// Where bytes are put together before they are written.
+#[derive(Default)]
+struct Scratch(Vec<u8>);
+
+impl Scratch {
+    /// Writes `len` bytes that `fill` sets at `offset` of `file`.
+    fn write(&mut self, file: &File, offset: u64, len: usize, fill: &mut dyn FnMut(&mut [u8])) -> io::Result<()> {
+        if self.0.len() < len {
+            self.0.resize(len, 0);
+        }
+        fill(&mut self.0[..len]);
+        file.write_all_at(&self.0[..len], offset)?;
+        if self.0.len() > SCRATCH_BYTES_MAX {
+            self.0 = Vec::new();
+        }
+        Ok(())
+    }
+}
 
 impl LogFile for WrittenLog {
     fn append_with(&mut self, len: usize, fill: &mut dyn FnMut(&mut [u8])) -> io::Result<()> {
         let end = end_of(self.len, len, self.capacity)?;
-        if self.scratch.len() < len {
-            self.scratch.resize(len, 0);
-        }
-        fill(&mut self.scratch[..len]);
-        self.file.write_all_at(&self.scratch[..len], self.len)?;
-        if self.scratch.len() > SCRATCH_BYTES_MAX {
-            self.scratch = Vec::new();
-        }
+        self.scratch.write(&self.file, self.len, len, fill)?;
         self.len = end;
         Ok(())
     }

@@ -20,7 +20,8 @@ const POPULATE_BYTES: usize = 256 << 10;
 pub(super) struct Mapping {
     base: NonNull<u8>,
     len: usize,
-    /// Bytes from the start that were populated; `usize::MAX` where the kernel does not know how.
+    /// Bytes from the start that were populated or skipped, a multiple of [`POPULATE_BYTES`] or the whole length;
+    /// `usize::MAX` where the kernel does not know how.
     populated: usize,
 }
 
@@ -55,6 +56,11 @@ impl Mapping {
         // SAFETY: `offset..end` lies inside the mapping (asserted), which lives as long as `self`; `&mut self` makes the
         // slice the only reference; mapped bytes are always initialised.
         unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr().add(offset), len) }
+    }
+
+    /// Notes that the bytes up to `end` were written by other means: pages before it need not be made present.
+    pub(super) fn skip(&mut self, end: usize) {
+        self.populated = self.populated.max(end / POPULATE_BYTES * POPULATE_BYTES);
     }
 
     /// Makes the pages up to the step after `end` present and writable in one call: otherwise every first touch of a page

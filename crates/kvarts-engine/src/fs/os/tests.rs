@@ -87,6 +87,24 @@ fn both_log_modes_leave_the_same_bytes() {
 }
 
 #[test]
+fn short_and_long_records_of_a_mapped_log_lie_one_behind_the_other() {
+    let dir = Scratch::new();
+    let lengths = [3, 16 << 10, 40, (16 << 10) - 1, 300 << 10, 1, (1 << 20) + 5, 9000, 2 << 20, 5];
+    let capacity = lengths.iter().sum::<usize>() as u64;
+    let mut log = OsFs.create_log(&dir.path("log"), capacity, LogMode::Mapped).unwrap();
+    let mut expected = Vec::new();
+    for (step, &len) in lengths.iter().enumerate() {
+        let bytes: Vec<u8> = (0..len).map(|at| (at * 7 + step) as u8).collect();
+        log.append_with(len, &mut |range| range.copy_from_slice(&bytes)).unwrap();
+        expected.extend_from_slice(&bytes);
+        let seen = OsFs.read(&dir.path("log")).unwrap();
+        assert!(seen[..expected.len()] == expected, "what was copied and what was written are one file: step {step}");
+        assert!(seen[expected.len()..].iter().all(|&byte| byte == 0), "zeros follow: step {step}");
+    }
+    assert_eq!(log.append_with(1, &mut |_| ()).unwrap_err().kind(), ErrorKind::InvalidInput);
+}
+
+#[test]
 fn bytes_of_a_mapped_log_outlive_its_handle_without_a_sync() {
     let dir = Scratch::new();
     let mut log = OsFs.create_log(&dir.path("log"), 4096, LogMode::Mapped).unwrap();
