@@ -61,8 +61,9 @@ impl Shared {
     /// Lets go of memory, files and the lock. Scans keep what they hold.
     fn let_go(&self) {
         for tree in self.live_trees() {
-            tree.change(|_| TreeState::empty());
+            tree.change(|_| TreeState::empty(&self.chunks));
         }
+        self.chunks.keep_none();
         self.cache.set_capacity(0);
         *self.lock.lock() = None;
     }

@@ -1,7 +1,7 @@
 //! Opening: the directory, the lock, what is found there, recovery, and the first log.
 use super::background;
 use super::manifest::{Install, MANIFEST, MANIFEST_TMP, cache_bytes, place};
-use super::recover::{Recovery, Replay};
+use super::recover::{Recovering, Recovery, Replay};
 use super::state::{Parts, Shared};
 use super::trees::TreeShared;
 use super::write::WriteState;
@@ -9,6 +9,7 @@ use super::{Db, OpenReport};
 use crate::clock::Clock;
 use crate::fs::{Fs, LockOutcome, LogMode};
 use crate::log::LogWriter;
+use crate::memtable::Chunks;
 use crate::options::{Durability, Options};
 use crate::sync::Mutex;
 use crate::table::BlockCache;
@@ -88,15 +89,16 @@ impl Db {
         let report = OpenReport { replayed: replay.batches, torn: replay.torn, created };
         remove_leftovers(&recovery, &names);
 
-        let trees: Vec<Arc<TreeShared>> =
-            recovery.trees.into_values().map(|tree| TreeShared::new(tree.info, tree.version)).collect();
+        let chunks = Arc::new(Chunks::new(options.memtable_bytes));
+        let revived = |tree: Recovering| TreeShared::new(tree.info, tree.version, &chunks);
+        let trees: Vec<Arc<TreeShared>> = recovery.trees.into_values().map(revived).collect();
         let mut write = WriteState::new(log);
         trees.iter().for_each(|tree| write.add_tree(Arc::clone(tree)));
         let install =
             Install { trees: trees.into_iter().map(|tree| (tree.id(), tree)).collect(), next_tree: recovery.next_tree };
         let (next_file, revision, store) = (recovery.next_file.get(), recovery.last, recovery.store);
         let dir = dir.to_owned();
-        let parts = Parts { fs, clock, dir, options, store, cache, next_file, revision, write, install, lock };
+        let parts = Parts { fs, clock, dir, options, store, cache, chunks, next_file, revision, write, install, lock };
         Self::start(Arc::new(Shared::new(parts)), report)
     }
 

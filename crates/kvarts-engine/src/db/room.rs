@@ -113,7 +113,7 @@ impl Shared {
 
     /// Puts an empty memtable in the place of the active one of a tree, and asks for the flush of the full one.
     fn seal(&self, write: &mut WriteState, at: usize) {
-        let fresh = Mem::new();
+        let fresh = Mem::new(&self.chunks);
         let tree = &mut write.trees[at];
         let full = std::mem::replace(&mut tree.active, Arc::clone(&fresh));
         write.active_bytes -= full.filled();

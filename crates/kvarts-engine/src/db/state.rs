@@ -6,6 +6,7 @@ use super::write::WriteState;
 use crate::clock::Clock;
 use crate::fs::Fs;
 use crate::log::{LogPosition, LogSyncer};
+use crate::memtable::Chunks;
 use crate::options::{Durability, Options};
 use crate::sync::{Condvar, Mutex};
 use crate::table::BlockCache;
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     pub(super) options: Options,
     pub(super) store: [u8; 16],
     pub(super) cache: Arc<BlockCache>,
+    /// Memory of memtables.
+    pub(super) chunks: Arc<Chunks>,
     /// The next file id to give out.
     pub(super) next_file: AtomicU64,
     /// Newest revision in the log and the memtables. Changed under the write lock.
@@ -80,6 +83,7 @@ pub(super) struct Parts {
     pub(super) options: Options,
     pub(super) store: [u8; 16],
     pub(super) cache: Arc<BlockCache>,
+    pub(super) chunks: Arc<Chunks>,
     pub(super) next_file: u64,
     pub(super) revision: Revision,
     pub(super) write: WriteState,
@@ -139,6 +143,7 @@ impl Shared {
             options: parts.options,
             store: parts.store,
             cache: parts.cache,
+            chunks: parts.chunks,
             next_file: AtomicU64::new(parts.next_file),
             applied: AtomicU64::new(parts.revision.0),
             visible: AtomicU64::new(parts.revision.0),

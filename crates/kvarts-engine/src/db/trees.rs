@@ -2,7 +2,7 @@
 use super::state::Shared;
 use super::{Db, Tree, TreeInfo};
 use crate::log::LogPosition;
-use crate::memtable::{MemRow, Memtable};
+use crate::memtable::{Chunks, MemRow, Memtable};
 use crate::sync::Mutex;
 use crate::version::Version;
 use crate::{Error, FileId, Result, Revision, TreeId};
@@ -48,9 +48,9 @@ pub(super) struct Mem {
 }
 
 impl Mem {
-    /// Returns an empty one.
-    pub(super) fn new() -> Arc<Self> {
-        let table = Memtable::new();
+    /// Returns an empty one, which shares its memory with those before and after it.
+    pub(super) fn new(chunks: &Arc<Chunks>) -> Arc<Self> {
+        let table = Memtable::drawing_on(chunks);
         Arc::new(Self {
             empty_bytes: table.bytes(),
             table,
@@ -112,8 +112,8 @@ pub(super) struct TreeState {
 
 impl TreeState {
     /// Returns a state without rows.
-    pub(super) fn empty() -> Self {
-        Self { active: Mem::new(), sealed: Vec::new(), version: Arc::new(Version::default()) }
+    pub(super) fn empty(chunks: &Arc<Chunks>) -> Self {
+        Self { active: Mem::new(chunks), sealed: Vec::new(), version: Arc::new(Version::default()) }
     }
 
     /// The memtables, newest first.
@@ -140,9 +140,9 @@ pub(super) struct TreeShared {
 
 impl TreeShared {
     /// Returns a tree with these tables and an empty memtable.
-    pub(super) fn new(info: TreeInfo, version: Version) -> Arc<Self> {
+    pub(super) fn new(info: TreeInfo, version: Version, chunks: &Arc<Chunks>) -> Arc<Self> {
         let last = AtomicU64::new(version.flushed.0);
-        let state = TreeState { version: Arc::new(version), ..TreeState::empty() };
+        let state = TreeState { version: Arc::new(version), ..TreeState::empty(chunks) };
         Arc::new(Self {
             info,
             state: ArcSwap::from_pointee(state),
@@ -242,7 +242,7 @@ impl Shared {
             key_codec: key_codec.to_owned(),
             value_codec: value_codec.to_owned(),
         };
-        let tree = TreeShared::new(info, Version::default());
+        let tree = TreeShared::new(info, Version::default(), &self.chunks);
         install.next_tree += 1;
         install.trees.insert(tree.id(), Arc::clone(&tree));
         if let Err(error) = self.write_manifest(&install, None) {
@@ -271,7 +271,7 @@ impl Shared {
         write.remove_tree(tree.id());
         let state = tree.state.load_full();
         self.sealed_gone(&state.sealed);
-        tree.change(|_| TreeState::empty());
+        tree.change(|_| TreeState::empty(&self.chunks));
         for table in state.version.levels.iter().flatten() {
             table.table.mark_obsolete();
         }

@@ -8,6 +8,8 @@ mod skiplist;
 #[cfg(test)]
 mod tests;
 
+pub use skiplist::Chunks;
+
 /// Recent writes of one tree, sorted. Nothing is freed before the whole table is dropped.
 #[derive(Debug)]
 pub struct Memtable {
@@ -26,9 +28,14 @@ pub struct MemRow<'a> {
 }
 
 impl Memtable {
-    /// Returns an empty memtable.
+    /// Returns an empty memtable that leaves its memory to no other.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { list: skiplist::SkipList::new() })
+        Self::drawing_on(&Arc::new(Chunks::new(0)))
+    }
+
+    /// Returns an empty memtable that takes its large chunks from `chunks`, where they go back to when it is dropped.
+    pub fn drawing_on(chunks: &Arc<Chunks>) -> Arc<Self> {
+        Arc::new(Self { list: skiplist::SkipList::new(Arc::clone(chunks)) })
     }
 
     /// Inserts a row. Of rows with equal (key, revision) the one inserted last is found first.

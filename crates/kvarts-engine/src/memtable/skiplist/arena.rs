@@ -1,19 +1,26 @@
 //! Memory that is handed out piece by piece and returned all at once.
+use super::chunks::Chunks;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 /// Every piece starts at a multiple of this.
 pub(super) const ALIGN: usize = 8;
 /// The first chunk is small, so that an idle tree costs little.
 const CHUNK_BYTES_MIN: usize = 4 << 10;
-/// Chunks double up to this.
-const CHUNK_BYTES_MAX: usize = 1 << 20;
+/// Chunks double up to this: the size of a huge page on most machines.
+pub(super) const CHUNK_BYTES_MAX: usize = 2 << 20;
 /// A larger piece gets a chunk of its own, so that little of the current chunk is wasted.
-const SHARED_BYTES_MAX: usize = CHUNK_BYTES_MAX / 4;
+const SHARED_BYTES_MAX: usize = CHUNK_BYTES_MAX / 8;
 
 /// An arena. Invariant: a piece handed out stays where it is until the arena drops.
 #[derive(Debug)]
 pub(super) struct Arena {
+    /// Chunks of full size.
+    full: Vec<NonNull<u8>>,
+    /// Where those come from and go back to.
+    source: Arc<Chunks>,
+    /// All others: the first ones, and those of large pieces.
     chunks: Vec<(NonNull<u8>, Layout)>,
     /// First free byte of the current chunk. Invariant: a multiple of [`ALIGN`] from the start of the chunk.
     free: NonNull<u8>,
@@ -24,8 +31,16 @@ pub(super) struct Arena {
 }
 
 impl Arena {
-    pub(super) fn new() -> Self {
-        Self { chunks: Vec::new(), free: NonNull::dangling(), left: 0, chunk_bytes_next: CHUNK_BYTES_MIN, bytes: 0 }
+    pub(super) fn new(source: Arc<Chunks>) -> Self {
+        Self {
+            full: Vec::new(),
+            source,
+            chunks: Vec::new(),
+            free: NonNull::dangling(),
+            left: 0,
+            chunk_bytes_next: CHUNK_BYTES_MIN,
+            bytes: 0,
+        }
     }
 
     /// Bytes taken from the allocator.
@@ -55,18 +70,27 @@ impl Arena {
 
     #[cold]
     fn chunk(&mut self, bytes: usize) -> NonNull<u8> {
+        self.bytes += bytes;
+        if bytes == CHUNK_BYTES_MAX {
+            let start = self.source.take();
+            self.full.push(start);
+            return start;
+        }
         let layout = Layout::from_size_align(bytes, ALIGN).expect("a row is far below isize::MAX");
         // SAFETY: `bytes` is not 0: it is at least the header of a row.
         let start = unsafe { alloc(layout) };
         let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
         self.chunks.push((start, layout));
-        self.bytes += bytes;
         start
     }
 }
 
 impl Drop for Arena {
     fn drop(&mut self) {
+        for start in self.full.drain(..) {
+            // SAFETY: `chunk` took it from there, and it goes back only here; a piece is used no longer than its arena lives.
+            unsafe { self.source.give(start) };
+        }
         for (start, layout) in self.chunks.drain(..) {
             // SAFETY: `chunk` allocated it with this layout, and it is freed only here.
             unsafe { dealloc(start.as_ptr(), layout) };
@@ -80,7 +104,7 @@ mod tests {
 
     #[test]
     fn pieces_are_aligned_and_apart() {
-        let mut arena = Arena::new();
+        let mut arena = Arena::new(Arc::new(Chunks::new(0)));
         let lengths = [1, 8, 13, 4096, 5000, 1, SHARED_BYTES_MAX + 1, 300, 2 * CHUNK_BYTES_MAX, 7];
         let mut pieces: Vec<(usize, usize)> =
             lengths.iter().map(|&len| (arena.take(len).as_ptr() as usize, len)).collect();
@@ -92,11 +116,11 @@ mod tests {
 
     #[test]
     fn chunks_grow_with_use() {
-        let mut arena = Arena::new();
+        let mut arena = Arena::new(Arc::new(Chunks::new(0)));
         arena.take(8);
         assert_eq!(arena.bytes(), CHUNK_BYTES_MIN);
         (0..4000).for_each(|_| _ = arena.take(1100));
-        assert!(arena.chunks.len() < 16);
+        assert!(arena.chunks.len() + arena.full.len() < 16);
         assert!(arena.bytes() < 4000 * 1100 + 2 * CHUNK_BYTES_MAX);
     }
 }

@@ -180,8 +180,10 @@ impl Lookup {
 
 #[cfg(test)]
 mod tests {
+    use super::super::chunks::Chunks;
     use super::*;
     use crate::{Kind, Revision};
+    use std::sync::Arc;
 
     fn row(arena: &mut Arena, key: &[u8], revision: u64) -> Row {
         // SAFETY: just allocated; the tests keep the arena until they end.
@@ -190,7 +192,7 @@ mod tests {
 
     #[test]
     fn keys_of_equal_hash_are_told_apart() {
-        let mut arena = Arena::new();
+        let mut arena = Arena::new(Arc::new(Chunks::new(0)));
         let lookup = Lookup::new(&mut arena);
         let rows: Vec<Row> = (0..200u8).map(|i| row(&mut arena, &[i], 1)).collect();
         for (i, &row) in rows.iter().enumerate() {
@@ -205,7 +207,7 @@ mod tests {
 
     #[test]
     fn the_newest_row_of_a_key_is_first() {
-        let mut arena = Arena::new();
+        let mut arena = Arena::new(Arc::new(Chunks::new(0)));
         let lookup = Lookup::new(&mut arena);
         let [old, new, again] = [1, 5, 5].map(|revision| row(&mut arena, b"k", revision));
         lookup.note(&mut arena, 9, new);

@@ -14,18 +14,21 @@
 #![allow(unsafe_code)]
 
 mod arena;
+mod chunks;
 mod cursor;
 mod lookup;
 mod node;
 
 use crate::{Kind, Revision};
 use arena::Arena;
+pub use chunks::Chunks;
 pub(super) use cursor::MemtableCursor;
 use kvarts_formats::hash::key_hash;
 use lookup::Lookup;
 use node::{HEIGHT_MAX, Node, Row, Target};
 use std::cell::UnsafeCell;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The rows. See the module for the invariants.
@@ -69,8 +72,8 @@ impl Drop for Writing<'_> {
 }
 
 impl SkipList {
-    pub(super) fn new() -> Self {
-        let mut arena = Arena::new();
+    pub(super) fn new(source: Arc<Chunks>) -> Self {
+        let mut arena = Arena::new(source);
         let head = Node::allocate(&mut arena, HEIGHT_MAX, &[], Revision::MAX, Kind::Delete, &[]);
         // SAFETY: just allocated, in the arena that this list owns.
         let head = unsafe { Row::new(head) };
