@@ -3,10 +3,13 @@ use super::Db;
 use super::state::Shared;
 use super::trees::{Mem, TreeShared};
 use crate::compaction::{OutputContext, write_tables};
-use crate::version::VersionEdit;
+use crate::log::LogPosition;
+use crate::version::{TableRef, VersionEdit};
 use crate::{FileId, Result};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::{Builder, ScopedJoinHandle};
 
 /// A memtable to flush, with its tree.
 pub(super) type Sealed = (Arc<TreeShared>, Arc<Mem>);
@@ -56,12 +59,16 @@ impl Shared {
     }
 
     /// Writes one memtable, the oldest of its tree, into tables and installs them. Called with `flushing` held.
+    ///
+    /// Its rows are durable in the log before a manifest names the tables: otherwise they would outlive older rows of
+    /// other trees, and what a crash leaves would not be a prefix. A table that no manifest names counts for nothing, so
+    /// it may be written, and be durable, before the log is.
     pub(super) fn flush_mem(&self, tree: &TreeShared, mem: &Arc<Mem>) -> Result<()> {
-        // Rows that reach a table before the log holds them durably would outlive older rows of other trees.
-        self.sync_to(mem.end.load())?;
-        let mut rows = mem.table.cursor();
-        rows.seek_first()?;
-        let outputs = self.with_outputs(&|| false, |context| write_tables(rows, &self.retention(), context))?;
+        let outputs = self.while_syncing(mem.end.load(), || {
+            let mut rows = mem.table.cursor();
+            rows.seek_first()?;
+            self.with_outputs(&|| false, |context| write_tables(rows, &self.retention(), context))
+        })?;
         let bytes: u64 = outputs.iter().map(|table| table.record.bytes).sum();
         let edit = VersionEdit {
             added: outputs.into_iter().map(|table| (0, table)).collect(),
@@ -74,6 +81,28 @@ impl Shared {
         self.set_failure(None);
         self.ask(|work| work.compact = true);
         Ok(())
+    }
+
+    /// Writes tables by `job` and syncs the log up to `end`, at the same time where the store has threads: one waits for the
+    /// disk while the other computes. Where either fails the tables go again.
+    fn while_syncing(&self, end: LogPosition, job: impl FnOnce() -> Result<Vec<TableRef>>) -> Result<Vec<TableRef>> {
+        let (synced, outputs) = if self.options.background && self.syncer.synced() < end {
+            std::thread::scope(|scope| {
+                let sync = Builder::new().name("kvarts-flush-sync".into()).spawn_scoped(scope, || self.sync_to(end));
+                let outputs = job();
+                // Where no thread is to be had, the sync comes after.
+                (sync.map_or_else(|_| self.sync_to(end), join), outputs)
+            })
+        } else {
+            let outputs = job();
+            (self.sync_to(end), outputs)
+        };
+        let outputs = outputs?;
+        if let Err(error) = synced {
+            outputs.iter().for_each(|output| output.table.mark_obsolete());
+            return Err(error);
+        }
+        Ok(outputs)
     }
 
     /// Calls `job` with where its outputs go.
@@ -89,4 +118,9 @@ impl Shared {
             stop,
         })
     }
+}
+
+/// Returns what a thread has returned; a panic of it goes on here.
+fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Sealed memtables beyond which a writer that needs another one waits.
-const SEALED_MAX: usize = 2;
+const SEALED_MAX: usize = 3;
 /// Tables in level 0 from which writers are slowed.
 pub(super) const LEVEL0_SLOW: usize = 12;
 /// Tables in level 0 from which writers wait.
