@@ -14,6 +14,10 @@ class ProposalDropped(RaftError):
     """The proposal was not taken: no leader, a transfer under way, removed from the group, or too much uncommitted."""
 
 
+class Busy(ProposalDropped):
+    """Too much is uncommitted: this leader will take proposals again."""
+
+
 class UnknownPeer(RaftError):
     """A response came from a node that is not, or no longer, a member."""
 

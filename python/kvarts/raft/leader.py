@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from kvarts.raft.confchange import LEAVE_JOINT
 from kvarts.raft.core import Core
-from kvarts.raft.errors import ProposalDropped
+from kvarts.raft.errors import Busy, ProposalDropped
 from kvarts.raft.heartbeat import broadcast_heartbeat, confirm_rounds, release_parked_reads, request_read
 from kvarts.raft.ids import LOG_INDEX_MIN, NODE_NONE, TERM_NONE, LogIndex, NodeId
 from kvarts.raft.messages import Entry, EntryKind, Message, Role
@@ -89,10 +89,10 @@ def propose(core: Core, proposals: Sequence[Entry]) -> None:
         raise ProposalDropped("this node was removed from the group")
     if core.transferee != NODE_NONE:
         raise ProposalDropped("the leadership is being transferred")
-    if any([proposal[2] for proposal in proposals]):  # noqa: C419  # twice as fast as a generator; only CONFIG is true
+    if any([proposal[2] for proposal in proposals]):  # noqa: C419  # twice as fast as a generator; only NORMAL is false
         proposals = _without_untimely_changes(core, proposals)
     if not core.append_own(proposals):
-        raise ProposalDropped("too much is uncommitted")
+        raise Busy("too much is uncommitted")
     broadcast_append(core)
 
 

@@ -22,6 +22,8 @@ class EntryKind(IntEnum):
 
     NORMAL = 0
     CONFIG = 1
+    PYTHON = 2
+    """Bytes that the core does not look into, but whoever applies them does: see kvarts.statemachine."""
 
 
 class Entry(NamedTuple):

@@ -85,12 +85,12 @@ class RaftNode:
             core.election_elapsed = 0
             stand(core)
 
-    def propose(self, payload: object, size: int | None = None) -> None:
+    def propose(self, payload: object, size: int | None = None, kind: EntryKind = EntryKind.NORMAL) -> None:
         """Propose one payload; `size` in bytes is needed unless it is bytes. Raises ProposalDropped."""
         if size is None:
             assert isinstance(payload, bytes)
             size = len(payload)
-        self.propose_many([(payload, size)])
+        self._propose([Entry(TERM_NONE, LOG_INDEX_MIN, kind, payload, size)])
 
     def propose_many(self, payloads: Sequence[tuple[object, int]]) -> None:
         """Propose (payload, size) pairs, one entry each, all or none. Raises ProposalDropped."""
@@ -121,6 +121,13 @@ class RaftNode:
         """Ask the leader to hand over to `target`."""
         core = self._core
         step(core, Message(MessageKind.TRANSFER, core.node, target, core.term))
+
+    def successor(self) -> NodeId:
+        """Return the voter that could take over from this leader soonest, or NODE_NONE if none was heard from."""
+        core = self._core
+        voters = core.tracker.membership.voters.voters
+        lag = {node: -p.match for node, p in core.tracker.others(core.node) if node in voters and p.recently_active}
+        return min(lag, key=lag.__getitem__, default=NODE_NONE) if core.role is Role.LEADER else NODE_NONE
 
     def forget_leader(self) -> None:
         """Be ready to vote again, before the timeout: the caller knows that the leader is gone."""

@@ -1,4 +1,5 @@
-"""What a committed command does to the user's keys, as a deterministic model in Python.
+"""What a committed command does, deterministically.
 
-The native state machine must agree with it, golden script by golden script.
+Commands on the user's keys are native: here is their model, with which the native state machine must agree, golden
+script by golden script. Python commands (`system_keys`) are carried out here; their writes go to system keys.
 """

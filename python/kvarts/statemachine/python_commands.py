@@ -1,0 +1,64 @@
+"""Commands that Python carries out, as bytes in the log, and what comes of one.
+
+A command is a byte for its kind, a byte for its version and a JSON object in UTF-8, canonical: keys sorted, no spaces,
+no escapes beyond JSON's own. Two encodings of one command do not exist, and a reader refuses what it would not write.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+VERSION = 1
+HEADER_BYTES = 2
+
+SystemWrite = tuple[bytes, bytes | None]
+"""A system key and its new value; None removes it."""
+
+
+class CommandKind(IntEnum):
+    """First byte of a command: who carries it out. Never reused."""
+
+    CONFIGURATION = 1
+
+
+class UnreadableCommand(ValueError):  # noqa: N818  # says what is wrong, as in kvarts.base.errors
+    """Bytes that are no command of ours, or one of a later version.
+
+    Refused before it is proposed. Whoever meets one in the log must stop: to skip it would be to diverge.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a command comes to: its writes, all or none, or why it is refused. `value` is its answer, such as an id."""
+
+    writes: tuple[SystemWrite, ...] = ()
+    refusal: str | None = None
+    value: int | None = None
+
+
+def pack_json(value: object) -> bytes:
+    """Return the one encoding of a value."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode()
+
+
+def pack_command(kind: CommandKind, fields: Mapping[str, object]) -> bytes:
+    """Return a command as it stands in the log."""
+    return bytes((kind, VERSION)) + pack_json(fields)
+
+
+def unpack_command(command: bytes) -> tuple[CommandKind, dict[str, object]]:
+    """Return kind and fields. Raises UnreadableCommand."""
+    try:
+        kind, version = CommandKind(command[0]), command[1]
+        fields = json.loads(command[HEADER_BYTES:].decode())
+        canonical = pack_command(kind, fields)
+    except (IndexError, ValueError, RecursionError) as error:
+        raise UnreadableCommand(f"no command that is known here: {error}") from None
+    if version != VERSION or not isinstance(fields, dict) or canonical != command:
+        raise UnreadableCommand(f"not the encoding of a {kind.name} command of version {VERSION}")
+    return kind, fields
