@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NewType
 
 from kvarts.raft.confchange import ConfigChange
@@ -28,6 +28,25 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupOpened:
+    """The muscle holds this group's log and state machine: `applied` so far, with these system keys."""
+
+    group: GroupId
+    applied: LogIndex
+    system: Mapping[bytes, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CloseRequested:
+    """This node is to hold the group no longer; `Turn.closed` says when nothing more will come of it.
+
+    What the muscle still holds of the group's reads and writes it then answers itself.
+    """
+
+    group: GroupId
+
+
+@dataclass(frozen=True, slots=True)
 class Synced:
     """Everything that turns up to `ticket` asked to be durable is, and what they held back has been sent."""
 
@@ -36,10 +55,26 @@ class Synced:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The state machine has reached entry `index`; at a barrier it waits there for the effects."""
+    """The state machine has reached entry `index`; at a barrier it waits there for the effects.
+
+    `command`: the payload of a PYTHON entry that is a barrier.
+    """
 
     group: GroupId
     index: LogIndex
+    command: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A snapshot of a leader has taken the place of the state machine; these are its system keys.
+
+    Comes before the word that what follows the snapshot is applied.
+    """
+
+    group: GroupId
+    index: LogIndex
+    system: Mapping[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +87,8 @@ class Flushed:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message of another node. Payloads of its entries are Batches; a snapshot's data is a Handle."""
+    """A message of another node. Payloads of NORMAL entries are Batches, of PYTHON entries bytes; a snapshot's data is
+    a Handle."""
 
     group: GroupId
     message: Message
@@ -76,6 +112,15 @@ class ReadRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class CommandRequested:
+    """Somebody wants a Python command carried out; `context` comes back in CommandDone or CommandRefused."""
+
+    group: GroupId
+    context: int
+    command: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigRequested:
     """Somebody wants another membership. Whether it came about is seen from the membership."""
 
@@ -89,6 +134,11 @@ class TransferRequested:
 
     group: GroupId
     target: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """This node is about to stop: from now on it hands over whatever it leads. See `Turn.stopped`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +158,19 @@ class SnapshotSent:
 
 
 Event = (
-    Synced
+    GroupOpened
+    | CloseRequested
+    | Synced
     | Applied
+    | Restored
     | Flushed
     | Received
     | WriteRequested
     | ReadRequested
+    | CommandRequested
     | ConfigRequested
     | TransferRequested
+    | StopRequested
     | PeerLost
     | SnapshotSent
 )

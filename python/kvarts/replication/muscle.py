@@ -12,7 +12,8 @@ from kvarts.replication.turn import Turn
 class NodeLog(Protocol):
     """One append-only log for all groups of a node. Written by `Muscle.perform` alone, in the order of the turns.
 
-    What is written may be read at once; payloads read from it are never looked at, but for changes of membership.
+    What is written may be read at once. Payloads read from it are never looked at, but for changes of membership and
+    Python commands (bytes).
     """
 
     def group(self, group: GroupId) -> LogStore:

@@ -3,50 +3,86 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 
 from kvarts.raft.confchange import ConfigChange
-from kvarts.raft.errors import ConfigChangeRefused, ProposalDropped, UnknownPeer, invariant
-from kvarts.raft.ids import LOG_INDEX_MIN, LOG_STORE, STATE_MACHINE, LogIndex, NodeId
-from kvarts.raft.messages import Entry, EntryKind, Message
+from kvarts.raft.errors import Busy, ConfigChangeRefused, ProposalDropped, UnknownPeer, invariant
+from kvarts.raft.ids import LOG_INDEX_MIN, LOG_STORE, NODE_NONE, STATE_MACHINE, LogIndex, NodeId, Term
+from kvarts.raft.messages import Entry, EntryKind, Message, Role
 from kvarts.raft.node import RaftNode
 from kvarts.raft.ready import Ready
 from kvarts.raft.storage import LogStore
-from kvarts.replication.events import Batch, GroupId, WriteRequested
+from kvarts.replication.events import Batch, CommandRequested, GroupId, WriteRequested
 from kvarts.replication.turn import (
     Apply,
+    CommandDone,
+    CommandRefused,
     Compaction,
     Effects,
     Outgoing,
     ReadReady,
     ReadRefused,
     Turn,
+    Why,
     Write,
     WriteRefused,
 )
+from kvarts.statemachine.python_commands import Decision, UnreadableCommand
+from kvarts.statemachine.system_keys import SystemKeys
+
+BARRIERS = frozenset({EntryKind.CONFIG, EntryKind.PYTHON})
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaStatus:
+    """A replica at one moment, for metrics and people."""
+
+    group: GroupId
+    role: Role
+    term: Term
+    leader: NodeId
+    last: LogIndex
+    committed: LogIndex
+    applied: LogIndex
+    waiting: int
+    """Entries that are committed and not yet applied."""
 
 
 class Replica:
     """Invariant: of the entries to apply, those before the first barrier have been handed out, and it, no more."""
 
-    def __init__(self, group: GroupId, raft: RaftNode, store: LogStore, *, keep_entries: int) -> None:
+    def __init__(
+        self, group: GroupId, raft: RaftNode, store: LogStore, system: Mapping[bytes, bytes], *, keep_entries: int
+    ) -> None:
         self.group = group
         self.raft = raft
+        self.system = SystemKeys(system)
         self._store = store
         self._keep_entries = keep_entries
         self._to_apply: deque[Message] = deque()
         """Applies that the core asked for and that are not acknowledged; the first may be half done."""
         self._handed_out = LOG_INDEX_MIN
         self._barrier: Entry | None = None
-        """The change of membership that was handed out and not yet reached."""
+        """The change of membership or Python command that was handed out and not yet reached."""
+        self._asked: dict[LogIndex, tuple[Term, int]] = {}
+        """Python commands proposed here and not yet reached: their entries' terms, and the contexts of their askers."""
         self._restored = LOG_INDEX_MIN
         """Index of the latest snapshot taken from a leader: changes up to it are in its membership."""
         self._compacted = LogIndex(store.first_index() - 1)
 
     @property
     def leader(self) -> NodeId:
-        """The leader as far as this node knows, or NODE_NONE."""
-        return self.raft.status().lead
+        """Whom to ask: the leader as far as this node knows, or who is to lead soon, or NODE_NONE."""
+        status = self.raft.status()
+        return status.transferee or status.lead
+
+    def status(self) -> ReplicaStatus:
+        """Return the replica's state at this moment."""
+        s = self.raft.status()
+        waiting = s.committed - s.applied
+        return ReplicaStatus(self.group, s.role, s.term, s.lead, s.last, s.committed, s.applied, waiting)
 
     def receive(self, message: Message) -> None:
         """Take a message of another node. What cannot be used is dropped: the sender repeats it."""
@@ -58,21 +94,56 @@ class Replica:
         batch = Batch(tuple(request.handle for request in requests))
         try:
             self.raft.propose(batch, sum(request.size for request in requests))
-        except ProposalDropped:
-            leader = self.leader
-            turn.writes_refused += [WriteRefused(self.group, handle, leader) for handle in batch.handles]
+        except ProposalDropped as dropped:
+            leader, why = self.leader, _why(dropped)
+            turn.writes_refused += [WriteRefused(self.group, handle, leader, why) for handle in batch.handles]
+
+    def command(self, request: CommandRequested, turn: Turn) -> None:
+        """Propose a Python command, or refuse it."""
+        try:
+            # One that cannot be read would stop every member that reaches it.
+            self.system.decide(request.command)
+            self.raft.propose(request.command, kind=EntryKind.PYTHON)
+        except (ProposalDropped, UnreadableCommand) as error:
+            turn.commands_refused.append(CommandRefused(self.group, request.context, self.leader, _why(error)))
+            return
+        status = self.raft.status()
+        self._asked[status.last] = status.term, request.context
 
     def change(self, change: ConfigChange) -> None:
         """Propose another membership, if this node may."""
         with suppress(ProposalDropped):
             self.raft.propose_config(change)
 
-    def applied(self, index: LogIndex, turn: Turn) -> None:
+    def hand_over(self) -> bool:
+        """Let the fittest other voter lead; return whether this node leads what another could."""
+        status = self.raft.status()
+        leads = status.role is Role.LEADER and bool(status.membership.voters.voters - {status.node})
+        if leads and status.transferee == NODE_NONE:
+            target = self.raft.successor()
+            if target != NODE_NONE:
+                self.raft.transfer_to(target)
+        return leads
+
+    def close(self, turn: Turn) -> None:
+        """Nothing more will come of this replica."""
+        self._end_asked(self.raft.status().last, Why.UNKNOWN, turn)
+
+    def restored(self, index: LogIndex, system: Mapping[bytes, bytes], turn: Turn) -> None:
+        """A snapshot of a leader is in the place of the state machine."""
+        self.system = SystemKeys(system)
+        self._end_asked(index, Why.UNKNOWN, turn)
+
+    def applied(self, index: LogIndex, command: bytes | None, turn: Turn) -> None:
         """The state machine has reached `index`."""
         barrier = self._barrier
         if barrier is not None and index == barrier.index:
             self._barrier = None
+            if barrier.kind is EntryKind.PYTHON and barrier.index > self._restored:
+                invariant(command == barrier.payload, "the muscle reached another command", command, barrier)
             self._pass_barrier(barrier, turn)
+        if index > self._restored:
+            self._end_asked(index, Why.SUPERSEDED, turn)
         while self._to_apply and self._to_apply[0].entries[-1].index <= index:
             for response in self._to_apply.popleft().responses:
                 self.raft.step(response)
@@ -117,14 +188,14 @@ class Replica:
         return local
 
     def _hand_out(self, turn: Turn) -> None:
-        """Hand out what may be applied, up to the next change of membership."""
+        """Hand out what may be applied, up to the next barrier."""
         if self._barrier is not None:
             return
         for message in self._to_apply:
             entries = [entry for entry in message.entries if entry.index > self._handed_out]
             if not entries:
                 continue
-            barrier = next((entry for entry in entries if entry.kind is EntryKind.CONFIG), None)
+            barrier = next((entry for entry in entries if entry.kind in BARRIERS), None)
             self._handed_out = entries[-1].index if barrier is None else barrier.index
             turn.applies.append(Apply(self.group, entries[0].index, self._handed_out, barrier is not None))
             if barrier is not None:
@@ -134,15 +205,40 @@ class Replica:
     def _pass_barrier(self, barrier: Entry, turn: Turn) -> None:
         if barrier.index <= self._restored:
             return
-        # A change that is refused is refused by every member alike: nothing happens.
-        with suppress(ConfigChangeRefused):
-            self.raft.apply_config(barrier.change)
-        turn.effects.append(Effects(self.group, barrier.index, self.raft.status().membership))
-        # A member ignores a snapshot that does not know it: one from before this change would be sent in vain.
-        turn.flushes.append(self.group)
+        decision = Decision()
+        if barrier.kind is EntryKind.CONFIG:
+            # A change that is refused is refused by every member alike: nothing happens.
+            with suppress(ConfigChangeRefused):
+                self.raft.apply_config(barrier.change)
+            # A member ignores a snapshot that does not know it: one from before this change would be sent in vain.
+            turn.flushes.append(self.group)
+        else:
+            decision = self._carry_out(barrier, turn)
+        turn.effects.append(Effects(self.group, barrier.index, self.raft.status().membership, decision.writes))
+
+    def _carry_out(self, barrier: Entry, turn: Turn) -> Decision:
+        assert isinstance(barrier.payload, bytes)
+        decision = self.system.apply(barrier.payload)
+        term, context = self._asked.get(barrier.index, (None, 0))
+        if term == barrier.term:
+            del self._asked[barrier.index]
+            turn.commands_done.append(CommandDone(self.group, context, decision))
+        return decision
+
+    def _end_asked(self, last: LogIndex, why: Why, turn: Turn) -> None:
+        """Give up what was asked for at indexes up to `last`."""
+        for index in [each for each in self._asked if each <= last]:
+            _, context = self._asked.pop(index)
+            turn.commands_refused.append(CommandRefused(self.group, context, self.leader, why))
 
     def __repr__(self) -> str:
         return f"<Replica s{self.group} {self.raft!r}>"
+
+
+def _why(error: ProposalDropped | UnreadableCommand) -> Why:
+    if isinstance(error, UnreadableCommand):
+        return Why.UNREADABLE
+    return Why.BUSY if isinstance(error, Busy) else Why.NOT_LEADER
 
 
 def _context(context: object) -> int:

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 
 from kvarts.raft.core import Random
-from kvarts.raft.ids import LogIndex, NodeId
+from kvarts.raft.errors import invariant
+from kvarts.raft.ids import NODE_NONE, NodeId
 from kvarts.raft.messages import Entry, Message, Snapshot
 from kvarts.raft.node import RaftNode
 from kvarts.replication.events import (
     Applied,
     Batch,
+    CloseRequested,
+    CommandRequested,
     ConfigRequested,
     Event,
     Events,
     Flushed,
     GroupId,
+    GroupOpened,
     Handle,
     PeerLost,
     ReadRequested,
     Received,
+    Restored,
     SnapshotSent,
+    StopRequested,
     Synced,
     Ticket,
     TransferRequested,
@@ -29,37 +35,38 @@ from kvarts.replication.events import (
 )
 from kvarts.replication.muscle import NodeLog
 from kvarts.replication.options import ReplicatorOptions
-from kvarts.replication.replica import Replica
-from kvarts.replication.turn import Turn
+from kvarts.replication.replica import Replica, ReplicaStatus
+from kvarts.replication.turn import CommandRefused, ReadRefused, Turn, WriteRefused
 
 
 class Replicator:
     """Decides for all groups of a node. Pure: the same events in the same order give the same turns.
 
-    `applied` names the groups and how far each one's state machine had got when the node started.
+    `groups` are those that the node holds when it starts. Others come and go by GroupOpened and CloseRequested.
     """
 
     def __init__(
         self,
         options: ReplicatorOptions,
         log: NodeLog,
-        applied: Mapping[GroupId, LogIndex],
+        groups: Iterable[GroupOpened],
         rng_of: Callable[[GroupId], Random],
         *,
         now_ms: int,
     ) -> None:
         options.validate()
         self._options = options
+        self._log = log
+        self._rng_of = rng_of
         self.node: NodeId = options.raft.node
         self.replicas: dict[GroupId, Replica] = {}
-        for group, index in sorted(applied.items()):
-            store = log.group(group)
-            raft = RaftNode(options.raft, store, rng_of(group), applied=index)
-            self.replicas[group] = Replica(group, raft, store, keep_entries=options.keep_entries)
+        for opened in sorted(groups, key=lambda each: each.group):
+            self._open(opened)
         self._ticket = Ticket(0)
         self._waiting: deque[tuple[Ticket, GroupId, Message]] = deque()
         """Words to ourselves, to be taken when the log is durable up to their ticket."""
         self._ticked_ms = now_ms
+        self._stopping = False
 
     def turn(self, events: Events) -> Turn:
         """Take what happened and return what to do."""
@@ -72,6 +79,9 @@ class Replicator:
             taken += _handles_of_event(event)
             self._take(event, turn)
         self._propose(events.events, turn)
+        if self._stopping:
+            leads = [replica.hand_over() for replica in self.replicas.values()]
+            turn.stopped = not any(leads)
         self._collect(turn)
         written = set(_handles_of_writes(turn))
         turn.release = [handle for handle in taken if handle not in written]
@@ -79,25 +89,56 @@ class Replicator:
 
     def _take(self, event: Event, turn: Turn) -> None:
         match event:
-            case Received(group, message):
-                self.replicas[group].receive(message)
             case Synced(ticket):
                 self._synced(ticket)
-            case Applied(group, index):
-                self.replicas[group].applied(index, turn)
-            case Flushed(group, index):
-                self.replicas[group].flushed(index, turn)
-            case ReadRequested(group, context):
-                self.replicas[group].raft.read(context)
-            case ConfigRequested(group, change):
-                self.replicas[group].change(change)
-            case TransferRequested(group, target):
-                self.replicas[group].raft.transfer_to(target)
+            case GroupOpened():
+                self._open(event)
+            case StopRequested():
+                self._stopping = True
             case PeerLost(node):
-                for replica in self.replicas.values():
-                    replica.raft.report_unreachable(node)
-            case SnapshotSent(group, node, delivered):
-                self.replicas[group].raft.report_snapshot(node, delivered=delivered)
+                for each in self.replicas.values():
+                    each.raft.report_unreachable(node)
+            case _:
+                replica = self.replicas.get(event.group)
+                if replica is None:
+                    _refuse(event, turn)
+                else:
+                    self._take_for(replica, event, turn)
+
+    def _take_for(self, replica: Replica, event: Event, turn: Turn) -> None:
+        match event:
+            case Received(_, message):
+                replica.receive(message)
+            case Applied(_, index, command):
+                replica.applied(index, command, turn)
+            case Restored(_, index, system):
+                replica.restored(index, system, turn)
+            case Flushed(_, index):
+                replica.flushed(index, turn)
+            case ReadRequested(_, context):
+                replica.raft.read(context)
+            case CommandRequested():
+                replica.command(event, turn)
+            case ConfigRequested(_, change):
+                replica.change(change)
+            case TransferRequested(_, target):
+                replica.raft.transfer_to(target)
+            case SnapshotSent(_, node, delivered):
+                replica.raft.report_snapshot(node, delivered=delivered)
+            case CloseRequested(group):
+                self._close(group, turn)
+
+    def _open(self, opened: GroupOpened) -> None:
+        group, options = opened.group, self._options
+        invariant(group not in self.replicas, "a group was opened twice", group)
+        store = self._log.group(group)
+        raft = RaftNode(options.raft, store, self._rng_of(group), applied=opened.applied)
+        self.replicas[group] = Replica(group, raft, store, opened.system, keep_entries=options.keep_entries)
+
+    def _close(self, group: GroupId, turn: Turn) -> None:
+        self.replicas.pop(group).close(turn)
+        self._waiting = deque(each for each in self._waiting if each[1] != group)
+        turn.closed.append(group)
 
     def _synced(self, ticket: Ticket) -> None:
         while self._waiting and self._waiting[0][0] <= ticket:
@@ -110,7 +151,11 @@ class Replicator:
             if isinstance(event, WriteRequested):
                 requests.setdefault(event.group, []).append(event)
         for group, batch in requests.items():
-            self.replicas[group].write(batch, turn)
+            replica = self.replicas.get(group)
+            if replica is None:
+                turn.writes_refused += [WriteRefused(group, each.handle, NODE_NONE) for each in batch]
+            else:
+                replica.write(batch, turn)
 
     def _tick(self, now_ms: int) -> None:
         ticks = (now_ms - self._ticked_ms) // self._options.tick_ms
@@ -136,12 +181,27 @@ class Replicator:
         """Return when the clock alone makes the next turn due."""
         return self._ticked_ms + self._options.tick_ms
 
+    def status(self) -> list[ReplicaStatus]:
+        """Return every replica's state at this moment, by group."""
+        return [replica.status() for _, replica in sorted(self.replicas.items())]
+
     def __repr__(self) -> str:
         return f"<Replicator n{self.node} {len(self.replicas)} groups>"
 
 
 def _order(event: Event) -> int:
-    return 0 if isinstance(event, Synced | Applied | Flushed) else 1
+    return 0 if isinstance(event, Synced | Applied | Restored | Flushed) else 1
+
+
+def _refuse(event: Event, turn: Turn) -> None:
+    """Answer for a group that this node does not hold; messages for it are dropped."""
+    match event:
+        case CloseRequested(group):
+            turn.closed.append(group)
+        case ReadRequested(group, context):
+            turn.reads_refused.append(ReadRefused(group, context, NODE_NONE))
+        case CommandRequested(group, context, _):
+            turn.commands_refused.append(CommandRefused(group, context, NODE_NONE))
 
 
 def _handles_of_event(event: Event) -> Iterator[Handle]:

@@ -4,11 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 
 from kvarts.raft.ids import LogIndex, NodeId
 from kvarts.raft.membership import Membership
 from kvarts.raft.messages import Entry, HardState, Message, Snapshot
 from kvarts.replication.events import GroupId, Handle, Ticket
+from kvarts.statemachine.python_commands import Decision, SystemWrite
+
+
+class Why(Enum):
+    """Why a request was refused, by what its maker should do."""
+
+    NOT_LEADER = "not-leader"
+    """Ask the leader that is named, or anybody later."""
+    BUSY = "busy"
+    """This is the leader, and too much waits here: ask it again later."""
+    UNREADABLE = "unreadable"
+    """The command is none: never ask again."""
+    SUPERSEDED = "superseded"
+    """It was proposed and never will be carried out: another leader's entry has its place. Ask again."""
+    UNKNOWN = "unknown"
+    """It was proposed, and what became of it is not known here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +61,15 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """What the barrier at `index` does to the state machine: to be stored with the applied position."""
+    """What the barrier at `index` does to the state machine: to be stored with the applied position, as one batch.
+
+    `membership` is the one at `index`; `writes` go to the shard's system keys.
+    """
 
     group: GroupId
     index: LogIndex
     membership: Membership
+    writes: tuple[SystemWrite, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +97,26 @@ class WriteRefused:
     group: GroupId
     handle: Handle
     leader: NodeId
+    why: Why = Why.NOT_LEADER
+
+
+@dataclass(frozen=True, slots=True)
+class CommandDone:
+    """A Python command that was asked for here was carried out, or refused by its own rules on every node alike."""
+
+    group: GroupId
+    context: int
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRefused:
+    """A Python command was not carried out, but for Why.UNKNOWN; ask `leader`, if it is known."""
+
+    group: GroupId
+    context: int
+    leader: NodeId
+    why: Why = Why.NOT_LEADER
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +129,14 @@ class Compaction:
 
 @dataclass(slots=True)
 class Turn:
-    """In this order: write and, if `must_sync`, begin a sync; take effects; flush; send; apply; answer; release.
+    """In this order: write and, if `must_sync`, begin a sync; take effects; flush; send; apply; answer; release; close.
 
     `flushes`: groups whose state machine is to go to disk now, since older snapshots of it are of no use to a newcomer.
 
     `held` leaves when all that this and earlier turns asked to be durable is durable, and then Synced(ticket) is due.
     At most one sync is under way on a node; what later turns write gathers for the next. Without a
-    ticket nothing waits.
+    ticket nothing waits. `closed`: groups of which nothing more will come; their logs and state machines may go.
+    `stopped`: a stop was asked for, and of the groups that others could lead this node leads none.
     """
 
     ticket: Ticket | None = None
@@ -108,5 +150,9 @@ class Turn:
     reads: list[ReadReady] = field(default_factory=list)
     reads_refused: list[ReadRefused] = field(default_factory=list)
     writes_refused: list[WriteRefused] = field(default_factory=list)
+    commands_done: list[CommandDone] = field(default_factory=list)
+    commands_refused: list[CommandRefused] = field(default_factory=list)
     compactions: list[Compaction] = field(default_factory=list)
     release: list[Handle] = field(default_factory=list)
+    closed: list[GroupId] = field(default_factory=list)
+    stopped: bool = False

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from kvarts.raft.errors import Compacted, invariant
 from kvarts.raft.ids import LogIndex, Term
@@ -21,6 +21,7 @@ class Checkpoint:
     term: Term
     membership: Membership
     machine: UserKeys
+    system: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

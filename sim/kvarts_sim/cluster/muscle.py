@@ -21,6 +21,7 @@ from kvarts.replication.events import (
     Handle,
     ReadRequested,
     Received,
+    Restored,
     SnapshotSent,
     Synced,
     Ticket,
@@ -63,6 +64,7 @@ class Part:
     machine: UserKeys
     index: LogIndex
     membership: Membership
+    system: dict[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ class SimMuscle:
         self.parts: dict[GroupId, Part] = {}
         for group, log in disk.live.items():
             point = log.checkpoint
-            self.parts[group] = Part(point.machine.copy(), point.index, point.membership)
+            self.parts[group] = Part(point.machine.copy(), point.index, point.membership, dict(point.system))
         self._applies: dict[GroupId, deque[Apply]] = {group: deque() for group in self.parts}
         self._waiting: dict[tuple[GroupId, LogIndex], tuple[int, tuple[Reply, ...]]] = {}
         self._reads: dict[int, tuple[GroupId, bytes, Reply]] = {}
@@ -273,7 +275,8 @@ class SimMuscle:
     def _install(self, group: GroupId) -> None:
         point, part = self.disk.durable[group].checkpoint, self.parts[group]
         if point.index > part.index:
-            self.parts[group] = Part(point.machine.copy(), point.index, point.membership)
+            self.parts[group] = Part(point.machine.copy(), point.index, point.membership, dict(point.system))
+            self.push(Restored(group, point.index, point.system))
             self.push(Flushed(group, point.index))
 
     def _work(self, group: GroupId) -> None:
@@ -285,7 +288,9 @@ class SimMuscle:
             while part.index < last:
                 self._apply_entry(group, part, LogIndex(part.index + 1))
             queue.popleft()
-            self.push(Applied(group, apply.last))
+            entry = self.disk.live[group].entry(apply.last)
+            command = entry.payload if entry is not None and entry.kind is EntryKind.PYTHON else None
+            self.push(Applied(group, apply.last, command))  # type: ignore[arg-type]  # bytes, by its kind
             if apply.barrier and part.index < apply.last:
                 break
         self._serve_reads()
@@ -312,6 +317,9 @@ class SimMuscle:
         if effects.index != part.index + 1:
             return
         part.index, part.membership = effects.index, effects.membership
+        part.system.update((key, value) for key, value in effects.writes if value is not None)
+        for key in [key for key, value in effects.writes if value is None]:
+            part.system.pop(key, None)
         entry = self.disk.live[effects.group].entry(effects.index)
         assert entry is not None
         self._watcher.applied(self.node, effects.group, entry, part.membership)
@@ -346,5 +354,5 @@ class SimMuscle:
         term = log.term_at(part.index)
         # What is applied is durable in the log, so a checkpoint never gets ahead of it.
         if part.index > log.checkpoint.index and term is not None:
-            self.disk.save(group, Checkpoint(part.index, term, part.membership, part.machine.copy()))
+            self.disk.save(group, Checkpoint(part.index, term, part.membership, part.machine.copy(), dict(part.system)))
             self.push(Flushed(group, part.index))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from kvarts.raft.errors import InvariantBroken
 from kvarts.raft.ids import NodeId
-from kvarts.replication.events import GroupId
+from kvarts.replication.events import GroupId, GroupOpened
 from kvarts.replication.options import ReplicatorOptions
 from kvarts.replication.replicator import Replicator
 from kvarts_sim.cluster.agenda import MS, Agenda
@@ -93,8 +93,9 @@ class Process:
             return around.seeds.stream("election", self.node, group, boot)
 
         applied = {group: part.index for group, part in muscle.parts.items()}
+        groups = [GroupOpened(group, part.index, part.system) for group, part in muscle.parts.items()]
         self.muscle, now_ms = muscle, self.clock_us() // MS
-        self.replicator = around.replicator(options, self.disk, applied, rng_of, now_ms=now_ms)
+        self.replicator = around.replicator(options, self.disk, groups, rng_of, now_ms=now_ms)
         self._turn_due = False
         around.timeline.note(f"n{self.node}", f"starts, {applied}")
         self._beat(boot)

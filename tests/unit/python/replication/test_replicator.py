@@ -6,26 +6,35 @@ from dataclasses import replace
 import pytest
 
 from kvarts.raft.confchange import ChangeKind, ConfigChange, NodeChange
+from kvarts.raft.errors import InvariantBroken
 from kvarts.raft.ids import LogIndex, NodeId, Term
 from kvarts.raft.membership import Membership
-from kvarts.raft.messages import HardState, Message, MessageKind, Snapshot
+from kvarts.raft.messages import Entry, EntryKind, HardState, Message, MessageKind, Role, Snapshot
 from kvarts.raft.options import RaftOptions, ReadMode
 from kvarts.raft.storage import MemoryStore
 from kvarts.replication.events import (
     Applied,
+    CloseRequested,
+    CommandRequested,
     ConfigRequested,
     Event,
     Events,
     GroupId,
+    GroupOpened,
     Handle,
     ReadRequested,
     Received,
+    Restored,
+    StopRequested,
     Synced,
+    TransferRequested,
     WriteRequested,
 )
 from kvarts.replication.options import ReplicatorOptions
 from kvarts.replication.replicator import Replicator
-from kvarts.replication.turn import Turn
+from kvarts.replication.turn import CommandDone, CommandRefused, Effects, Turn, Why
+from kvarts.statemachine.configuration import CreateKeyspace, encode
+from kvarts.statemachine.python_commands import Decision, UnreadableCommand
 
 S1 = GroupId(1)
 N2 = NodeId(2)
@@ -50,10 +59,12 @@ class Node:
         options = RaftOptions(node=NodeId(1), forward_proposals=False)
         self.log = Log(voters)
         self.now_ms = 0
+        self.effects: list[Effects] = []
+        self.answers: list[CommandDone | CommandRefused] = []
         self.replicator = Replicator(
             ReplicatorOptions(raft=replace(options, **raft)),  # type: ignore[arg-type]
             self.log,
-            {S1: LogIndex(1)},
+            [GroupOpened(S1, LogIndex(1))],
             lambda _group: random.Random(1),
             now_ms=0,
         )
@@ -71,11 +82,20 @@ class Node:
         self.raft.campaign()
         self.finish(self.turn())
 
+    def entry_at(self, index: LogIndex) -> Entry:
+        return self.log.store.entries(index, LogIndex(index + 1), None)[0]
+
     def finish(self, turn: Turn) -> Turn:
         """Sync and apply until nothing waits."""
         while turn.ticket is not None or turn.applies:
             synced: list[Event] = [] if turn.ticket is None else [Synced(turn.ticket)]
-            turn = self.turn(*synced, *(Applied(S1, apply.last) for apply in turn.applies))
+            reached = []
+            for apply in turn.applies:
+                payload = self.entry_at(apply.last).payload if apply.barrier else None
+                reached.append(Applied(S1, apply.last, payload if isinstance(payload, bytes) else None))
+            turn = self.turn(*synced, *reached)
+            self.effects += turn.effects
+            self.answers += [*turn.commands_done, *turn.commands_refused]
         return turn
 
     def lead_two(self) -> None:
@@ -148,3 +168,157 @@ def test_a_read_that_waited_out_a_pause_is_not_served_under_the_old_lease(pause_
     assert node.raft.status().lease
     turn = node.turn(ReadRequested(S1, 5), ms=pause_ms)
     assert bool(turn.reads) is served
+
+
+USERS = encode(CreateKeyspace(name="users", key="str", value="json"))
+ROW = b'{"id":1,"key":"str","options":{},"value":"json"}'
+
+
+def test_a_python_command_is_a_barrier_and_its_effects_are_a_batch_of_system_keys() -> None:
+    node = Node(1)
+    node.lead_alone()
+    turn = node.turn(CommandRequested(S1, 5, USERS), WriteRequested(S1, Handle(1), 1))
+    assert turn.ticket is not None
+    turn = node.turn(Synced(turn.ticket))
+    assert [(apply.last - apply.first, apply.barrier) for apply in turn.applies] == [(0, True)]
+    barrier = turn.applies[0].last
+    assert not node.turn().applies
+    turn = node.turn(Applied(S1, barrier, USERS))
+    writes = ((b"config/last-keyspace", b"1"), (b"config/keyspace/users", ROW))
+    assert turn.effects == [Effects(S1, barrier, Membership.of(1), writes)]
+    assert turn.commands_done == [CommandDone(S1, 5, Decision(writes, value=1))]
+    assert [apply.first for apply in turn.applies] == [barrier + 1]
+    assert not turn.flushes
+
+
+def test_a_command_that_its_rules_refuse_is_an_answer_and_no_effect() -> None:
+    node = Node(1)
+    node.lead_alone()
+    node.finish(node.turn(CommandRequested(S1, 5, USERS), CommandRequested(S1, 6, USERS)))
+    assert [effects.writes != () for effects in node.effects] == [True, False]
+    assert node.answers[1] == CommandDone(S1, 6, Decision(refusal="keyspace-exists", value=1))
+
+
+def test_a_muscle_that_reached_another_command_stops_the_node() -> None:
+    node = Node(1)
+    node.lead_alone()
+    turn = node.turn(CommandRequested(S1, 5, USERS))
+    assert turn.ticket is not None
+    barrier = node.turn(Synced(turn.ticket)).applies[0].last
+    with pytest.raises(InvariantBroken):
+        node.turn(Applied(S1, barrier, b"another"))
+
+
+def test_a_command_that_cannot_be_read_never_enters_the_log() -> None:
+    node = Node(1)
+    node.lead_alone()
+    turn = node.turn(CommandRequested(S1, 5, b"no command"))
+    assert turn.commands_refused == [CommandRefused(S1, 5, NodeId(1), Why.UNREADABLE)]
+    assert not turn.writes
+
+
+def test_a_command_in_the_log_that_cannot_be_read_stops_the_node() -> None:
+    node = Node(1)
+    node.lead_alone()
+    node.raft.propose(b"of a later version", kind=EntryKind.PYTHON)
+    with pytest.raises(UnreadableCommand):
+        node.finish(node.turn())
+
+
+def test_system_keys_of_a_snapshot_take_the_place_of_ours() -> None:
+    node = Node(1)
+    node.lead_alone()
+    node.turn(Restored(S1, LogIndex(9), {b"config/keyspace/users": ROW, b"config/last-keyspace": b"1"}))
+    node.finish(node.turn(CommandRequested(S1, 5, USERS)))
+    assert node.answers == [CommandDone(S1, 5, Decision(refusal="keyspace-exists", value=1))]
+
+
+def test_a_command_whose_entry_was_superseded_is_refused_when_another_has_its_place() -> None:
+    node = Node(2)
+    node.lead_two()
+    node.turn(CommandRequested(S1, 5, USERS))
+    at, term = node.raft.status().last, node.raft.status().term
+    instead = Entry(Term(term + 1), at, EntryKind.NORMAL, b"", 0)
+    append = Message(MessageKind.APPEND, NodeId(1), N2, instead.term, term, LogIndex(at - 1), at, (instead,))
+    node.finish(node.turn(Received(S1, append)))
+    assert node.answers == [CommandRefused(S1, 5, N2, Why.SUPERSEDED)]
+
+
+def test_a_command_that_a_snapshot_passed_over_has_an_unknown_outcome() -> None:
+    node = Node(2)
+    node.lead_two()
+    node.turn(CommandRequested(S1, 5, USERS))
+    turn = node.turn(Restored(S1, LogIndex(99), {}))
+    assert [refused.why for refused in turn.commands_refused] == [Why.UNKNOWN]
+
+
+def test_refusals_name_the_leader() -> None:
+    node = Node(3)
+    beat = Message(MessageKind.HEARTBEAT, NodeId(1), N2, Term(1))
+    node.turn(Received(S1, beat))
+    turn = node.turn(WriteRequested(S1, Handle(7), 1), CommandRequested(S1, 5, USERS))
+    assert [(each.leader, each.why) for each in turn.writes_refused] == [(N2, Why.NOT_LEADER)]
+    assert [(each.leader, each.why) for each in turn.commands_refused] == [(N2, Why.NOT_LEADER)]
+
+
+def test_a_leader_with_too_much_uncommitted_says_that_it_is_busy() -> None:
+    node = Node(2, uncommitted_bytes_max=10)
+    node.lead_two()
+    node.turn(WriteRequested(S1, Handle(7), 10))
+    turn = node.turn(WriteRequested(S1, Handle(8), 10))
+    assert [(each.leader, each.why) for each in turn.writes_refused] == [(1, Why.BUSY)]
+
+
+def test_while_it_hands_over_a_leader_names_its_successor() -> None:
+    node = Node(2)
+    node.lead_two()
+    turn = node.turn(TransferRequested(S1, N2), WriteRequested(S1, Handle(7), 1))
+    assert [(each.leader, each.why) for each in turn.writes_refused] == [(N2, Why.NOT_LEADER)]
+
+
+def test_a_node_that_is_to_stop_hands_over_and_says_when_it_leads_nothing() -> None:
+    node = Node(2)
+    node.lead_two()
+    turn = node.turn(StopRequested())
+    assert [(each.message.kind, each.message.to) for each in turn.sends] == [(MessageKind.TIMEOUT_NOW, N2)]
+    assert not turn.stopped
+    vote = Message(MessageKind.VOTE, NodeId(1), N2, Term(9), Term(9), LogIndex(99), forced=True)
+    assert node.turn(Received(S1, vote)).stopped
+
+
+def test_a_group_that_nobody_else_could_lead_does_not_keep_a_node_from_stopping() -> None:
+    node = Node(1)
+    node.lead_alone()
+    assert node.turn(StopRequested()).stopped
+
+
+def test_groups_come_and_go() -> None:
+    node = Node(1)
+    node.lead_alone()
+    turn = node.turn(CommandRequested(S1, 5, USERS))
+    closing = node.turn(CloseRequested(S1), WriteRequested(S1, Handle(7), 1), ReadRequested(S1, 6))
+    assert (closing.closed, closing.release) == ([S1], [7])
+    assert [each.handle for each in closing.writes_refused] == [7]
+    assert [each.context for each in closing.reads_refused] == [6]
+    assert [each.why for each in closing.commands_refused] == [Why.UNKNOWN]
+    assert turn.ticket is not None
+    beat = Message(MessageKind.HEARTBEAT, NodeId(1), N2, Term(1))
+    assert node.turn(Synced(turn.ticket), Received(S1, beat)) == Turn()
+    assert node.replicator.status() == []
+    node.turn(GroupOpened(S1, LogIndex(1), {b"config/keyspace/users": ROW}))
+    node.raft = node.replicator.replicas[S1].raft
+    node.lead_alone()
+    assert [(each.group, each.role) for each in node.replicator.status()] == [(S1, Role.LEADER)]
+    node.finish(node.turn(CommandRequested(S1, 8, USERS)))
+    assert node.answers[-1] == CommandDone(S1, 8, Decision(refusal="keyspace-exists", value=1))
+
+
+def test_status_tells_how_far_a_replica_is() -> None:
+    node = Node(1)
+    node.lead_alone()
+    turn = node.turn(WriteRequested(S1, Handle(1), 1))
+    assert turn.ticket is not None
+    node.turn(Synced(turn.ticket))
+    (status,) = node.replicator.status()
+    assert (status.role, status.term, status.leader) == (Role.LEADER, node.raft.status().term, 1)
+    assert (status.last, status.committed, status.applied, status.waiting) == (3, 3, 2, 1)
