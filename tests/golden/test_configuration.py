@@ -1,7 +1,6 @@
 """Configuration commands against their script: bytes in the log, decisions, and the rows that are left."""
 
 import shlex
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,6 +20,7 @@ from kvarts.statemachine.configuration import (
 )
 from kvarts.statemachine.python_commands import CommandKind, UnreadableCommand, pack_command, unpack_command
 from kvarts.statemachine.system_keys import SystemKeys
+from tests.golden import configurations
 from tests.golden.scripts import GOLDEN, run_script
 
 
@@ -38,11 +38,11 @@ class Machine:
                 self.keys = SystemKeys(dict(self.keys.rows))
                 return []
             case ["log", *words]:
-                return [repr(encode(_parse(words)))]
+                return [repr(configurations.encoded(words))]
             case ["raw", text]:
                 return self._apply(text.encode().decode("unicode_escape").encode("latin-1"))
             case words:
-                return self._apply(encode(_parse(words)))
+                return self._apply(configurations.encoded(words))
 
     def _apply(self, command: bytes) -> list[str]:
         try:
@@ -53,26 +53,6 @@ class Machine:
         if decision.refusal:
             return [f"refused {decision.refusal}{value}"]
         return [f"done{value}", *(f"  {key.decode()} = {new and new.decode()}" for key, new in decision.writes)]
-
-
-def _parse(words: list[str]) -> ConfigCommand:
-    named = dict(word.split("=", 1) for word in words[1:])
-
-    def levels(name: str) -> dict[str, Any]:
-        pairs = (pair.split(":") for pair in named.get(name, "").split(",") if pair)
-        return {key: int(value) if value.isdigit() else value for key, value in pairs}
-
-    match words[0]:
-        case "set-node":
-            addresses = tuple(named["addresses"].split(","))
-            return SetNode(node=NodeId(int(named["node"])), addresses=addresses, features=levels("features"))
-        case "remove-node":
-            return RemoveNode(node=NodeId(int(named["node"])))
-        case "create-keyspace":
-            return CreateKeyspace(name=named["name"], key=named["key"], value=named["value"], options=levels("options"))
-        case "drop-keyspace":
-            return DropKeyspace(name=named["name"], id=int(named["id"]))
-    return SetFeature(name=named["name"], level=int(named["level"]))
 
 
 def test_configuration_behaves_as_its_script_says() -> None:
