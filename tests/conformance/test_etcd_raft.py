@@ -31,6 +31,11 @@ def test_interaction_script_holds_line_by_line(path: Path) -> None:
     assert run_file(path)[1] is None
 
 
+@pytest.mark.parametrize("path", sorted((Path(__file__).parent / "interaction").glob("*.txt")), ids=lambda p: p.stem)
+def test_interaction_script_of_ours_holds_line_by_line(path: Path) -> None:
+    assert run_file(path)[1] is None
+
+
 def test_corpus_has_all_its_quorum_cases() -> None:
     found = scripts("etcd-raft", "quorum")
     if not found:

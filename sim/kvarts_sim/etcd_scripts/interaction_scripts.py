@@ -43,7 +43,8 @@ class InteractionScript:
             lines.extend(COMMANDS[case.command](self, case))
         except RaftError as error:
             failed = [error_line(error)]
-        quiet = self._quiet or case.value("log-level") == "none"
+        level = case.value("log-level")
+        quiet = self._quiet if level is None else level.lower() == "none"
         return "\n".join(failed if quiet else lines + failed) or "ok"
 
     def _log_level(self, case: Case) -> Iterator[str]:
