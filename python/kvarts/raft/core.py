@@ -57,6 +57,10 @@ class Core:
         self.election_elapsed = 0
         self.heartbeat_elapsed = 0
         self.election_ticks_drawn = 0
+        self.stable_awaited = LOG_INDEX_MIN
+        """A leader's last entry when it last had everything on stable storage, or when it began to wait for this."""
+        self.stable_awaited_ticks = 0
+        """For how long it has waited since."""
         self.transferee = NODE_NONE
         self.config_pending = LOG_INDEX_MIN
         """No new change of membership may be proposed before this entry is applied."""
@@ -158,6 +162,7 @@ class Core:
         self.lead = NODE_NONE
         self.election_elapsed = 0
         self.heartbeat_elapsed = 0
+        self.stable_awaited, self.stable_awaited_ticks = LOG_INDEX_MIN, 0
         self.draw_election_ticks()
         self.transferee = NODE_NONE
         self.config_pending = LOG_INDEX_MIN

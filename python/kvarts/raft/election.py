@@ -62,6 +62,9 @@ def on_vote_response(core: Core, message: Message) -> None:
     """Count a vote of the election that this node stands in."""
     core.tracker.record_vote(message.sender, not message.reject)
     result = core.tracker.vote_result()
+    if result is VoteResult.WON and core.node not in core.tracker.votes:
+        # Our own vote waits for our disk: while that stalls we could lead, but do nothing as a leader.
+        return
     if result is VoteResult.LOST:
         # A higher term would have come with the refusal.
         core.become_follower(core.term, NODE_NONE)

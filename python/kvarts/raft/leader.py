@@ -134,9 +134,12 @@ def on_transfer(core: Core, message: Message) -> None:
 
 
 def tick(core: Core) -> None:
-    """One tick of a leader: give up a transfer, step down without a quorum, send heartbeats."""
+    """One tick of a leader: give up a transfer, step down without a quorum or a disk, send heartbeats."""
     core.heartbeat_elapsed += 1
     core.election_elapsed += 1
+    if core.options.check_quorum and _store_stands_still(core):
+        core.become_follower(core.term, NODE_NONE)
+        return
     if core.election_elapsed >= core.options.election_ticks:
         core.election_elapsed = 0
         if core.options.check_quorum and not _keeps_quorum(core):
@@ -146,6 +149,19 @@ def tick(core: Core) -> None:
     if core.heartbeat_elapsed >= core.options.heartbeat_ticks:
         core.heartbeat_elapsed = 0
         broadcast_heartbeat(core)
+
+
+def _store_stands_still(core: Core) -> bool:
+    """Count a tick; return whether an entry has waited for our own store for an election timeout.
+
+    Followers commit without us, but we answer no client before we have applied, and apply only what is stable here.
+    """
+    own = core.tracker.progress.get(core.node)
+    if own is None or own.match >= core.stable_awaited:
+        core.stable_awaited, core.stable_awaited_ticks = core.log.last_index(), 0
+        return False
+    core.stable_awaited_ticks += 1
+    return core.stable_awaited_ticks >= core.options.election_ticks
 
 
 def _keeps_quorum(core: Core) -> bool:

@@ -177,6 +177,54 @@ def test_leader_without_a_quorum_steps_down() -> None:
     assert group[1].role is Role.FOLLOWER
 
 
+def test_leader_whose_disk_stands_still_gives_way_to_another() -> None:
+    group = Group(1, 2, 3)
+    group.elect(1)
+    group.stalled = {1}
+    group[1].raft.propose(b"x")
+    group.tick(9)
+    assert group.leaders == [1]
+    group.tick(2)
+    assert group.leaders == []
+    group.tick(40)
+    assert group.leaders in ([2], [3])
+    group.stalled = set()
+    group.tick(2)
+    assert b"x" in group[1].applied
+
+
+def test_leader_whose_disk_is_slow_but_goes_on_stays() -> None:
+    group = Group(1, 2, 3)
+    leader = group.elect(1)
+    for number in range(5):
+        group.stalled = {1}
+        leader.raft.propose(b"%d" % number)
+        group.tick(9)
+        group.stalled = set()
+        group.settle()
+    assert group.leaders == [1]
+
+
+def test_idle_leader_owes_its_disk_nothing() -> None:
+    group = Group(1, 2, 3)
+    group.elect(1)
+    group.stalled = {1}
+    group.tick(60)
+    assert group.leaders == [1]
+
+
+def test_candidate_whose_disk_stands_still_does_not_win_by_the_votes_of_others() -> None:
+    group = Group(1, 2, 3)
+    group.stalled = {1}
+    group[1].raft.campaign()
+    group.settle()
+    assert group.leaders == []
+    assert group.sent(MessageKind.PRE_VOTE_RESPONSE)
+    group.stalled = set()
+    group.settle()
+    assert group.leaders == [1]
+
+
 def test_leader_that_was_cut_off_hears_of_the_new_term_though_voters_ignore_it() -> None:
     group = Group(1, 2, 3)
     group.elect(1)
