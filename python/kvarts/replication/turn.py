@@ -30,9 +30,11 @@ class Why(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """To append to the node's log for one group: the hard state first, then the snapshot, then the entries.
+    """To append to the node's log for one group: the snapshot first, then the entries, then the hard state.
 
-    Entries supersede what stood at their indexes and after; nothing is truncated.
+    A crash may keep only the beginning. The commit index vouches for what is before it in the log: were it kept without
+    the entries of its turn, a superseded tail would pass for committed. Entries supersede what stood at their indexes
+    and after; nothing is truncated.
     """
 
     group: GroupId

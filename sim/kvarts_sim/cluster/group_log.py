@@ -80,9 +80,10 @@ class GroupLog:
         return index < self._base[0] or self.term_at(index) == term
 
     def initial_state(self) -> tuple[HardState, Membership]:
-        """Return hard state and membership at the checkpoint. A commit index may have outlived its entries, or not."""
+        """Return hard state and membership at the checkpoint, which may be ahead of the commit index."""
         hard = self.hard_state
-        commit = LogIndex(max(min(hard.commit, self.last_index()), self.checkpoint.index))
+        invariant(hard.commit <= self.last_index(), "a commit index without its entries", hard, self.last_index())
+        commit = LogIndex(max(hard.commit, self.checkpoint.index))
         return HardState(hard.term, hard.vote, commit), self.checkpoint.membership
 
     def first_index(self) -> LogIndex:

@@ -195,8 +195,6 @@ class SimMuscle:
 
     def _append(self, write: Write) -> None:
         group, log = write.group, self.disk.live[write.group]
-        if write.hard_state is not None:
-            self.disk.write(Record(group, write.hard_state))
         if write.snapshot is not None:
             assert isinstance(write.snapshot.data, int)
             point = self._handles.pop(Handle(write.snapshot.data)).checkpoint
@@ -211,6 +209,8 @@ class SimMuscle:
                 entry = entry._replace(payload=tuple(each for part in parts for each in part.commands))  # noqa: PLW2901
             self._watcher.wrote(self.node, group, entry, log.entry(LogIndex(entry.index - 1)))
             self.disk.write(Record(group, entry))
+        if write.hard_state is not None:
+            self.disk.write(Record(group, write.hard_state))
 
     def _send(self, outgoing: list[Outgoing] | tuple[Outgoing, ...]) -> None:
         packets: dict[NodeId, list[tuple[GroupId, Message]]] = {}
