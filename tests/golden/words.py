@@ -33,12 +33,12 @@ def turn_words(turn: Turn, hard: HardState, sent: Sequence[Message]) -> tuple[li
 
 def _write(write: Write, before: HardState) -> list[str]:
     words, hard = [], write.hard_state
-    if hard is not None and (hard.term, hard.vote) != (before.term, before.vote):
-        words.append(f"term {hard.term}" + (f" vote {hard.vote}" if hard.vote else ""))
     if write.snapshot is not None:
         words.append(f"install {write.snapshot.index}@{write.snapshot.term}")
     if write.entries:
         words.append("append " + " ".join(map(entry_words, write.entries)))
+    if hard is not None and (hard.term, hard.vote) != (before.term, before.vote):
+        words.append(f"term {hard.term}" + (f" vote {hard.vote}" if hard.vote else ""))
     if hard is not None and hard.commit != before.commit:
         words.append(f"commit {hard.commit}")
     return words

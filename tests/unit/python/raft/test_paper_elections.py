@@ -1,9 +1,11 @@
 """Sections 5.1, 5.2 and 5.4.1 of the Raft paper, and 3.10, 4.2.3, 6.2, 9.6 of the thesis: one test per claim."""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from kvarts.raft.errors import ProposalDropped
 from kvarts.raft.ids import LogIndex, NodeId, Term
 from kvarts.raft.messages import Message, MessageKind, Role
 from tests.unit.python.raft.group import Group
@@ -110,6 +112,27 @@ def test_own_vote_counts_only_when_it_is_durable() -> None:
     group.stalled = set()
     group.settle()
     assert group.leaders == [1]
+
+
+def test_node_that_forgot_its_term_in_a_crash_never_leads_that_term_twice() -> None:
+    # Two votes of three make a majority. Had node 1 led before its own was durable, it could have filled one index with
+    # two entries of one term: node 3 would keep "a" for ever, since it compares terms, and acknowledge "b".
+    group = Group(1, 2, 3, **PLAIN)
+    group.stalled, group.lost = {1}, {MessageKind.APPEND}
+    group[1].raft.campaign()
+    group.settle()
+    with suppress(ProposalDropped):
+        group[1].raft.propose(b"a")
+    group.cut, group.lost = {(1, 2)}, set()
+    group.tick(2, [1])
+    group[1].start()
+    group.stalled, group.cut = set(), set()
+    group[1].raft.campaign()
+    group.settle()
+    group[1].raft.propose(b"b")
+    group.settle()
+    group.tick(2, [1])
+    assert [group[node].applied for node in (1, 2, 3)] == [[b"b"]] * 3
 
 
 def test_candidate_that_hears_a_leader_of_its_term_follows_it() -> None:

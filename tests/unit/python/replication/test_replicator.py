@@ -322,3 +322,28 @@ def test_status_tells_how_far_a_replica_is() -> None:
     (status,) = node.replicator.status()
     assert (status.role, status.term, status.leader) == (Role.LEADER, node.raft.status().term, 1)
     assert (status.last, status.committed, status.applied, status.waiting) == (3, 3, 2, 1)
+
+
+def test_heartbeats_of_all_groups_to_a_node_leave_in_one_turn() -> None:
+    options = ReplicatorOptions(raft=RaftOptions(node=NodeId(1), forward_proposals=False))
+    logs = {GroupId(group): Log(3) for group in range(1, 17)}
+    groups = [GroupOpened(group, LogIndex(1)) for group in logs]
+
+    class Logs:
+        def group(self, group: GroupId) -> MemoryStore:
+            return logs[group].store
+
+    replicator = Replicator(options, Logs(), groups, lambda _: random.Random(1), now_ms=0)
+    for group, replica in replicator.replicas.items():
+        replica.raft.campaign()
+        turn = replicator.turn(Events(0))
+        for kind in (MessageKind.PRE_VOTE_RESPONSE, MessageKind.VOTE_RESPONSE):
+            answer = Message(kind, NodeId(1), N2, Term(1))
+            synced: list[Event] = [] if turn.ticket is None else [Synced(turn.ticket)]
+            turn = replicator.turn(Events(0, [*synced, Received(group, answer)]))
+        assert turn.ticket is not None
+        replicator.turn(Events(0, [Synced(turn.ticket)]))
+    assert {status.role for status in replicator.status()} == {Role.LEADER}
+    sent = replicator.turn(Events(options.tick_ms)).sends
+    beats = [each.group for each in sent if (each.message.kind, each.message.to) == (MessageKind.HEARTBEAT, 2)]
+    assert beats == list(logs)
