@@ -244,6 +244,19 @@ def test_a_command_whose_entry_was_superseded_is_refused_when_another_has_its_pl
     assert node.answers == [CommandRefused(S1, 5, N2, Why.SUPERSEDED)]
 
 
+def test_a_command_is_not_done_because_another_leaders_command_has_its_place() -> None:
+    node = Node(2)
+    node.lead_two()
+    node.turn(CommandRequested(S1, 5, USERS))
+    at, term = node.raft.status().last, node.raft.status().term
+    other = encode(CreateKeyspace(name="other", key="str", value="json"))
+    instead = Entry(Term(term + 1), at, EntryKind.PYTHON, other, len(other))
+    append = Message(MessageKind.APPEND, NodeId(1), N2, instead.term, term, LogIndex(at - 1), at, (instead,))
+    node.finish(node.turn(Received(S1, append)))
+    assert [effects.writes[0] for effects in node.effects] == [(b"config/last-keyspace", b"1")]
+    assert node.answers == [CommandRefused(S1, 5, N2, Why.SUPERSEDED)]
+
+
 def test_a_command_that_a_snapshot_passed_over_has_an_unknown_outcome() -> None:
     node = Node(2)
     node.lead_two()

@@ -1,0 +1,119 @@
+"""Python commands in worlds with faults: every node carries out the same ones, and answers are true."""
+
+import random
+from collections import Counter
+
+import pytest
+
+from kvarts.raft.ids import LogIndex
+from kvarts.raft.messages import EntryKind
+from kvarts.replication.events import CommandRequested, GroupId
+from kvarts.replication.replica import Replica
+from kvarts.replication.turn import CommandDone, CommandRefused, Effects, Turn, Why
+from kvarts.statemachine.configuration import CreateKeyspace, DropKeyspace, encode
+from kvarts.statemachine.system_keys import SystemKeys
+from kvarts_sim.cluster.agenda import MS, SECOND
+from kvarts_sim.cluster.muscle import Part, SimMuscle
+from kvarts_sim.cluster.seeds import Seeds
+from kvarts_sim.cluster.world import Scenario, World
+
+
+class Ledger:
+    """What was asked for, carried out and answered in one world."""
+
+    def __init__(self) -> None:
+        self.asked: dict[int, bytes] = {}
+        self.carried_out: dict[tuple[GroupId, LogIndex], tuple[bytes, Effects]] = {}
+        self.done: list[CommandDone] = []
+        self.refused: list[CommandRefused] = []
+
+    def effects(self, command: bytes, effects: Effects) -> None:
+        known = self.carried_out.setdefault((effects.group, effects.index), (command, effects))
+        assert known == (command, effects), "two nodes carried out different things"
+
+    def muscle(self) -> type[SimMuscle]:
+        ledger = self
+
+        class Watched(SimMuscle):
+            """The plain muscle, with its turns written down."""
+
+            def perform(self, turn: Turn) -> None:
+                ledger.done += turn.commands_done
+                ledger.refused += turn.commands_refused
+                super().perform(turn)
+
+            def _take_effects(self, effects: Effects) -> None:
+                entry = self.disk.live[effects.group].entry(effects.index)
+                if entry is not None and entry.kind is EntryKind.PYTHON:
+                    assert isinstance(entry.payload, bytes)
+                    ledger.effects(entry.payload, effects)
+                super()._take_effects(effects)
+
+        return Watched
+
+
+def _command(rng: random.Random, context: int) -> bytes:
+    name = f"k{rng.randrange(6)}"
+    if rng.random() < 0.4:
+        # The id beside it is seldom the right one, and no two commands are the same bytes.
+        return encode(DropKeyspace(name=name, id=rng.randrange(1, 40)))
+    return encode(CreateKeyspace(name=name, key="str", value="json", options={"asked": context}))
+
+
+def _ask(world: World, ledger: Ledger, rng: random.Random) -> None:
+    context = len(ledger.asked) + 1
+    ledger.asked[context] = _command(rng, context)
+    node = rng.choice(sorted(world.processes))
+    world.push(node, CommandRequested(GroupId(1), context, ledger.asked[context]))
+    if world.agenda.now_us < world.scenario.duration_us:
+        world.agenda.after(rng.randrange(1, 200) * MS, lambda: _ask(world, ledger, rng))
+
+
+def _hold(seed: int) -> Ledger:
+    """Run a world and compare what was carried out with what was answered, and with a machine that did it alone."""
+    ledger = Ledger()
+    world = World(Scenario.storm(seed, 20 * SECOND), muscle=ledger.muscle())
+    _ask(world, ledger, Seeds(seed).stream("commands"))
+    world.run()
+
+    replay = SystemKeys({})
+    rows: dict[LogIndex, dict[bytes, bytes]] = {LogIndex(0): {}}
+    for (_, index), (command, effects) in sorted(ledger.carried_out.items()):
+        assert replay.apply(command).writes == effects.writes, f"seed={seed}: another decision at {index}"
+        rows[index] = dict(replay.rows)
+    for part in _parts_of_members(world):
+        latest = max(index for index in rows if index <= part.index)
+        assert part.system == rows[latest], f"seed={seed}: other rows at {part.index}"
+    _judge_answers(ledger, seed)
+    return ledger
+
+
+def _judge_answers(ledger: Ledger, seed: int) -> None:
+    """No two creations are the same bytes: each was carried out once if its asker was told so, and not if not."""
+    times = Counter(command for command, _ in ledger.carried_out.values())
+    for done in ledger.done:
+        command = ledger.asked[done.context]
+        if b"asked" in command:
+            assert times[command] == 1, f"seed={seed}: a lie, {done}"
+    for refused in ledger.refused:
+        command = ledger.asked[refused.context]
+        if refused.why is not Why.UNKNOWN and b"asked" in command:
+            assert times[command] == 0, f"seed={seed}: a lie, {refused}"
+
+
+def _parts_of_members(world: World) -> list[Part]:
+    leader = world.leader(GroupId(1))
+    assert leader is not None
+    muscles = [world.processes[node].muscle for node in world.membership(leader, GroupId(1)).members]
+    return [muscle.parts[GroupId(1)] for muscle in muscles if muscle is not None]
+
+
+@pytest.mark.parametrize("seed", range(1, 7))
+def test_every_node_carries_out_the_same_commands(seed: int) -> None:
+    assert len(_hold(seed).done) >= 5
+
+
+def test_the_alarm_rings_when_system_keys_of_a_snapshot_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Replica, "restored", lambda *_: None)
+    with pytest.raises(AssertionError, match="two nodes carried out different things"):
+        _hold(1)
