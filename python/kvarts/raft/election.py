@@ -59,12 +59,14 @@ def on_vote_request(core: Core, message: Message) -> None:
 
 
 def on_vote_response(core: Core, message: Message) -> None:
-    """Count a vote of the election that this node stands in."""
+    """Count a vote of the election that this node stands in.
+
+    It is not won before the own vote is durable: a leader that forgot its term in a crash could lead it again.
+    """
     core.tracker.record_vote(message.sender, not message.reject)
     result = core.tracker.vote_result()
     if result is VoteResult.WON and core.node not in core.tracker.votes:
-        # Our own vote waits for our disk. Led we before, a crash would make us forget the term, and we could lead it
-        # again with other entries at its indexes; and while the disk stalls a leader does nothing.
+        # Our own vote waits for our disk: while that stalls we could lead, but do nothing as a leader.
         return
     if result is VoteResult.LOST:
         # A higher term would have come with the refusal.

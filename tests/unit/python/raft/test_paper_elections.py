@@ -296,6 +296,20 @@ def test_follower_passes_the_wish_for_a_transfer_on() -> None:
     assert group.leaders == [3]
 
 
+def test_node_that_is_told_to_forget_its_leader_votes_before_its_timeout() -> None:
+    group = Group(1, 2, 3)
+    group.elect(1)
+    group.isolate(1)
+    group[2].raft.campaign()
+    group.settle()
+    assert group.leaders == [1]
+    group[3].raft.forget_leader()
+    assert group[3].raft.status().lead == 0
+    group[2].raft.campaign()
+    group.settle()
+    assert group[2].role is Role.LEADER
+
+
 def test_learner_never_stands() -> None:
     group = Group(1, 2, learners=(3,))
     group.tick(100, [3])
