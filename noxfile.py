@@ -21,7 +21,7 @@ LONG = {
     "KVARTS_MODEL_SEEDS": "5000",
     "KVARTS_MODEL_STEPS": "1000000",
     "KVARTS_KILL_ROUNDS": "200",
-    "KVARTS_SIM_SEEDS": "1000",
+    "KVARTS_SIM_HOURS": "20",
 }
 
 
@@ -62,9 +62,13 @@ def long(session: nox.Session) -> None:
 @nox.session
 def sim(session: nox.Session) -> None:
     """One simulated cluster from its seed: `nox -s sim -- 1234`; more arguments go to `python -m kvarts_sim run`."""
+    _simulate(session, "run")
+
+
+def _simulate(session: nox.Session, command: str) -> None:
     seed, *rest = session.posargs or ["1"]
     path = os.pathsep.join(["python", "sim"])
-    _run(session, PYTHON, "-m", "kvarts_sim", "run", "--seed", seed, *rest, PYTHONPATH=path)
+    _run(session, PYTHON, "-m", "kvarts_sim", command, "--seed", seed, *rest, PYTHONPATH=path)
 
 
 @nox.session

@@ -1,4 +1,4 @@
-"""Simulated clusters from seeds. KVARTS_SIM_SEEDS sets how many are tried beyond those of seeds.txt."""
+"""Simulated clusters from seeds. KVARTS_SIM_HOURS says how many cluster-hours are run beyond the seeds of seeds.txt."""
 
 import os
 import subprocess
@@ -6,24 +6,50 @@ import sys
 
 import pytest
 
+from kvarts_sim.cases import Case
 from kvarts_sim.cluster.agenda import MS, SECOND
-from kvarts_sim.cluster.runs import run_seed
+from kvarts_sim.cluster.runs import Report
 from kvarts_sim.cluster.world import Scenario, World
 from tests.style.source import ROOT
 
-SEEDS = int(os.environ.get("KVARTS_SIM_SEEDS", "8"))
-SECONDS = 15
+HOURS = float(os.environ.get("KVARTS_SIM_HOURS", "2"))
+FIRST_SEED = int(os.environ.get("KVARTS_SIM_FIRST_SEED", "1000"))
+LOADED_SECONDS = 60
+QUIET_SECONDS = 600
+LOADED = ("any", "changes", "coups", "echoes", "leases", "storm")
+SEEDS_PER_TEST = 5
+# Half of the time in worlds that are busy, half in worlds at rest, which cost a fifth of it.
+LOADED_TESTS = max(1, round(HOURS / 2 * 3600 / LOADED_SECONDS / len(LOADED) / SEEDS_PER_TEST))
+QUIET_TESTS = max(1, round(HOURS / 2 * 3600 / QUIET_SECONDS))
 
 
-def _recorded() -> list[tuple[int, int]]:
+def _recorded() -> list[tuple[int, int, str]]:
     lines = (ROOT / "tests/simulation/seeds.txt").read_text(encoding="utf-8").splitlines()
-    return [(int(line.split()[0]), int(line.split()[1])) for line in lines if line and not line.startswith("#")]
+    words = [line.split() for line in lines if line and not line.startswith("#")]
+    return [(int(seed), int(seconds), scenario) for seed, seconds, scenario, *_ in words]
 
 
-@pytest.mark.parametrize(("seed", "seconds"), [*_recorded(), *((1000 + seed, SECONDS) for seed in range(SEEDS))])
-def test_promises_hold(seed: int, seconds: int) -> None:
-    report = run_seed(seed, seconds * SECOND)
+def _hold(case: Case) -> Report:
+    report = case.run()
     assert report.broken is None, report.text
+    return report
+
+
+@pytest.mark.parametrize(("seed", "seconds", "scenario"), _recorded())
+def test_world_that_once_broke_a_promise_holds(seed: int, seconds: int, scenario: str) -> None:
+    _hold(Case(seed=seed, scenario=scenario, duration_us=seconds * SECOND))
+
+
+@pytest.mark.parametrize("at", range(LOADED_TESTS))
+@pytest.mark.parametrize("scenario", LOADED)
+def test_promises_hold_under_load_and_faults(scenario: str, at: int) -> None:
+    for seed in range(FIRST_SEED + at * SEEDS_PER_TEST, FIRST_SEED + (at + 1) * SEEDS_PER_TEST):
+        _hold(Case(seed=seed, scenario=scenario, duration_us=LOADED_SECONDS * SECOND))
+
+
+@pytest.mark.parametrize("at", range(QUIET_TESTS))
+def test_promises_hold_over_long_quiet_times(at: int) -> None:
+    _hold(Case(seed=FIRST_SEED + at, scenario="quiet", duration_us=QUIET_SECONDS * SECOND))
 
 
 def test_a_world_is_replayed_bit_for_bit_by_another_process() -> None:
@@ -44,15 +70,30 @@ def test_a_world_is_replayed_bit_for_bit_by_another_process() -> None:
     assert "digest" in told.pop()
 
 
+def test_the_canary_rings() -> None:
+    """Disks that say that they have synced and have not: a simulator that lets this pass sees nothing."""
+    for seed in range(1, 4):
+        report = Case(seed=seed, scenario="canary", duration_us=15 * SECOND).run()
+        assert report.broken is not None
+        assert f"nox -s sim -- {seed} --scenario canary" in report.text
+
+
 def test_worlds_do_what_they_are_for() -> None:
     """Promises are worth something only where there are elections, crashes and changes: seed by seed."""
-    outline = World(Scenario.of(9, SECONDS * SECOND)).run()
+    outline = _hold(Case(seed=4, duration_us=15 * SECOND)).outline
+    assert outline is not None
     assert outline.terms > 1
     assert outline.committed > 20
-    assert {"crash", "change", "stall", "full"} <= outline.faults.keys()
+    assert {"crash", "cut_change", "stall", "full"} <= outline.faults.keys()
 
 
 def test_without_load_or_faults_one_leader_rules() -> None:
     outline = World(Scenario(seed=1, duration_us=60 * SECOND, clients=1, think_us=2000 * MS, kinds=())).run()
     assert outline.terms == 1
     assert outline.calls > 30
+
+
+def test_a_deed_left_out_changes_no_other() -> None:
+    whole = Case(seed=4, duration_us=10 * SECOND).run()
+    part = Case(seed=4, duration_us=10 * SECOND, deeds=frozenset(whole.deeds[1:])).run()
+    assert part.deeds == whole.deeds[1:]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass
 
+from kvarts.raft.messages import Entry
 from kvarts.replication.events import GroupId
 from kvarts_sim.cluster.agenda import MS, Agenda
 from kvarts_sim.cluster.group_log import Checkpoint, GroupLog, Record
@@ -25,6 +26,8 @@ class DiskHealth:
     full: bool = False
     stalled: bool = False
     """Syncs that begin now end only when the disk is well again."""
+    lies: bool = False
+    """Syncs end, and nothing is durable: only in the canary's world."""
 
 
 class Disk:
@@ -36,7 +39,8 @@ class Disk:
         self.health = DiskHealth()
         self.live = {group: GroupLog(point) for group, point in groups.items()}
         self.durable = {group: GroupLog(point) for group, point in groups.items()}
-        self._unsynced: list[Record] = []
+        self._unsynced: list[tuple[int, Record]] = []
+        """With when they were written."""
         self._boots = 0
         self._waiting: list[Callable[[], None]] = []
 
@@ -48,8 +52,15 @@ class Disk:
         """Append a record. Raises DiskFull."""
         if self.health.full:
             raise DiskFull
-        self._unsynced.append(record)
+        self._unsynced.append((self._agenda.now_us, record))
         self.live[record.group].play(record.content)
+
+    def entry_waits_since(self, group: GroupId) -> int | None:
+        """Return when the oldest entry was written that is not durable."""
+        for at_us, record in self._unsynced:
+            if record.group == group and isinstance(record.content, Entry):
+                return at_us
+        return None
 
     def sync(self, done: Callable[[], None]) -> None:
         """Make durable all that was written so far, some time later, and say so."""
@@ -61,14 +72,15 @@ class Disk:
             if self.health.stalled:
                 self._waiting.append(finish)
                 return
-            self.settle(count)
+            if not self.health.lies:
+                self.settle(count)
             done()
 
         self._agenda.after(self.health.sync_us + self._rng.randrange(self.health.jitter_us), finish)
 
     def settle(self, count: int) -> None:
         """The first `count` unsynced records are on the disk."""
-        for record in self._unsynced[:count]:
+        for _, record in self._unsynced[:count]:
             log = self.durable[record.group]
             log.play(record.content)
             if isinstance(record.content, Checkpoint):

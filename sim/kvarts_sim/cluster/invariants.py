@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from kvarts.raft.ids import LOG_INDEX_MIN, LogIndex, NodeId, Term
+from kvarts.raft.ids import LOG_INDEX_MIN, TERM_NONE, LogIndex, NodeId, Term
 from kvarts.raft.membership import Membership
 from kvarts.raft.messages import Entry, Message, MessageKind, Role
 from kvarts.raft.node import RaftNode, Status
 from kvarts.replication.events import GroupId
 from kvarts_sim.cluster.disk import Disk
+
+STANDS_STILL_US = 200_000
+"""A process that takes no turn for so long was paused."""
 
 
 class Broken(AssertionError):  # noqa: N818
@@ -36,6 +39,8 @@ class Ledger:
     votes: dict[tuple[int, Term], NodeId] = field(default_factory=dict)
     memberships: dict[LogIndex, Membership] = field(default_factory=dict)
     asked: dict[tuple[int, int], LogIndex] = field(default_factory=dict)
+    reign: Term = TERM_NONE
+    """The highest term in which a leader has committed an entry of its own."""
 
 
 def demand(holds: bool, rule: str, what: object) -> None:
@@ -47,9 +52,15 @@ def demand(holds: bool, rule: str, what: object) -> None:
 class Invariants:
     """Looks at every write, message, apply, read and turn. Costs little: each fact is checked once, when it is new."""
 
-    def __init__(self, groups: Iterable[GroupId], disks: dict[int, Disk]) -> None:
+    def __init__(
+        self, groups: Iterable[GroupId], disks: dict[int, Disk], now: Callable[[], int], gives_way_us: int | None
+    ) -> None:
         self.ledgers = {group: Ledger() for group in groups}
         self._disks = disks
+        self._now = now
+        self._gives_way_us = gives_way_us
+        self._led_since: dict[tuple[int, GroupId], tuple[Term, int, int]] = {}
+        """Of a leader: its term, since when it has led without standing still, and its latest turn."""
         self._seen: dict[tuple[int, GroupId], tuple[RaftNode, Status]] = {}
 
     def wrote(self, node: int, group: GroupId, entry: Entry, log_before: Entry | None) -> None:
@@ -80,12 +91,17 @@ class Invariants:
             demand(log.hard_state.term >= message.term, "term durable", f"n{node} s{group} acks in {message.term}")
 
     def applied(self, node: int, group: GroupId, entry: Entry, membership: Membership) -> None:
-        """State-machine safety: every node applies the same entry at an index. Paper 5.4.3."""
+        """State-machine safety: every node applies the same entry at an index (paper 5.4.3), and what its log has safe.
+
+        The latter is why a checkpoint may be taken of whatever is applied.
+        """
         ledger = self.ledgers[group]
         term = ledger.committed.get(entry.index)
         demand(term == entry.term, "state-machine safety", f"n{node} s{group} applies {entry}, committed was {term}")
         payload, _ = ledger.entries[entry.index, entry.term]
         demand(payload == entry.payload, "state-machine safety", f"n{node} s{group} applies {entry}, not {payload}")
+        durable = self._disks[node].durable[group].covers(entry.index, entry.term)
+        demand(durable, "apply durable", f"n{node} s{group} applies {entry.term}/{entry.index}, not on its disk")
         known = ledger.memberships.setdefault(entry.index, membership)
         demand(known == membership, "same membership", f"n{node} s{group}@{entry.index} {membership}, not {known}")
 
@@ -98,9 +114,10 @@ class Invariants:
         asked = self.ledgers[group].asked.pop((node, context), LOG_INDEX_MIN)
         demand(index >= asked, "read freshness", f"n{node} s{group} reads at {index}, committed was {asked}")
 
-    def after_turn(self, node: int, group: GroupId, raft: RaftNode) -> None:
+    def after_turn(self, node: int, group: GroupId, raft: RaftNode, status: Status) -> None:
         """Everything that shows in a node's status."""
-        status = raft.status()
+        if status.role is Role.LEADER:
+            self._leads(node, group, status)
         known = self._seen.get((node, group))
         if known is not None and known[0] is raft:
             old = known[1]
@@ -117,6 +134,23 @@ class Invariants:
             self._elected(node, group, raft, status)
         start = status.committed if old is None else old.committed
         self._committed(node, group, status, LogIndex(start))
+
+    def _leads(self, node: int, group: GroupId, status: Status) -> None:
+        """Lease exclusivity (thesis 6.4.1), and a leader whose disk stands still gives way.
+
+        A lease counts only in a turn, and each turn reads the clock first: so this sees every lease that could serve.
+        """
+        ledger, now = self.ledgers[group], self._now()
+        alone = not status.lease or status.term >= ledger.reign
+        demand(alone, "lease exclusivity", f"n{node} s{group} holds a lease of {status.term} in {ledger.reign}")
+        term, since, latest = self._led_since.get((node, group), (TERM_NONE, now, now))
+        if term != status.term or now - latest > STANDS_STILL_US:
+            since = now
+        self._led_since[node, group] = status.term, since, now
+        waits = self._disks[node].entry_waits_since(group)
+        if waits is not None and self._gives_way_us is not None:
+            slow = now - max(waits, since) > self._gives_way_us
+            demand(not slow, "stalled leader gives way", f"n{node} s{group} leads, its disk waits since {waits} us")
 
     def _elected(self, node: int, group: GroupId, raft: RaftNode, status: Status) -> None:
         """Election safety (paper 5.2) and leader completeness (5.4)."""
@@ -139,6 +173,8 @@ class Invariants:
             assert term is not None
             known = ledger.committed.setdefault(index, term)
             demand(known == term, "committed for ever", f"n{node} s{group} committed {term}/{index}, was {known}")
+        if status.role is Role.LEADER and ledger.committed.get(status.committed) == status.term:
+            ledger.reign = max(ledger.reign, status.term)
         if status.committed <= ledger.last:
             return
         ledger.last = status.committed

@@ -163,6 +163,9 @@ class SimMuscle:
     def receive(self, packet: Packet) -> None:
         """Take a packet from the network: bytes stay here, handles go on."""
         for group, message in packet.messages:
+            if not message.entries and message.snapshot is None:
+                self.push(Received(group, message))
+                continue
             entries = tuple(self._with_handle(entry) for entry in message.entries)
             snapshot = message.snapshot
             if snapshot is not None:
@@ -228,6 +231,8 @@ class SimMuscle:
 
     def _with_bytes(self, group: GroupId, message: Message) -> Message | None:
         """Put in what the log holds; None if an entry was superseded in the turn that sends it."""
+        if not message.entries and message.snapshot is None:
+            return message
         log = self.disk.live[group]
         if message.snapshot is not None:
             point = log.checkpoint

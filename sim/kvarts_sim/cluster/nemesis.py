@@ -1,4 +1,7 @@
-"""Faults at random moments, each of which ends by itself, and the operator's deeds: transfers, changes, snapshots."""
+"""Faults at random moments, each of which ends by itself, and the operator's deeds: transfers, changes, snapshots.
+
+Deeds have numbers, and each draws from a stream of its own: a run may leave some out, and the others stay as they were.
+"""
 
 from __future__ import annotations
 
@@ -18,41 +21,63 @@ if TYPE_CHECKING:
 
 FAULTS = ("crash", "crash_all", "pause", "isolate", "one_way", "split", "weather", "slow", "stall", "full", "clock")
 DEEDS = ("transfer", "change", "flush")
-NODES_MAX = 7
+NODES_MAX = 9
 
 
 class Nemesis:
-    """Chooses what goes wrong. `kinds` are the faults and deeds of this run."""
+    """Chooses what goes wrong. `kinds` are the faults and deeds of this run; `only` names the deeds that may happen."""
 
-    def __init__(self, world: World, rng: random.Random, kinds: tuple[str, ...], pause_us: int) -> None:
+    def __init__(
+        self,
+        world: World,
+        streams: Callable[[int], random.Random],
+        kinds: tuple[str, ...],
+        pause_us: int,
+        only: frozenset[int] | None = None,
+    ) -> None:
         self._world = world
-        self._rng = rng
+        self._streams = streams
+        self._moments = self._rng = streams(0)
+        """When deeds happen; and the stream of the deed that begins now."""
         self._kinds = kinds
         self._pause_us = pause_us
+        self._only = only
         self._used: dict[GroupId, set[int]] = {group: set(world.processes) for group in world.groups}
+        self._count = 0
         self.stopped = False
         self.counts: dict[str, int] = {}
+        self.done: list[int] = []
+        """Numbers of the deeds that happened."""
         if kinds:
             self._plan()
 
     def _plan(self) -> None:
-        self._world.agenda.after(1 + int(self._rng.expovariate(1 / self._pause_us)), self._act)
+        self._world.agenda.after(1 + int(self._moments.expovariate(1 / self._pause_us)), self._act)
 
     def _act(self) -> None:
         if self.stopped:
             return
-        kind = self._rng.choice(self._kinds)
-        self.counts[kind] = self.counts.get(kind, 0) + 1
-        node = self._rng.choice(sorted(self._world.processes))
-        getattr(self, kind)(node)
+        self._count += 1
+        if self._only is None or self._count in self._only:
+            self._rng = rng = self._streams(self._count)
+            kind = rng.choice(self._kinds)
+            self.counts[kind] = self.counts.get(kind, 0) + 1
+            self.done.append(self._count)
+            node = rng.choice(sorted(self._world.processes))
+            self._say(f"deed {self._count}: {kind}")
+            getattr(self, kind)(node)
         self._plan()
 
     def _say(self, what: str) -> None:
         self._world.timeline.note("**", what)
 
+    def _after(self, delay_us: int, action: Callable[[], None]) -> None:
+        """A later part of a deed, if the run's faults did not all end before."""
+        self._world.agenda.after(delay_us, lambda: None if self.stopped else action())
+
     def _lasting(self, longest_us: int, end: Callable[[], None]) -> None:
-        """End a fault after a while, if the run's faults did not all end before."""
-        self._world.agenda.after(10 * MS + self._rng.randrange(longest_us), lambda: None if self.stopped else end())
+        """End a fault after a while."""
+        self._after(10 * MS + self._rng.randrange(longest_us), end)
 
     def crash(self, node: int) -> None:
         """One process dies and comes back."""
@@ -89,6 +114,10 @@ class Nemesis:
         self._say(f"clock of n{node} jumps or drifts, now {process.drift}")
 
     def _cut(self, pairs: set[tuple[int, int]], what: str) -> None:
+        self._lasting(6 * SECOND, self._sever(pairs, what))
+
+    def _sever(self, pairs: set[tuple[int, int]], what: str) -> Callable[[], None]:
+        """Cut links, and return what ends it."""
         network = self._world.network
         network.cuts |= pairs
         self._say(what)
@@ -97,7 +126,7 @@ class Nemesis:
             network.cuts -= pairs
             self._say(f"over: {what}")
 
-        self._lasting(6 * SECOND, end)
+        return end
 
     def isolate(self, node: int) -> None:
         """One node is cut off from all others."""

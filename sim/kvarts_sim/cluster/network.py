@@ -1,4 +1,4 @@
-"""Packets between nodes: late, lost, twice, out of order, and cuts in one direction or both."""
+"""Packets between nodes: late, lost, twice, out of order, queues that build up, cuts in one direction or both."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ class Network:
         self.weather = Weather()
         self.cuts: set[tuple[int, int]] = set()
         """Directed: (from, to)."""
+        self.lags: dict[tuple[int, int], int] = {}
+        """Queues that have built up: how much longer a packet takes from one to the other, in microseconds."""
 
     def send(self, sender: int, to: int, deliver: Callable[[], None]) -> bool:
         """Let a packet travel; return whether any copy of it will arrive unless the link is cut meanwhile."""
@@ -38,7 +40,7 @@ class Network:
         lost = rng.random() < weather.loss
         copies = 0 if lost else 2 if rng.random() < weather.twice else 1
         for _ in range(copies):
-            delay = weather.delay_us + rng.randrange(weather.jitter_us)
+            delay = weather.delay_us + rng.randrange(weather.jitter_us) + self.lags.get((sender, to), 0)
             if rng.random() < weather.late:
                 delay += rng.randrange(weather.late_us)
             self._agenda.after(delay, lambda: self._arrive(sender, to, deliver))
@@ -49,6 +51,7 @@ class Network:
             deliver()
 
     def heal(self) -> None:
-        """Good weather and no cuts."""
+        """Good weather, no cuts, no queues; what is on its way takes its time."""
         self.cuts.clear()
+        self.lags.clear()
         self.weather = Weather()

@@ -34,6 +34,8 @@ class Surroundings:
     invariants: Invariants
     options: ReplicatorOptions
     transmit: Callable[[Packet, NodeId], bool]
+    reconfigured: Callable[[int, GroupId], None]
+    """A node has taken a change of membership."""
     replicator: type[Replicator] = Replicator
     muscle: type[SimMuscle] = SimMuscle
 
@@ -95,7 +97,10 @@ class Process:
         applied = {group: part.index for group, part in muscle.parts.items()}
         groups = [GroupOpened(group, part.index, part.system) for group, part in muscle.parts.items()]
         self.muscle, now_ms = muscle, self.clock_us() // MS
-        self.replicator = around.replicator(options, self.disk, groups, rng_of, now_ms=now_ms)
+        try:
+            self.replicator = around.replicator(options, self.disk, groups, rng_of, now_ms=now_ms)
+        except InvariantBroken as broken:
+            raise Broken("core's own invariant", f"n{self.node} {broken}") from broken
         self._turn_due = False
         around.timeline.note(f"n{self.node}", f"starts, {applied}")
         self._beat(boot)
@@ -155,9 +160,12 @@ class Process:
     def _look(self) -> None:
         assert self.replicator is not None
         for group, replica in self.replicator.replicas.items():
-            self._around.invariants.after_turn(self.node, group, replica.raft)
             status = replica.raft.status()
-            told = (status.role.name.lower(), status.term, status.membership)
-            if self._told.get(group) != told:
+            self._around.invariants.after_turn(self.node, group, replica.raft, status)
+            told = (status.role, status.term, status.membership)
+            known = self._told.get(group)
+            if known != told:
                 self._told[group] = told
+                if known is not None and known[2] != told[2]:
+                    self._around.reconfigured(self.node, group)
                 self._around.timeline.note(f"n{self.node}", f"{replica!r} {status.membership!r}")

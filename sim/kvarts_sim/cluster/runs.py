@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kvarts_sim.cluster.agenda import SECOND
 from kvarts_sim.cluster.invariants import Broken
 from kvarts_sim.cluster.world import Outline, Scenario, World
 
@@ -17,25 +16,33 @@ class Report:
     broken: str | None = None
     outline: Outline | None = None
     at_us: int = 0
+    deeds: tuple[int, ...] = ()
+    """Numbers of the nemesis's deeds that happened."""
+    nodes: int = 0
+    clients: int = 0
 
 
 def run_world(world: World, *, again: str, lines: int = 60) -> Report:
     """Run a world. Only broken rules are caught: any other exception is a bug of the simulator."""
+    had = {"nodes": world.scenario.nodes, "clients": world.scenario.clients}
     try:
         outline = world.run()
     except Broken as broken:
         words = [*world.timeline.tail(lines), f"BROKEN {broken}", f"again: {again}"]
-        return Report("\n".join(words), broken.rule, at_us=world.agenda.now_us)
+        return Report("\n".join(words), broken.rule, None, world.agenda.now_us, tuple(world.nemesis.done), **had)
     faults = " ".join(f"{kind}={count}" for kind, count in sorted(outline.faults.items()))
     what = f"{outline.events} events, {outline.calls} calls, {outline.committed} entries, {outline.terms} terms"
     text = f"seed={world.scenario.seed} held: {what}; {faults}; digest {outline.digest[:16]}"
-    return Report(text, outline=outline, at_us=world.agenda.now_us)
+    return Report(text, None, outline, world.agenda.now_us, tuple(world.nemesis.done), **had)
 
 
-SCENARIOS = {"any": Scenario.of, "leases": Scenario.leases, "storm": Scenario.storm}
-
-
-def run_seed(seed: int, duration_us: int, *, scenario: str = "any", lines: int = 60) -> Report:
-    """Run the world of a seed."""
-    again = f"nox -s sim -- {seed} --seconds {duration_us // SECOND} --scenario {scenario}"
-    return run_world(World(SCENARIOS[scenario](seed, duration_us)), again=again, lines=lines)
+SCENARIOS = {
+    "any": Scenario.of,
+    "canary": Scenario.canary,
+    "changes": Scenario.changes,
+    "coups": Scenario.coups,
+    "echoes": Scenario.echoes,
+    "leases": Scenario.leases,
+    "quiet": Scenario.quiet,
+    "storm": Scenario.storm,
+}

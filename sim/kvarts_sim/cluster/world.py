@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from kvarts.raft.ids import LogIndex, NodeId, Term
@@ -20,14 +20,19 @@ from kvarts_sim.cluster.disk import Disk
 from kvarts_sim.cluster.group_log import Checkpoint
 from kvarts_sim.cluster.invariants import Broken, Invariants, demand
 from kvarts_sim.cluster.muscle import Packet, Reply, SimMuscle
-from kvarts_sim.cluster.nemesis import DEEDS, FAULTS, Nemesis
+from kvarts_sim.cluster.nemesis import DEEDS, FAULTS
 from kvarts_sim.cluster.network import Network
+from kvarts_sim.cluster.plots import PLOTS, Plotter
 from kvarts_sim.cluster.process import Process, Surroundings
 from kvarts_sim.cluster.seeds import Seeds
 from kvarts_sim.cluster.timeline import Timeline
 
 PROGRESS_US = 60 * SECOND
 """After everything is healed, this is long enough to elect, to catch up and to answer."""
+
+
+GIVES_WAY_US = 2 * SECOND
+"""Two election timeouts: a leader whose disk makes nothing durable for so long must lead no more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +49,63 @@ class Scenario:
     fault_pause_us: int = 1500 * MS
     raft: RaftOptions = field(default_factory=lambda: RaftOptions(node=NodeId(1), forward_proposals=False))
     keep_entries: int = 20
+    deeds: frozenset[int] | None = None
+    """Numbers of the deeds of the nemesis that may happen; None: all."""
+    disks_lie: bool = False
+
+    @classmethod
+    def coups(cls, seed: int, duration_us: int = 60 * SECOND) -> Scenario:
+        """Leaders cut off with unfinished tails, who come back; links to their friends are slow, their disks stuck."""
+        drawn = cls.of(seed, duration_us)
+        kinds = ("coup", "coup", "coup", "transfer", "crash", "flush")
+        nodes = 3 if seed % 3 == 0 else 5
+        busy = {"clients": 6, "think_us": 150 * MS, "fault_pause_us": 1500 * MS}
+        return replace(drawn, nodes=nodes, kinds=kinds, groups=1, **busy)  # type: ignore[arg-type]  # a dict of ints
+
+    @classmethod
+    def changes(cls, seed: int, duration_us: int = 60 * SECOND) -> Scenario:
+        """Membership changes much and at once, and those who know of it lose touch with those who do not yet."""
+        drawn = cls.of(seed, duration_us)
+        kinds = ("cut_change", "cut_change", "change", "transfer", "flush")
+        return replace(drawn, nodes=3, kinds=kinds, groups=1, clients=4, think_us=150 * MS, fault_pause_us=SECOND)
+
+    @classmethod
+    def echoes(cls, seed: int, duration_us: int = 60 * SECOND) -> Scenario:
+        """Many reads, with and without leases, and words that are old when they arrive."""
+        drawn = cls.leases(seed, duration_us)
+        raft = drawn.raft if seed % 2 else replace(drawn.raft, read_mode=ReadMode.SAFE, vote_quiet_ticks=0)
+        kinds = ("lag", "lag", "flap", "isolate", "transfer")
+        busy = {"clients": 8, "think_us": 100 * MS, "fault_pause_us": 1500 * MS}
+        return replace(drawn, raft=raft, nodes=3, kinds=kinds, groups=1, **busy)  # type: ignore[arg-type]  # ints
+
+    @classmethod
+    def quiet(cls, seed: int, duration_us: int = 60 * SECOND) -> Scenario:
+        """Nearly idle: what breaks only after a long time, or when a fault meets a cluster at rest."""
+        drawn = cls.of(seed, duration_us)
+        return replace(drawn, nodes=3, groups=1, clients=2, think_us=4 * SECOND, fault_pause_us=40 * SECOND)
+
+    @classmethod
+    def canary(cls, seed: int, duration_us: int = 60 * SECOND) -> Scenario:
+        """A world that must fail: its disks say that they have synced and have not."""
+        return replace(cls.of(seed, duration_us), disks_lie=True)
 
     @classmethod
     def leases(cls, seed: int, duration_us: int = 60 * SECOND) -> Scenario:
         """Leases, many reads, and all that could make two nodes believe they lead."""
         drawn = cls.of(seed, duration_us)
         lease = {"read_mode": ReadMode.LEASE, "check_quorum": True, "vote_quiet_ticks": drawn.raft.election_ticks}
-        kinds = ("pause", "clock", "isolate", "one_way", "split", "transfer", "crash")
+        kinds = (
+            "pause",
+            "clock",
+            "isolate",
+            "one_way",
+            "split",
+            "transfer",
+            "crash",
+            "lag",
+            "deaf_transfer",
+            "sleeper",
+        )
         raft = replace(drawn.raft, **lease)  # type: ignore[arg-type]  # a dict of several types
         return replace(drawn, raft=raft, kinds=kinds, groups=1, clients=4, think_us=100 * MS, fault_pause_us=500 * MS)
 
@@ -58,7 +113,7 @@ class Scenario:
     def storm(cls, seed: int, duration_us: int = 60 * SECOND) -> Scenario:
         """One group under every fault and deed, one after the other with hardly a pause."""
         drawn = cls.of(seed, duration_us)
-        kinds = (*FAULTS, *DEEDS, "change", "flush")
+        kinds = (*FAULTS, *DEEDS, "change", "flush", "stuck_leader")
         return replace(drawn, kinds=kinds, groups=1, clients=4, think_us=150 * MS, fault_pause_us=400 * MS)
 
     @classmethod
@@ -66,7 +121,7 @@ class Scenario:
         """Draw a scenario: also which faults there are, so that each meets quiet and busy company."""
         seeds = Seeds(seed)
         rng = seeds.stream("scenario")
-        kinds = tuple(kind for kind in FAULTS + DEEDS if rng.random() < 0.6)
+        kinds = tuple(kind for kind in FAULTS + DEEDS + PLOTS if rng.random() < 0.6)
         leases = seeds.stream("leases").random() < 0.4
         raft = RaftOptions(
             node=NodeId(1),
@@ -122,10 +177,19 @@ class World:
         self.groups = [GroupId(each) for each in range(1, scenario.groups + 1)]
         self.network = Network(self.agenda, seeds.stream("network"))
         self._disks: dict[int, Disk] = {}
-        self.invariants = Invariants(self.groups, self._disks)
+        gives_way_us = GIVES_WAY_US if scenario.raft.check_quorum else None
+        self.invariants = Invariants(self.groups, self._disks, lambda: self.agenda.now_us, gives_way_us)
         options = ReplicatorOptions(raft=scenario.raft, keep_entries=scenario.keep_entries)
         self._around = Surroundings(
-            self.agenda, seeds, self.timeline, self.invariants, options, self._transmit, replicator, muscle
+            self.agenda,
+            seeds,
+            self.timeline,
+            self.invariants,
+            options,
+            self._transmit,
+            self._reconfigured,
+            replicator,
+            muscle,
         )
         self.processes: dict[int, Process] = {}
         voters = Membership.of(*range(1, scenario.nodes + 1))
@@ -143,7 +207,15 @@ class World:
             )
             for number in range(scenario.clients)
         ]
-        self.nemesis = Nemesis(self, seeds.stream("nemesis"), scenario.kinds, scenario.fault_pause_us)
+        self.at_change: dict[tuple[int, GroupId], list[Callable[[], None]]] = {}
+        """What is to happen once a node has taken a change of membership."""
+        self.nemesis = Plotter(
+            self,
+            lambda number: seeds.stream("nemesis", number),
+            scenario.kinds,
+            scenario.fault_pause_us,
+            scenario.deeds,
+        )
         self.events = 0
 
     def add_process(self, node: int, start: Checkpoint | None = None) -> None:
@@ -154,6 +226,7 @@ class World:
         rng = self._around.seeds.stream("disk", node)
         # Each machine of its own: a checkpoint is copied when it is loaded.
         disk = Disk(self.agenda, rng, {group: replace(point) for group in self.groups})
+        disk.health.lies = self.scenario.disks_lie
         self._disks[node] = disk
         self.processes[node] = process = Process(NodeId(node), disk, self._around)
         process.start()
@@ -195,6 +268,10 @@ class World:
         muscle = self.processes[node].muscle
         if muscle is not None:
             muscle.push(event)
+
+    def _reconfigured(self, node: int, group: GroupId) -> None:
+        for action in self.at_change.pop((node, group), ()):
+            action()
 
     def _transmit(self, packet: Packet, to: NodeId) -> bool:
         def deliver() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,13 +25,13 @@ from kvarts.raft.core import Core
 from kvarts.raft.ids import LOG_INDEX_MAX, LOG_INDEX_MIN, NODE_NONE, LogIndex, NodeId, Term
 from kvarts.raft.messages import Entry, Message, MessageKind, Snapshot
 from kvarts.raft.node import RaftNode
-from kvarts.raft.reads import ReadRequest, Reads
+from kvarts.raft.reads import ReadRequest
 from kvarts.replication.replica import Replica
 from kvarts.replication.replicator import Replicator
 from kvarts.replication.turn import Turn, Write
 from kvarts.statemachine.commands import Command
 from kvarts.statemachine.user_keys import UserKeys
-from kvarts_sim.cluster.group_log import Checkpoint
+from kvarts_sim.cluster.group_log import Checkpoint, Record
 from kvarts_sim.cluster.muscle import SimMuscle
 
 Patch = tuple[object, str, Any]
@@ -110,6 +110,15 @@ class SavesOldMembership(SimMuscle):
         if before.membership.members and point is not before:
             stale = Checkpoint(point.index, point.term, before.membership, point.machine)
             self.disk.live[group].checkpoint = self.disk.durable[group].checkpoint = stale
+
+
+class WritesCommitFirst(SimMuscle):
+    """Puts the hard state before the entries that its commit index vouches for."""
+
+    def _append(self, write: Write) -> None:
+        if write.hard_state is not None:
+            self.disk.write(Record(write.group, write.hard_state))
+        super()._append(write)
 
 
 def _commit_any_term(core: Core) -> bool:
@@ -227,12 +236,18 @@ def _nothing(*_: object) -> None:
     """In the place of something that mattered."""
 
 
-def _confirm_from_now(self: Reads, round_number: int) -> list[tuple[LogIndex, ReadRequest]]:
-    self.confirmed_tick = max([tick for _, tick in self.sent_ticks], default=self.confirmed_tick or 0)
-    return _CONFIRM(self, round_number)
+def _confirm_from_now(core: Core) -> None:
+    before = core.reads.confirmed_tick
+    _CONFIRM(core)
+    if core.reads.confirmed_tick != before:
+        core.reads.confirmed_tick = core.ticks
 
 
-_CONFIRM: Callable[..., list[tuple[LogIndex, ReadRequest]]] = Reads.confirm
+_CONFIRM = heartbeat.confirm_rounds
+
+
+def _never(_: Core) -> bool:
+    return False
 
 
 def _changes_at_any_time(core: Core, proposals: Sequence[Entry]) -> Sequence[Entry]:
@@ -301,8 +316,14 @@ BUGS = (
         "any heartbeat's answer confirms",
         "thesis 6.4",
         ((step, "HANDLERS", _handlers_with(MessageKind.HEARTBEAT_RESPONSE, _any_answer_counts)),),
+        scenario="echoes",
     ),
-    Bug("acks of older terms count", "openraft alpha.28", ((step, "_answer_old_term", _stale_words_count),)),
+    Bug(
+        "acks of older terms count",
+        "openraft alpha.28",
+        ((step, "_answer_old_term", _stale_words_count),),
+        scenario="coups",
+    ),
     Bug(
         "stale write counts after truncation",
         "etcd/raft async storage",
@@ -310,6 +331,7 @@ BUGS = (
             (unstable.Unstable, "stable_to", _stable_to_any_term),
             (step, "_answer_old_term", _old_store_word_counts),
         ),
+        scenario="coups",
     ),
     Bug(
         "two votes in a term",
@@ -318,11 +340,26 @@ BUGS = (
     ),
     Bug("vote for a shorter log", "paper 5.4.1", ((log.RaftLog, "is_up_to_date", _always_up_to_date),)),
     Bug("late append cuts newer entries", "paper 5.3", ((log.RaftLog, "_known_count", _cut_all),)),
-    Bug("append without its predecessor", "openraft#1795", ((log.RaftLog, "try_append", _append_anywhere),)),
-    Bug("joint commit by the new half", "paper 6", ((quorum.JointConfig, "committed", _incoming_decides),)),
-    Bug("joint election by the new half", "paper 6", ((quorum.JointConfig, "vote_result", _incoming_votes),)),
+    Bug(
+        "append without its predecessor",
+        "openraft#1795",
+        ((log.RaftLog, "try_append", _append_anywhere),),
+        scenario="coups",
+    ),
+    Bug(
+        "joint commit by the new half",
+        "paper 6",
+        ((quorum.JointConfig, "committed", _incoming_decides),),
+        scenario="changes",
+    ),
+    Bug(
+        "joint election by the new half",
+        "paper 6",
+        ((quorum.JointConfig, "vote_result", _incoming_votes),),
+        scenario="changes",
+    ),
     Bug("half is a quorum", "openraft#1802", ((quorum.MajorityConfig, "committed", _half_is_enough),)),
-    Bug("match survives an election", "paper, figure 2", ((tracker.Tracker, "reset", _keep_match),)),
+    Bug("match survives an election", "paper, figure 2", ((tracker.Tracker, "reset", _keep_match),), scenario="coups"),
     Bug("stale membership after a snapshot", "openraft#1808", ((follower, "_restore", _restore_without_membership),)),
     Bug("stale membership in checkpoints", "openraft#1808", muscle=SavesOldMembership),
     Bug(
@@ -333,10 +370,17 @@ BUGS = (
             (leader, "broadcast_heartbeat", _broadcast_whole_commit),
             (follower, "_on_heartbeat", _heartbeat_commits_all),
         ),
+        scenario="coups",
     ),
-    Bug("two changes at once", "thesis 4.1", ((leader, "_without_untimely_changes", _changes_at_any_time),)),
-    Bug("read numbers reused", "found while building this", muscle=CountsReadsAnew),
+    Bug(
+        "two changes at once",
+        "thesis 4.1",
+        ((leader, "_without_untimely_changes", _changes_at_any_time),),
+        scenario="changes",
+    ),
+    Bug("read numbers reused", "found while building this", muscle=CountsReadsAnew, scenario="echoes"),
     Bug("retries run twice", "etcd#18424", ((UserKeys, "_apply_once", _apply_again),)),
+    Bug("commit index before its entries", "found by this simulator", muscle=WritesCommitFirst, scenario="coups"),
     Bug("no flush after a change", "found by this simulator", ((Replica, "_pass_barrier", _pass_no_barrier),)),
     Bug(
         "transfer keeps the lease",
@@ -346,5 +390,20 @@ BUGS = (
     ),
     Bug("lease without an end", "etcd#20418", ((heartbeat, "lease_holds", _lease_for_ever),), scenario="leases"),
     Bug("lease survives a pause", "etcd#20418", ((RaftNode, "pause_detected", _nothing),), scenario="leases"),
-    Bug("lease from the answer on", "thesis 6.4.1", ((Reads, "confirm", _confirm_from_now),), scenario="leases"),
+    Bug(
+        "lease from the answer on",
+        "thesis 6.4.1",
+        (
+            (heartbeat, "confirm_rounds", _confirm_from_now),
+            (leader, "confirm_rounds", _confirm_from_now),
+            (reconfigure, "confirm_rounds", _confirm_from_now),
+        ),
+        scenario="echoes",
+    ),
+    Bug(
+        "leader keeps leading while its disk stalls",
+        "hashicorp/raft#503",
+        ((leader, "_store_stands_still", _never),),
+        scenario="storm",
+    ),
 )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kvarts_sim.cases import Case
 from kvarts_sim.cluster.agenda import SECOND
-from kvarts_sim.cluster.runs import SCENARIOS, Report, run_world
-from kvarts_sim.cluster.world import World
+from kvarts_sim.cluster.runs import Report
 from kvarts_sim.planted.bugs import Bug
 
 SIMULATED_SECONDS = 20
@@ -24,9 +24,7 @@ class Catch:
 
 def run_planted(bug: Bug, seed: int) -> Report:
     """Run one world with a bug in it. What the simulator itself stumbles over counts as rung: the node would stop."""
-    with bug.planted():
-        world = World(SCENARIOS[bug.scenario](seed, SIMULATED_SECONDS * SECOND), muscle=bug.muscle)
-        return run_world(world, again=f"seed {seed} with: {bug.name}")
+    return Case(seed=seed, scenario=bug.scenario, duration_us=SIMULATED_SECONDS * SECOND, bug=bug).run()
 
 
 def hunt(bug: Bug, first: int, count: int) -> Catch | None:

@@ -1,0 +1,223 @@
+"""Plots of the nemesis: several steps, in the order and at the moment at which protocols have broken elsewhere.
+
+A plot knows the protocol's weak moments and no planted bug: what comes of it is for the invariants to say.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+
+from kvarts.raft.confchange import ChangeKind, ConfigChange, NodeChange
+from kvarts.raft.ids import NodeId
+from kvarts.raft.membership import Membership
+from kvarts.replication.events import ConfigRequested, GroupId, TransferRequested
+from kvarts_sim.cluster.agenda import MS, SECOND
+from kvarts_sim.cluster.nemesis import Nemesis
+
+PLOTS = ("coup", "lag", "deaf_transfer", "flap", "cut_change", "stuck_leader", "sleeper")
+LOOK_US = 5 * MS
+"""How often a plot looks whether its moment has come."""
+
+
+class Plotter(Nemesis):
+    """A nemesis that also plots."""
+
+    def coup(self, _node: int) -> None:
+        """A leader with an unfinished tail is cut off with a few friends, others lead meanwhile, and it comes back.
+
+        Links to its friends may be slow and its disk may be stuck all the while; the leadership may move on among the
+        others before it is back, and to it afterwards.
+        """
+        world, rng, group = self._world, self._rng, self._rng.choice(self._world.groups)
+        leader = world.leader(group)
+        if leader is None:
+            return
+        voters = sorted(world.membership(leader, group).voters.voters - {leader})
+        friends = rng.sample(
+            voters, rng.randrange(max(1, len(voters) // 2)) if rng.random() < 0.3 else len(voters) // 2 - 1
+        )
+        camp = {leader, *friends}
+        rest = set(world.processes) - camp
+        if friends and rng.random() < 0.7:
+            late = rng.choice([200, 700, 1500, 2500]) * MS
+            self._lag([(leader, each) for each in friends], late // 2, 6 * SECOND)
+            self._lag([(each, leader) for each in friends], late, 6 * SECOND)
+        if rng.random() < 0.5:
+            self._stall_for(leader, rng.randrange(1, 5 * SECOND))
+        heal = self._sever(_between(camp, rest), f"coup against n{leader} of {sorted(camp)}")
+        moves_on, comes_back = rng.random() < 0.6, rng.random() < 0.7
+        healed_us, dies_us = rng.randrange(600 * MS), rng.choice([None, rng.randrange(100 * MS)])
+
+        def elected() -> None:
+            if moves_on:
+                self._hand_over(group, rng, rest)
+            self._after(healed_us, back)
+
+        def back() -> None:
+            heal()
+            if dies_us is not None:
+                self._after(dies_us, world.processes[leader].crash)
+                self._after(dies_us + 300 * MS, self._starter(leader))
+            elif comes_back:
+                self._insist(lambda: self._hand_over(group, rng, {leader}), rng.randrange(1, 200 * MS), 8)
+
+        self._when(lambda: world.leader(group) in rest, elected, 5 * SECOND, otherwise=heal)
+
+    def lag(self, _node: int) -> None:
+        """A queue builds up on the way to a leader, and then nobody hears it any more, while it hears old words."""
+        world, rng, group = self._world, self._rng, self._rng.choice(self._world.groups)
+        leader = world.leader(group)
+        if leader is None:
+            return
+        others = sorted(set(world.processes) - {leader})
+        inward, outward = [(each, leader) for each in others], {(leader, each) for each in others}
+        step_us, steps = rng.choice([100, 300, 500]) * MS, rng.randrange(1, 8)
+        for step in range(1, steps + 1):
+            late = step * step_us
+            self._after((step - 1) * (step_us + 200 * MS), lambda late=late: self._lag(inward, late, 10 * SECOND))  # type: ignore[misc]
+        cut_us = steps * (step_us + 200 * MS) + rng.randrange(SECOND)
+        lasts_us = SECOND + rng.randrange(4 * SECOND)
+
+        def cut() -> None:
+            self._after(lasts_us, self._sever(outward, f"n{leader} hears the past and is not heard"))
+
+        self._after(cut_us, cut)
+
+    def deaf_transfer(self, _node: int) -> None:
+        """A leader that hears nobody any more hands over."""
+        world, rng, group = self._world, self._rng, self._rng.choice(self._world.groups)
+        leader = world.leader(group)
+        if leader is None:
+            return
+        others = sorted(set(world.processes) - {leader})
+        inward = [(each, leader) for each in others]
+        if rng.random() < 0.5:
+            self._lag(inward, rng.randrange(300 * MS, 3 * SECOND), 3 * SECOND)
+        else:
+            end = self._sever(set(inward), f"n{leader} is deaf")
+            self._after(rng.randrange(300 * MS, 3 * SECOND), end)
+        self._hand_over(group, rng, set(others))
+
+    def stuck_leader(self, _node: int) -> None:
+        """The disk of a leader makes nothing durable for a while, and all else is well."""
+        leader = self._world.leader(self._rng.choice(self._world.groups))
+        if leader is not None:
+            self._stall_for(leader, self._rng.randrange(SECOND, 6 * SECOND))
+
+    def sleeper(self, _node: int) -> None:
+        """A leader is paused, and when it wakes, what the others told it meanwhile is lost or late."""
+        world, rng = self._world, self._rng
+        leader = world.leader(rng.choice(world.groups))
+        if leader is None:
+            return
+        inward = [(each, leader) for each in world.processes if each != leader]
+        sleeps_us = rng.randrange(4 * SECOND)
+        if rng.random() < 0.5:
+            self._lag(inward, sleeps_us, sleeps_us + SECOND)
+        else:
+            self._after(sleeps_us + SECOND, self._sever(set(inward), f"n{leader} is deaf"))
+        world.processes[leader].pause(sleeps_us)
+
+    def flap(self, node: int) -> None:
+        """A process dies and comes back at once, again and again, and what others told it is long on its way."""
+        world, rng = self._world, self._rng
+        self._lag(
+            [(each, node) for each in world.processes if each != node], rng.randrange(100 * MS, 900 * MS), 4 * SECOND
+        )
+        for _ in range(rng.randrange(2, 6)):
+            moment = rng.randrange(3 * SECOND)
+            self._after(moment, world.processes[node].crash)
+            self._after(moment + rng.randrange(1, 150 * MS), self._starter(node))
+
+    def cut_change(self, _node: int) -> None:
+        """Membership changes much at once; when the leader takes that, old and new members lose touch."""
+        world, rng, group = self._world, self._rng, self._rng.choice(self._world.groups)
+        leader = world.leader(group)
+        if leader is None:
+            return
+        before = world.membership(leader, group)
+        requests = self._big_changes(group, leader, before)
+        for changes in requests:
+            world.push(leader, ConfigRequested(group, ConfigChange(changes)))
+        if not requests:
+            return
+        self._say(f"changes of s{group}: {', '.join(str(ConfigChange(each)) for each in requests)}")
+        wait_us, leader_dies = rng.choice([0, 0, 1, 2, 200]) * MS, rng.random() < 0.5
+        lasts_us, dies_us = SECOND + rng.randrange(5 * SECOND), rng.randrange(100 * MS, SECOND)
+
+        def taken() -> None:
+            self._after(wait_us, cut)
+
+        def cut() -> None:
+            old = set(before.voters.voters) - {leader}
+            end = self._sever(_between(old, set(world.processes) - old), f"n{leader} and newcomers lose {sorted(old)}")
+            self._after(lasts_us, end)
+            if leader_dies:
+                self._after(dies_us, world.processes[leader].crash)
+                self._after(dies_us + lasts_us, self._starter(leader))
+
+        moments = world.at_change.setdefault((leader, group), [])
+        moments.append(taken)
+
+    def _big_changes(self, group: GroupId, leader: int, membership: Membership) -> list[tuple[NodeChange, ...]]:
+        """Either half of the voters replaced in one change, or several changes of one voter at the same time."""
+        rng = self._rng
+        others = sorted(membership.voters.incoming.voters - {leader})
+        leaving = rng.sample(others, min(2, len(others)))
+        coming = [NodeId(node) for node in (self._newcomer(group), self._newcomer(group)) if node is not None]
+        removes = [NodeChange(ChangeKind.REMOVE, NodeId(node)) for node in leaving]
+        adds = [NodeChange(ChangeKind.ADD_VOTER, node) for node in coming]
+        if rng.random() < 0.5 and len(adds) == 2:
+            return [(*removes, *adds)]
+        if adds:
+            return [(each,) for each in adds]
+        return [(each,) for each in removes] if len(others) > 3 else []
+
+    def _hand_over(self, group: GroupId, rng: random.Random, targets: Iterable[int]) -> bool:
+        """Ask the leader to hand over to one of `targets`; return whether one of them leads already."""
+        leader, targets = self._world.leader(group), sorted(targets)
+        if leader is not None and [leader] != targets:
+            target = NodeId(rng.choice([each for each in targets if each != leader]))
+            self._say(f"transfer of s{group} from n{leader} to n{target}")
+            self._world.push(leader, TransferRequested(group, target))
+        return leader in targets
+
+    def _lag(self, links: Iterable[tuple[int, int]], late_us: int, lasts_us: int) -> None:
+        network, links = self._world.network, list(links)
+        for link in links:
+            network.lags[link] = late_us
+        self._say(f"{late_us // MS} ms of queue on {links}")
+
+        def end() -> None:
+            for link in links:
+                if network.lags.get(link) == late_us:
+                    del network.lags[link]
+
+        self._after(lasts_us, end)
+
+    def _stall_for(self, node: int, lasts_us: int) -> None:
+        disk = self._world.processes[node].disk
+        disk.health.stalled = True
+        self._say(f"disk of n{node} stalls")
+        self._after(lasts_us, disk.recover_health)
+
+    def _when(
+        self, holds: Callable[[], bool], then: Callable[[], object], within_us: int, *, otherwise: Callable[[], object]
+    ) -> None:
+        if holds():
+            then()
+        elif within_us <= 0:
+            otherwise()
+        else:
+            self._after(LOOK_US, lambda: self._when(holds, then, within_us - LOOK_US, otherwise=otherwise))
+
+    def _insist(self, ask: Callable[[], bool], pause_us: int, times: int) -> None:
+        """Ask again and again, until it is so."""
+        if not ask() and times > 1:
+            self._after(pause_us, lambda: self._insist(ask, pause_us, times - 1))
+
+
+def _between(left: Iterable[int], right: Iterable[int]) -> set[tuple[int, int]]:
+    right = list(right)
+    return {pair for a in left for b in right for pair in ((a, b), (b, a))}
