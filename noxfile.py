@@ -65,6 +65,12 @@ def sim(session: nox.Session) -> None:
     _simulate(session, "run")
 
 
+@nox.session
+def shrink(session: nox.Session) -> None:
+    """The smallest run that fails as this one does: `nox -s shrink -- 1234 --scenario storm`, arguments as of sim."""
+    _simulate(session, "shrink")
+
+
 def _simulate(session: nox.Session, command: str) -> None:
     seed, *rest = session.posargs or ["1"]
     path = os.pathsep.join(["python", "sim"])

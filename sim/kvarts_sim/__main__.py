@@ -1,4 +1,4 @@
-"""`python -m kvarts_sim run --seed N`: one world from one seed."""
+"""`python -m kvarts_sim run --seed N`: one world from one seed. `shrink`: the smallest run that fails as it does."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from dataclasses import replace
 
 from kvarts_sim.cases import Case
 from kvarts_sim.cluster.agenda import SECOND
-from kvarts_sim.cluster.runs import SCENARIOS
+from kvarts_sim.cluster.runs import SCENARIOS, Report
 from kvarts_sim.planted.bugs import BUGS
+from kvarts_sim.shrink import Shrinker
 
 
 def main() -> int:
     """Do what is asked for; return 1 if a run failed."""
     bugs = {bug.name: bug for bug in BUGS}
     parser = argparse.ArgumentParser(prog="python -m kvarts_sim")
-    parser.add_argument("command", choices=["run"])
+    parser.add_argument("command", choices=["run", "shrink"])
     parser.add_argument("--seed", type=int, required=True, help="root seed of the first world")
     parser.add_argument("--count", type=int, default=1, help="how many worlds, with the seeds that follow")
     parser.add_argument("--seconds", type=float, default=60, help="simulated time before everything is healed")
@@ -37,6 +38,8 @@ def main() -> int:
         clients=arguments.clients,
         deeds=arguments.deeds,
     )
+    if arguments.command == "shrink":
+        return _shrink(first, arguments.lines)
     failed = False
     for seed in range(arguments.seed, arguments.seed + arguments.count):
         report = replace(first, seed=seed).run(arguments.lines)
@@ -44,6 +47,24 @@ def main() -> int:
         sys.stdout.write(report.text + "\n")
         sys.stdout.flush()
     return int(failed)
+
+
+def _shrink(case: Case, lines: int) -> int:
+    report = case.run(lines)
+    if report.broken is None:
+        sys.stdout.write(report.text + "\nnothing to shrink\n")
+        return 0
+    shrinker = Shrinker(case, report)
+    shrinker.shrink()
+    small = shrinker.case
+    sys.stdout.write(f"{small.run(lines).text}\n")
+    sys.stdout.write(f"{shrinker.tried} runs: {_size(case, report)} became {_size(small, shrinker.report)}\n")
+    return 1
+
+
+def _size(case: Case, report: Report) -> str:
+    had = f"{len(report.deeds)} deeds, {report.clients} clients, {report.nodes} nodes"
+    return f"{case.duration_us / SECOND:g} s with {had}"
 
 
 def _numbers(text: str) -> frozenset[int]:
