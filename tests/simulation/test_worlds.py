@@ -1,5 +1,6 @@
 """Simulated clusters from seeds. KVARTS_SIM_HOURS says how many cluster-hours are run beyond the seeds of seeds.txt."""
 
+import math
 import os
 import subprocess
 import sys
@@ -19,8 +20,8 @@ QUIET_SECONDS = 600
 LOADED = ("any", "changes", "coups", "echoes", "leases", "storm")
 SEEDS_PER_TEST = 5
 # Half of the time in worlds that are busy, half in worlds at rest, which cost a fifth of it.
-LOADED_TESTS = max(1, round(HOURS / 2 * 3600 / LOADED_SECONDS / len(LOADED) / SEEDS_PER_TEST))
-QUIET_TESTS = max(1, round(HOURS / 2 * 3600 / QUIET_SECONDS))
+LOADED_TESTS = math.ceil(HOURS / 2 * 3600 / LOADED_SECONDS / len(LOADED) / SEEDS_PER_TEST)
+QUIET_TESTS = math.ceil(HOURS / 2 * 3600 / QUIET_SECONDS)
 
 
 def _recorded() -> list[tuple[int, int, str]]:

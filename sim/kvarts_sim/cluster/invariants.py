@@ -53,12 +53,19 @@ class Invariants:
     """Looks at every write, message, apply, read and turn. Costs little: each fact is checked once, when it is new."""
 
     def __init__(
-        self, groups: Iterable[GroupId], disks: dict[int, Disk], now: Callable[[], int], gives_way_us: int | None
+        self,
+        groups: Iterable[GroupId],
+        disks: dict[int, Disk],
+        now: Callable[[], int],
+        gives_way_us: int | None,
+        ready: Callable[[GroupId], Iterable[tuple[int, Status]]] = lambda _: (),
     ) -> None:
+        """`ready` tells of the nodes that would serve a read at this very moment without looking at the clock again."""
         self.ledgers = {group: Ledger() for group in groups}
         self._disks = disks
         self._now = now
         self._gives_way_us = gives_way_us
+        self._ready = ready
         self._led_since: dict[tuple[int, GroupId], tuple[Term, int, int]] = {}
         """Of a leader: its term, since when it has led without standing still, and its latest turn."""
         self._seen: dict[tuple[int, GroupId], tuple[RaftNode, Status]] = {}
@@ -136,13 +143,9 @@ class Invariants:
         self._committed(node, group, status, LogIndex(start))
 
     def _leads(self, node: int, group: GroupId, status: Status) -> None:
-        """Lease exclusivity (thesis 6.4.1), and a leader whose disk stands still gives way.
-
-        A lease counts only in a turn, and each turn reads the clock first: so this sees every lease that could serve.
-        """
-        ledger, now = self.ledgers[group], self._now()
-        alone = not status.lease or status.term >= ledger.reign
-        demand(alone, "lease exclusivity", f"n{node} s{group} holds a lease of {status.term} in {ledger.reign}")
+        """Lease exclusivity, and a leader whose disk stands still gives way."""
+        now = self._now()
+        self._lease(node, group, status)
         term, since, latest = self._led_since.get((node, group), (TERM_NONE, now, now))
         if term != status.term or now - latest > STANDS_STILL_US:
             since = now
@@ -151,6 +154,16 @@ class Invariants:
         if waits is not None and self._gives_way_us is not None:
             slow = now - max(waits, since) > self._gives_way_us
             demand(not slow, "stalled leader gives way", f"n{node} s{group} leads, its disk waits since {waits} us")
+
+    def _lease(self, node: int, group: GroupId, status: Status) -> None:
+        """Lease exclusivity: nobody holds a lease once a leader of a later term has committed. Source: thesis 6.4.1.
+
+        A lease counts only in turns, and each turn reads the clock first. So it is asked after every turn, and at the
+        moment of the commit of all who would take a turn without a tick.
+        """
+        reign = self.ledgers[group].reign
+        alone = not status.lease or status.term >= reign
+        demand(alone, "lease exclusivity", f"n{node} s{group} holds a lease of {status.term}, {reign} has committed")
 
     def _elected(self, node: int, group: GroupId, raft: RaftNode, status: Status) -> None:
         """Election safety (paper 5.2) and leader completeness (5.4)."""
@@ -173,8 +186,11 @@ class Invariants:
             assert term is not None
             known = ledger.committed.setdefault(index, term)
             demand(known == term, "committed for ever", f"n{node} s{group} committed {term}/{index}, was {known}")
-        if status.role is Role.LEADER and ledger.committed.get(status.committed) == status.term:
-            ledger.reign = max(ledger.reign, status.term)
+        own_commit = status.role is Role.LEADER and ledger.committed.get(status.committed) == status.term
+        if own_commit and status.term > ledger.reign:
+            ledger.reign = status.term
+            for other, its_status in self._ready(group):
+                self._lease(other, group, its_status)
         if status.committed <= ledger.last:
             return
         ledger.last = status.committed

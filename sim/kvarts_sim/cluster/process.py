@@ -61,6 +61,13 @@ class Process:
         """True while it runs, paused or not."""
         return self.muscle is not None
 
+    @property
+    def serves_without_a_tick(self) -> bool:
+        """True if a turn at this moment would take place, and would find that no time has passed."""
+        if self.replicator is None or self._around.agenda.now_us < self.paused_until_us:
+            return False
+        return self.clock_us() // MS < self.replicator.next_tick_ms()
+
     def clock_us(self) -> int:
         """This node's monotonic clock."""
         real, local = self._clock_base

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from kvarts.raft.ids import LogIndex, NodeId, Term
 from kvarts.raft.membership import Membership
 from kvarts.raft.messages import Role
+from kvarts.raft.node import Status
 from kvarts.raft.options import RaftOptions, ReadMode
 from kvarts.replication.events import Event, GroupId
 from kvarts.replication.options import ReplicatorOptions
@@ -178,7 +179,9 @@ class World:
         self.network = Network(self.agenda, seeds.stream("network"))
         self._disks: dict[int, Disk] = {}
         gives_way_us = GIVES_WAY_US if scenario.raft.check_quorum else None
-        self.invariants = Invariants(self.groups, self._disks, lambda: self.agenda.now_us, gives_way_us)
+        self.invariants = Invariants(
+            self.groups, self._disks, lambda: self.agenda.now_us, gives_way_us, self._ready_to_serve
+        )
         options = ReplicatorOptions(raft=scenario.raft, keep_entries=scenario.keep_entries)
         self._around = Surroundings(
             self.agenda,
@@ -262,6 +265,11 @@ class World:
         replicator = self.processes[node].replicator
         assert replicator is not None
         return replicator.replicas[group].raft.status().membership
+
+    def _ready_to_serve(self, group: GroupId) -> Iterator[tuple[int, Status]]:
+        for node, process in self.processes.items():
+            if process.replicator is not None and process.serves_without_a_tick:
+                yield node, process.replicator.replicas[group].raft.status()
 
     def push(self, node: int, event: Event) -> None:
         """Give an event to a node if it lives."""
