@@ -76,7 +76,11 @@ class Effects:
 
 @dataclass(frozen=True, slots=True)
 class ReadReady:
-    """The read may be served when `index` is applied."""
+    """The read may be served when `index` is applied.
+
+    Questions come back and answers come twice: of several words about one read, this or ReadRefused, the first counts,
+    and one about a read of an earlier life of this node means nothing.
+    """
 
     group: GroupId
     context: int

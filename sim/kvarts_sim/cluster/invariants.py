@@ -166,10 +166,11 @@ class Invariants:
         demand(alone, "lease exclusivity", f"n{node} s{group} holds a lease of {status.term}, {reign} has committed")
 
     def _elected(self, node: int, group: GroupId, raft: RaftNode, status: Status) -> None:
-        """Election safety (paper 5.2) and leader completeness (5.4)."""
+        """Election safety (paper 5.2), also against an earlier life of the same node, and leader completeness (5.4)."""
         ledger = self.ledgers[group]
-        other = ledger.leaders.setdefault(status.term, NodeId(node))
-        demand(other == node, "election safety", f"n{node} and n{other} lead s{group} in term {status.term}")
+        other = ledger.leaders.get(status.term)
+        demand(other is None, "election safety", f"n{node} leads s{group} in term {status.term} after n{other}")
+        ledger.leaders[status.term] = NodeId(node)
         at = bisect_left(ledger.committed_in, (status.term, LOG_INDEX_MIN))
         if at:
             index = ledger.committed_in[at - 1][1]

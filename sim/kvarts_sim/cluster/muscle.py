@@ -335,7 +335,8 @@ class SimMuscle:
             for reply in self._handles[refused.handle].replies:
                 reply("refused", refused.leader)
         for lost in turn.reads_refused:
-            self._reads.pop(lost.context)[2]("refused", lost.leader)
+            if lost.context in self._reads:
+                self._reads.pop(lost.context)[2]("refused", lost.leader)
         for ready in turn.reads:
             self._watcher.read(self.node, ready.group, ready.context, ready.index)
             self._ready_reads.append((ready.group, ready.index, ready.context))

@@ -15,7 +15,7 @@ from kvarts.replication.events import ConfigRequested, GroupId, TransferRequeste
 from kvarts_sim.cluster.agenda import MS, SECOND
 from kvarts_sim.cluster.nemesis import Nemesis
 
-PLOTS = ("coup", "lag", "deaf_transfer", "flap", "cut_change", "stuck_leader", "sleeper")
+PLOTS = ("coup", "lag", "deaf_transfer", "flap", "cut_change", "stuck_leader", "stuck_heir", "sleeper")
 LOOK_US = 5 * MS
 """How often a plot looks whether its moment has come."""
 
@@ -105,6 +105,31 @@ class Plotter(Nemesis):
         if leader is not None:
             self._stall_for(leader, self._rng.randrange(SECOND, 6 * SECOND))
 
+    def stuck_heir(self, _node: int) -> None:
+        """Who is to take over has a stuck disk, and if it is elected, it dies with its first words on their way."""
+        world, rng, group = self._world, self._rng, self._rng.choice(self._world.groups)
+        leader = world.leader(group)
+        if leader is None:
+            return
+        heirs = sorted(world.membership(leader, group).voters.voters - {leader})
+        if not heirs:
+            return
+        heir = rng.choice(heirs)
+        dies_us, back_us = rng.choice([0, 1, 20]) * MS, rng.randrange(2, 300) * MS
+        deaf = rng.sample(sorted(set(world.processes) - {heir}), rng.randrange(len(world.processes)))
+
+        def elected() -> None:
+            if self.stopped:
+                return
+            end = self._sever({(heir, each) for each in deaf}, f"first words of n{heir} to {deaf} are lost")
+            self._after(dies_us, world.processes[heir].crash)
+            self._after(dies_us + back_us, self._starter(heir))
+            self._after(dies_us + back_us, end)
+
+        world.at_change.setdefault((heir, group, "leader"), []).append(elected)
+        self._stall_for(heir, 60 * MS)
+        self._hand_over(group, rng, {heir})
+
     def sleeper(self, _node: int) -> None:
         """A leader is paused, and when it wakes, what the others told it meanwhile is lost or late."""
         world, rng = self._world, self._rng
@@ -157,8 +182,7 @@ class Plotter(Nemesis):
                 self._after(dies_us, world.processes[leader].crash)
                 self._after(dies_us + lasts_us, self._starter(leader))
 
-        moments = world.at_change.setdefault((leader, group), [])
-        moments.append(taken)
+        world.at_change.setdefault((leader, group, "membership"), []).append(taken)
 
     def _big_changes(self, group: GroupId, leader: int, membership: Membership) -> list[tuple[NodeChange, ...]]:
         """Either half of the voters replaced in one change, or several changes of one voter at the same time."""

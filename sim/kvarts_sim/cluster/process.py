@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from kvarts.raft.errors import InvariantBroken
 from kvarts.raft.ids import NodeId
+from kvarts.raft.messages import Role
 from kvarts.replication.events import GroupId, GroupOpened
 from kvarts.replication.options import ReplicatorOptions
 from kvarts.replication.replicator import Replicator
@@ -34,8 +35,8 @@ class Surroundings:
     invariants: Invariants
     options: ReplicatorOptions
     transmit: Callable[[Packet, NodeId], bool]
-    reconfigured: Callable[[int, GroupId], None]
-    """A node has taken a change of membership."""
+    changed: Callable[[int, GroupId, str], None]
+    """A node has taken a change of "membership", or has become "leader"."""
     replicator: type[Replicator] = Replicator
     muscle: type[SimMuscle] = SimMuscle
 
@@ -174,5 +175,7 @@ class Process:
             if known != told:
                 self._told[group] = told
                 if known is not None and known[2] != told[2]:
-                    self._around.reconfigured(self.node, group)
+                    self._around.changed(self.node, group, "membership")
+                if status.role is Role.LEADER:
+                    self._around.changed(self.node, group, "leader")
                 self._around.timeline.note(f"n{self.node}", f"{replica!r} {status.membership!r}")

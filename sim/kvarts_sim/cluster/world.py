@@ -58,7 +58,7 @@ class Scenario:
     def coups(cls, seed: int, duration_us: int = 60 * SECOND) -> Scenario:
         """Leaders cut off with unfinished tails, who come back; links to their friends are slow, their disks stuck."""
         drawn = cls.of(seed, duration_us)
-        kinds = ("coup", "coup", "coup", "transfer", "crash", "flush")
+        kinds = ("coup", "coup", "coup", "stuck_heir", "transfer", "crash", "flush")
         nodes = 3 if seed % 3 == 0 else 5
         busy = {"clients": 6, "think_us": 150 * MS, "fault_pause_us": 1500 * MS}
         return replace(drawn, nodes=nodes, kinds=kinds, groups=1, **busy)  # type: ignore[arg-type]  # a dict of ints
@@ -190,7 +190,7 @@ class World:
             self.invariants,
             options,
             self._transmit,
-            self._reconfigured,
+            self._changed,
             replicator,
             muscle,
         )
@@ -210,8 +210,8 @@ class World:
             )
             for number in range(scenario.clients)
         ]
-        self.at_change: dict[tuple[int, GroupId], list[Callable[[], None]]] = {}
-        """What is to happen once a node has taken a change of membership."""
+        self.at_change: dict[tuple[int, GroupId, str], list[Callable[[], None]]] = {}
+        """What is to happen once a node has taken a change of "membership", or has become "leader"."""
         self.nemesis = Plotter(
             self,
             lambda number: seeds.stream("nemesis", number),
@@ -277,9 +277,9 @@ class World:
         if muscle is not None:
             muscle.push(event)
 
-    def _reconfigured(self, node: int, group: GroupId) -> None:
-        for action in self.at_change.pop((node, group), ()):
-            action()
+    def _changed(self, node: int, group: GroupId, what: str) -> None:
+        for action in self.at_change.pop((node, group, what), ()):
+            self.agenda.after(0, action)
 
     def _transmit(self, packet: Packet, to: NodeId) -> bool:
         def deliver() -> None:

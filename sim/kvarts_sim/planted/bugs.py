@@ -286,6 +286,14 @@ def _vote_twice(core: Core, message: Message) -> None:
 _ON_VOTE = election.on_vote_request
 
 
+def _lead_before_own_vote(core: Core, message: Message) -> None:
+    if core.tracker.votes.get(core.node) is None and not message.reject:
+        granted = {**core.tracker.votes, message.sender: True}
+        if core.tracker.membership.voters.vote_result(granted) is quorum.VoteResult.WON:
+            core.tracker.record_vote(core.node, granted=True)
+    election.on_vote_response(core, message)
+
+
 def _handlers_with(kind: MessageKind, handler: Any) -> Any:
     return {role: {**known, kind: handler} if kind in known else known for role, known in step.HANDLERS.items()}
 
@@ -337,6 +345,12 @@ BUGS = (
         "two votes in a term",
         "databend#16175",
         ((step, "HANDLERS", _handlers_with(MessageKind.VOTE, _vote_twice)),),
+    ),
+    Bug(
+        "leads before its own vote is durable",
+        "found while building this",
+        ((step, "HANDLERS", _handlers_with(MessageKind.VOTE_RESPONSE, _lead_before_own_vote)),),
+        scenario="coups",
     ),
     Bug("vote for a shorter log", "paper 5.4.1", ((log.RaftLog, "is_up_to_date", _always_up_to_date),)),
     Bug("late append cuts newer entries", "paper 5.3", ((log.RaftLog, "_known_count", _cut_all),)),
