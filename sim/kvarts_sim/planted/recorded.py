@@ -24,7 +24,7 @@ SEEDS: dict[str, int] = {
     "own ack before the sync": 1,
     "read before the first commit of the term": 18,
     "read numbers reused": 14,
-    "read without a round": 6,
+    "read without a round": 9,
     "retries run twice": 10,
     "snapshot acked before the sync": 3,
     "stale membership after a snapshot": 38,
