@@ -10,6 +10,8 @@ import pytest
 
 from kvarts_sim.cases import Case
 from kvarts_sim.cluster.agenda import MS, SECOND
+from kvarts_sim.cluster.nemesis import DEEDS, FAULTS
+from kvarts_sim.cluster.plots import PLOTS
 from kvarts_sim.cluster.runs import Report
 from kvarts_sim.cluster.world import Scenario, World
 from tests.style.source import ROOT
@@ -81,12 +83,12 @@ def test_the_canary_rings() -> None:
 
 
 def test_worlds_do_what_they_are_for() -> None:
-    """Promises are worth something only where there are elections, crashes and changes: seed by seed."""
-    outline = _hold(Case(seed=4, duration_us=15 * SECOND)).outline
-    assert outline is not None
-    assert outline.terms > 1
-    assert outline.committed > 20
-    assert {"crash", "cut_change", "stall", "full"} <= outline.faults.keys()
+    """Promises are worth something only where there are elections, entries, and every fault, deed and plot."""
+    outlines = [_hold(Case(seed=seed, duration_us=15 * SECOND)).outline for seed in range(1, 15)]
+    happened = {kind for outline in outlines if outline for kind in outline.faults}
+    assert happened == {*FAULTS, *DEEDS, *PLOTS}
+    assert min(outline.terms for outline in outlines if outline) > 1
+    assert min(outline.committed for outline in outlines if outline) > 20
 
 
 def test_without_load_or_faults_one_leader_rules() -> None:
@@ -129,7 +131,7 @@ def test_a_deed_left_out_changes_no_other() -> None:
 
 def _deeds(only: frozenset[int] | None) -> list[str]:
     """Return moment, number and kind of each deed of the first nine seconds."""
-    world = World(replace(Scenario.of(4, 10 * SECOND), deeds=only, clients=0))
+    world = World(replace(Scenario.storm(4, 10 * SECOND), deeds=only, clients=0))
     world.run()
     lines = [line.strip() for line in world.timeline.tail(1000) if " deed " in line]
     return [line for line in lines if float(line.split()[0]) < 9]

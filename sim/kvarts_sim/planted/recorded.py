@@ -19,7 +19,7 @@ SEEDS: dict[str, int] = {
     "lease survives a pause": 19,
     "lease without an end": 9,
     "match survives an election": 23,
-    "no flush after a change": 7,
+    "no flush after a change": 20,
     "older term committed by counting": 3,
     "own ack before the sync": 1,
     "read before the first commit of the term": 18,
