@@ -1,0 +1,1 @@
+//! The gRPC front door of a node: KV, Session, Cluster, Admin, health and reflection.

@@ -1,0 +1,1 @@
+//! One append-only log for all groups of a node.
