@@ -4,6 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::{env, fs};
 
+#[expect(clippy::disallowed_methods, reason = "a build script writes where cargo tells it to")]
 fn main() -> Result<(), Box<dyn Error>> {
     let protos = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
     let names = ["data", "kv", "cluster", "peer"];
