@@ -1,5 +1,5 @@
 //! The engine's errors: few kinds, by what the caller should do. Names match the Python tree.
-use kvarts_formats::FormatError;
+use kvarts_formats::{FormatError, Revision};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,6 +47,11 @@ pub enum Error {
         found: u32,
         /// The newest this build reads.
         supported: u32,
+    },
+    /// Asked for a revision, or a time, of which rows may be forgotten already.
+    Compacted {
+        /// The oldest revision that can be read.
+        oldest: Revision,
     },
     /// No space left; nothing of the failed call is kept.
     StorageFull(PathBuf),
@@ -115,6 +120,7 @@ impl fmt::Display for Error {
             Self::NewerFormat { file, found, supported } => {
                 write!(f, "{} has format {found}; this build of kvarts reads up to format {supported}", file.display())
             }
+            Self::Compacted { oldest } => write!(f, "rows before revision {} are forgotten", oldest.0),
             Self::StorageFull(path) => write!(f, "no space left for {}", path.display()),
             Self::Poisoned(cause) => write!(f, "the store takes no writes since: {cause}"),
             Self::Io { doing, path, source } => write!(f, "{doing} {}: {source}", path.display()),

@@ -42,6 +42,12 @@ pub struct Options {
     pub log_bytes: u64,
     /// Longest time between syncs with `Durability::Batch`, in milliseconds. Default 100.
     pub sync_interval_ms: u64,
+    /// Keep a log. Default true. `false` for a store whose writes stand in another log: what is not in tables yet is lost with
+    /// the process.
+    pub log: bool,
+    /// Forget no row until [`Db::set_retain_from`](crate::db::Db::set_retain_from) says which may go. Default false: what no
+    /// snapshot sees may go.
+    pub keep_history: bool,
     /// Flush and compact on threads of the store. `false` only in tests: then `flush`/`compact` run in the caller
     /// and a full memtable is flushed by the write that filled it, so that a seed fixes every step.
     pub background: bool,
@@ -63,6 +69,8 @@ impl Default for Options {
             compression: Compression::Lz4,
             log_bytes: 64 << 20,
             sync_interval_ms: 100,
+            log: true,
+            keep_history: false,
             background: true,
         }
     }

@@ -2,7 +2,7 @@
 use super::state::Shared;
 use super::trees::TreeState;
 use super::{Db, background};
-use crate::{FileId, Result};
+use crate::{Error, FileId, Result};
 
 impl Db {
     /// Flushes, syncs, ends the threads, writes a clean manifest, frees the lock. Idempotent; later calls fail with `Closed`.
@@ -20,6 +20,14 @@ impl Db {
         let closed = clean.and_then(|()| self.shared.write_clean_manifest());
         self.shared.let_go();
         closed
+    }
+}
+
+impl Db {
+    /// Closes the store without putting into tables what is not there yet: for one about to be removed. Idempotent.
+    pub fn abandon(&self) -> Result<()> {
+        self.shared.poison(Error::Poisoned("the store was abandoned".into()));
+        self.close()
     }
 }
 

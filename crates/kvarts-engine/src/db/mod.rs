@@ -9,11 +9,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+mod apply;
 mod background;
 mod checkpoint;
 mod close;
 mod compact;
 mod flush;
+mod history;
 mod manifest;
 mod open;
 mod read;
@@ -26,6 +28,9 @@ mod stats;
 mod trees;
 mod verify;
 mod write;
+
+pub use apply::Applier;
+pub use history::ReadAt;
 
 /// An open store. Shared between threads as `Arc<Db>`.
 pub struct Db {

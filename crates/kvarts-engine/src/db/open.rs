@@ -235,9 +235,11 @@ fn logs_to_replay(manifest: &Manifest, names: &[String]) -> Vec<FileId> {
 fn begin(recovery: &Recovery<'_>) -> Result<LogWriter> {
     let options = recovery.options;
     let mode = if options.durability == Durability::Sync { LogMode::Written } else { LogMode::Mapped };
+    // A store without a log has an empty one: the manifest names it, and recovery finds nothing in it.
+    let (mode, bytes) = if options.log { (mode, options.log_bytes) } else { (LogMode::Written, 0) };
     let file = recovery.new_file();
     let (fs, dir) = (Arc::clone(recovery.fs), recovery.dir);
-    let log = LogWriter::create(fs, dir, recovery.store, file, options.log_bytes, mode)?;
+    let log = LogWriter::create(fs, dir, recovery.store, file, bytes, mode)?;
     let manifest_file = recovery.new_file();
     place(&**recovery.fs, dir, &recovery.manifest(vec![file]), manifest_file).map_err(|failure| failure.error)?;
     Ok(log)

@@ -4,6 +4,7 @@ use super::trees::{TreeShared, TreeState};
 use super::{Attempt, Db, Entry, Snapshot, Tree};
 use crate::memtable::MemRow;
 use crate::table::TableAnswer;
+use crate::version::Version;
 use crate::{Error, Kind, Result, Revision};
 use arc_swap::Guard;
 use kvarts_formats::block::Block;
@@ -38,7 +39,18 @@ pub(super) fn find<'a>(state: &'a TreeState, key: &[u8], at: Revision, may_read:
             return Ok(Lookup::Found(Row::Mem(row)));
         }
     }
-    for candidate in state.version.candidates(key) {
+    find_in_tables(&state.version, key, hash, at, may_read)
+}
+
+/// The same in tables only.
+pub(super) fn find_in_tables<'a>(
+    version: &Version,
+    key: &[u8],
+    hash: u64,
+    at: Revision,
+    may_read: bool,
+) -> Result<Lookup<'a>> {
+    for candidate in version.candidates(key) {
         let table = &candidate.table;
         let answer = if may_read { table.get(key, hash, at)? } else { table.try_get(key, hash, at) };
         match answer {

@@ -12,7 +12,7 @@ pub(super) struct Registry {
     held: BTreeMap<Revision, (usize, u64)>,
     /// The latest time by which rows were said to be expired. Invariant: no snapshot judges by an earlier one, also
     /// where the clock was set back.
-    expired_ms: u64,
+    pub(super) expired_ms: u64,
 }
 
 impl Registry {
@@ -93,10 +93,11 @@ impl Shared {
     /// What a job that starts now may forget.
     pub(super) fn retention(&self) -> Retention {
         let mut registry = self.snapshots.lock();
-        let visible = self.visible();
+        // All rows above are kept, so revisions held above ask for nothing more.
+        let visible = self.visible().min(self.retain_from());
         let now_ms = self.clock.unix_ms().max(registry.expired_ms);
         let expired_ms = registry.held.values().map(|&(_, oldest_ms)| oldest_ms).fold(now_ms, u64::min);
         registry.expired_ms = expired_ms;
-        Retention::new(registry.held.keys().copied(), visible, expired_ms)
+        Retention::new(registry.held.range(..visible).map(|(&held, _)| held), visible, expired_ms)
     }
 }

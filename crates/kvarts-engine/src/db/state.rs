@@ -55,6 +55,8 @@ pub(super) struct Shared {
     pub(super) install: Mutex<Install>,
     /// Revisions that are read at.
     pub(super) snapshots: Mutex<Registry>,
+    /// All rows above this revision are kept; `u64::MAX`: only what snapshots see, and what is newest.
+    pub(super) retain_from: AtomicU64,
     /// Log files that exist, oldest first, with the bytes written to those that are ended.
     pub(super) logs: Mutex<Vec<(FileId, u64)>>,
     /// Sealed memtables of all trees.
@@ -135,6 +137,7 @@ impl Shared {
     pub(super) fn new(parts: Parts) -> Self {
         let position = parts.write.log.position();
         let appended = AtomicPosition::default();
+        let retain_from = if parts.options.keep_history { 0 } else { u64::MAX };
         appended.store(position);
         Self {
             fs: parts.fs,
@@ -155,6 +158,7 @@ impl Shared {
             hands: AtomicUsize::new(0),
             install: Mutex::new(parts.install),
             snapshots: Mutex::default(),
+            retain_from: AtomicU64::new(retain_from),
             logs: Mutex::new(vec![(position.file, 0)]),
             sealed: AtomicUsize::new(0),
             sealed_bytes: AtomicUsize::new(0),

@@ -97,8 +97,8 @@ impl WriteState {
 
 /// A commit that is in the log and the memtables.
 #[derive(Clone, Copy)]
-struct Commit {
-    revision: Revision,
+pub(super) struct Commit {
+    pub(super) revision: Revision,
     end: LogPosition,
 }
 
@@ -132,10 +132,10 @@ impl Db {
         };
         shared.check_writable()?;
         write.check(batch, shared.options.memory_bytes)?;
-        let revision = shared.next_revision();
-        if shared.wants_room(&write) || !write.log.fits(batch.encoded(revision).len()) {
+        if shared.wants_room(&write) || shared.must_rotate(&write, batch) {
             return Ok(Attempt::WouldBlock);
         }
+        let revision = shared.next_revision();
         shared.commit(&mut write, batch, revision).map(|commit| Attempt::Done(commit.revision))
     }
 
@@ -231,14 +231,29 @@ impl Shared {
         Commit { revision: Revision(self.applied.load(Ordering::Relaxed)), end: self.appended.load() }
     }
 
+    /// Tells whether the log has no room for a batch.
+    fn must_rotate(&self, write: &WriteState, batch: &Batch) -> bool {
+        self.options.log && !write.log.fits(batch.bytes_len())
+    }
+
     /// Appends a checked batch to the log and inserts it. Visible on return unless it first has to be durable.
     fn commit(&self, write: &mut WriteState, batch: &mut Batch, revision: Revision) -> Result<Commit> {
-        let payload = batch.encoded(revision);
-        if !write.log.fits(payload.len()) {
-            self.rotate(write, payload.len())?;
+        let commit = self.insert(write, batch, revision)?;
+        self.show(revision);
+        Ok(commit)
+    }
+
+    /// Appends a checked batch to the log and inserts it: no reader sees it yet.
+    pub(super) fn insert(&self, write: &mut WriteState, batch: &mut Batch, revision: Revision) -> Result<Commit> {
+        if self.must_rotate(write, batch) {
+            self.rotate(write, batch.bytes_len())?;
         }
-        let half_done = HalfDone(self);
-        let end = write.log.append(payload).map_err(|error| self.poison(error))?;
+        let half_done = HalfDone::of(self, "a panic in the middle of a commit");
+        let end = if self.options.log {
+            write.log.append(batch.encoded(revision)).map_err(|error| self.poison(error))?
+        } else {
+            write.log.position()
+        };
         let user_bytes = write.insert(batch, revision, end) as u64;
         write.paced_bytes += batch.bytes_len();
         let counted = &self.counters.user_bytes;
@@ -246,12 +261,16 @@ impl Shared {
         // Order: the position before the revision is visible, so that a sync of what a reader saw covers it.
         self.appended.store(end);
         raise(&self.applied, revision);
-        std::mem::forget(half_done);
+        half_done.done();
+        Ok(Commit { revision, end })
+    }
+
+    /// Shows what was inserted up to `revision` to readers, unless it first has to be durable. Under the write lock.
+    pub(super) fn show(&self, revision: Revision) {
         if self.options.durability != Durability::Sync {
             raise(&self.visible, revision);
             self.mark_dirty();
         }
-        Ok(Commit { revision, end })
     }
 
     /// Goes on in a new log file that has room for a record of `len` bytes. Errors that may pass leave all as it was.
@@ -273,7 +292,7 @@ impl Shared {
     }
 
     /// What follows a commit once the write lock is free: waits until it is durable where that is asked, and shows it.
-    fn finish(&self, commit: Commit) -> Result<Revision> {
+    pub(super) fn finish(&self, commit: Commit) -> Result<Revision> {
         if self.options.durability == Durability::Sync {
             self.sync_to(commit.end)?;
             self.visible.fetch_max(commit.revision.0, Ordering::AcqRel);
@@ -285,13 +304,25 @@ impl Shared {
     }
 }
 
-/// Held while a commit is in the log and not yet in all memtables, then forgotten: a panic in between must not be
-/// followed by writes.
-struct HalfDone<'a>(&'a Shared);
+/// Held while what must be whole is half done: where it is dropped before [`HalfDone::done`], no writes may follow.
+pub(super) struct HalfDone<'a> {
+    shared: &'a Shared,
+    what: &'static str,
+}
+
+impl<'a> HalfDone<'a> {
+    pub(super) fn of(shared: &'a Shared, what: &'static str) -> Self {
+        Self { shared, what }
+    }
+
+    pub(super) fn done(self) {
+        std::mem::forget(self);
+    }
+}
 
 impl Drop for HalfDone<'_> {
     fn drop(&mut self) {
-        self.0.poison(Error::Poisoned("a panic in the middle of a commit".into()));
+        self.shared.poison(Error::Poisoned(self.what.into()));
     }
 }
 

@@ -43,6 +43,8 @@ pub trait Fs: Send + Sync + 'static {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Removes an empty directory.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
     /// Makes a hard link.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Takes the exclusive lock on a file (made if absent), and writes `holder` into it.

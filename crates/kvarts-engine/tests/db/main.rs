@@ -1,6 +1,7 @@
 //! The store as a whole: against a model, through crashes, on a machine's disk, and when things go wrong.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod apply;
 mod crash;
 mod errors;
 mod full;

@@ -74,7 +74,7 @@ impl Dir {
     }
 }
 
-/// All directories; the first is `/`. A directory is never freed: the engine makes few and removes none.
+/// All directories; the first is `/`. A directory that is removed loses its name only: stores make few.
 pub(super) struct Tree {
     pub(super) dirs: Vec<Dir>,
 }

@@ -222,6 +222,18 @@ impl Fs for MemFs {
         })
     }
 
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.change(|world| {
+            let emptied = world.tree.find_dir(path)?;
+            if !world.tree.dirs[emptied].current.is_empty() {
+                return Err(io::ErrorKind::DirectoryNotEmpty.into());
+            }
+            let (dir, name) = world.tree.place(path)?;
+            world.tree.dirs[dir].apply(EntryOp::Unset(name), world.tracked);
+            Ok(())
+        })
+    }
+
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.change(|world| {
             let inode = world.tree.find_file(from)?;

@@ -85,6 +85,10 @@ impl Fs for OsFs {
         Ok(rustix::fs::unlink(path)?)
     }
 
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        Ok(rustix::fs::rmdir(path)?)
+    }
+
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         Ok(rustix::fs::link(from, to)?)
     }
