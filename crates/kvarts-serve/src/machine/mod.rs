@@ -1,1 +1,23 @@
-//! What a committed command does to the rows of a shard: deterministic, equal to `kvarts.statemachine`.
+//! What a committed command does to the rows of a shard: deterministic, equal to the model in `kvarts.statemachine`.
+//!
+//! Files, lower first: `error`, `rows` (keys and values of rows), `limits` (what is refused before it is logged), `payload`
+//! (commands of one entry), `sessions` (exactly once), `operations`, `command`, `held` (the open store), `place` (its
+//! directories), `read`, `handle` (the surface). The essay: docs/internals/machine.md.
+mod command;
+mod error;
+mod handle;
+mod held;
+mod limits;
+mod operations;
+mod payload;
+mod place;
+mod read;
+mod rows;
+mod sessions;
+
+pub use error::{Error, Result};
+pub use handle::{Machine, MachineOptions};
+pub use limits::{BATCH_BYTES_MAX, VALUE_BYTES_MAX, check_command, check_get, check_scan};
+pub use payload::encode_payload;
+pub use rows::Position;
+pub use sessions::SESSION_WINDOW;

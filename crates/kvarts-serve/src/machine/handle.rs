@@ -1,0 +1,291 @@
+//! The surface of a machine: a handle that is cloned, shared between threads, and outlives the store it stands for.
+use super::command::EntryWork;
+use super::held::{Held, Mark};
+use super::payload::decode_payload;
+use super::place::{self, path_of};
+use super::read;
+use super::rows::{MEMBERSHIP, Position, prefix_bounds, system_key};
+use super::{Error, Result};
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use kvarts_engine::db::{Applier, ReadAt, RowChunk, Stats, VerifyReport};
+use kvarts_engine::fs::Fs;
+use kvarts_engine::options::Options;
+use kvarts_engine::sync::Mutex;
+use kvarts_wire::v1;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Options of a machine.
+#[derive(Clone, Debug)]
+pub struct MachineOptions {
+    /// Options of its engine; `durability`, `log`, `keep_history` and `create` are the machine's own affair.
+    pub engine: Options,
+    /// How far back a scan or a snapshot may read, in milliseconds before the newest stamp. Default one minute: longer
+    /// ones are told that rows are forgotten.
+    pub retention_ms: u64,
+    /// What another process that opens the same directory is told about us.
+    pub holder: String,
+}
+
+impl Default for MachineOptions {
+    fn default() -> Self {
+        Self { engine: Options::default(), retention_ms: 60_000, holder: String::new() }
+    }
+}
+
+/// The state machine of one shard. Clones share it.
+#[derive(Clone)]
+pub struct Machine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    options: MachineOptions,
+    /// The open store; `None` once closed.
+    held: ArcSwapOption<Held>,
+    /// Held by whoever changes rows, or the store.
+    applying: Mutex<()>,
+}
+
+impl Machine {
+    /// Opens the machine in `dir`, or makes it there; the parent must exist.
+    ///
+    /// What it recovers to is what was flushed last: [`Machine::position`] says which entries to apply again.
+    pub fn open(fs: Arc<dyn Fs>, dir: &Path, options: MachineOptions) -> Result<Self> {
+        let number = place::find(&*fs, dir)?.unwrap_or(1);
+        let held = Held::open(&fs, &path_of(dir, number), number, &options, true)?;
+        place::tidy(&*fs, dir, number)?;
+        let held = ArcSwapOption::from_pointee(held);
+        let shared = Shared { fs, dir: dir.to_owned(), options, held, applying: Mutex::new(()) };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The newest position: zeros in a new machine, and in a closed one.
+    pub fn position(&self) -> Position {
+        self.shared.held().map_or_else(|_| Position::default(), |held| held.position())
+    }
+
+    /// The newest membership; empty where none was set.
+    pub fn membership(&self) -> Vec<u8> {
+        self.shared.held().map_or_else(|_| Vec::new(), |held| held.membership().to_vec())
+    }
+
+    /// The newest value of a system key.
+    pub fn system(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let key = system_key(key);
+        self.shared.with(|held| {
+            let mut value = None;
+            held.db.get_many_at(&held.tree, &[&key], NEWEST, &mut |_, entry| {
+                value = entry.map(|entry| entry.value.to_vec());
+            })?;
+            Ok(value)
+        })
+    }
+
+    /// All system keys that begin with `prefix`, in order, with their values.
+    pub fn system_scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let bounds = prefix_bounds(&system_key(prefix));
+        self.shared.with(|held| {
+            let mut scan = held.db.scan_at(&held.tree, bounds.clone(), false, NEWEST)?;
+            let mut chunk = RowChunk::default();
+            scan.fill(&mut chunk, usize::MAX, usize::MAX, true)?;
+            let (mut rows, mut key_start, mut value_start) = (Vec::new(), 0, 0);
+            for (&key_end, &value_end) in chunk.key_ends.iter().zip(&chunk.value_ends) {
+                let key = chunk.keys[key_start + 1..key_end].to_vec();
+                rows.push((key, chunk.values[value_start..value_end].to_vec()));
+                (key_start, value_start) = (key_end, value_end);
+            }
+            Ok(rows)
+        })
+    }
+
+    /// Applies a NORMAL entry, the one after [`Machine::position`]. Returns one result per command.
+    ///
+    /// Errors: `OutOfOrder`; `Unreadable` (the node must stop); those that [`Error::may_pass`] have changed nothing and may
+    /// be tried again; others end the writes.
+    pub fn apply(&self, index: u64, term: u64, payload: &Bytes) -> Result<Vec<v1::Result>> {
+        let entry = decode_payload(index, payload)?;
+        let advance = |mut position: Position| {
+            position.stamp_us = position.stamp_us.max(entry.stamp_us);
+            position
+        };
+        self.shared.advance(index, term, payload.len(), None, advance, |work| work.run(&entry.commands))
+    }
+
+    /// Applies an entry that Python decided: sets the membership, writes system rows (`None` removes), moves the position.
+    pub fn apply_effects(
+        &self,
+        index: u64,
+        term: u64,
+        membership: Option<&[u8]>,
+        rows: &[(Vec<u8>, Option<Vec<u8>>)],
+    ) -> Result<()> {
+        let keys: Vec<Vec<u8>> = rows.iter().map(|(key, _)| system_key(key)).collect();
+        let written = keys.iter().zip(rows).map(|(key, (_, value))| (key.as_slice(), value.as_deref()));
+        let set = membership.map(|membership| (MEMBERSHIP, Some(membership)));
+        self.shared.advance(
+            index,
+            term,
+            0,
+            membership,
+            |position| position,
+            |work| work.write(set.into_iter().chain(written)),
+        )
+    }
+
+    /// Looks up keys. `now_ms` is the node's clock, by which expiry is judged unless the request pins a time.
+    ///
+    /// Errors: `Behind`; `Compacted` (as an engine error); `LimitExceeded`.
+    pub fn get(&self, request: &v1::GetRequest, now_ms: u64) -> Result<v1::GetResponse> {
+        self.shared.with(|held| read::get(held, request, now_ms))
+    }
+
+    /// One page of a scan. Where there is more, the next begins behind the last key, at the revision and time of this one.
+    pub fn scan_page(&self, request: &v1::ScanRequest, now_ms: u64) -> Result<v1::ScanResponse> {
+        self.shared.with(|held| read::scan_page(held, request, now_ms))
+    }
+
+    /// Puts all rows into tables and waits. Returns the position that they hold.
+    pub fn flush(&self) -> Result<Position> {
+        self.shared.with(|held| {
+            held.db.flush()?;
+            Ok(held.look_at_tables()?.position)
+        })
+    }
+
+    /// Position and membership that survive without any log. Cheap where nothing was flushed since the last call.
+    pub fn flushed(&self) -> Result<(Position, Vec<u8>)> {
+        self.shared.with(|held| Ok(parts(held.look_at_tables()?)))
+    }
+
+    /// Makes a copy at `to` (absent, or an empty directory) by hard links. Returns its position and membership. Durable.
+    pub fn checkpoint(&self, to: &Path) -> Result<(Position, Vec<u8>)> {
+        self.shared.with(|held| {
+            let revision = held.db.checkpoint(Some(&held.tree), to)?;
+            Ok(parts(held.mark_at(ReadAt { revision: Some(revision), now_ms: u64::MAX })?))
+        })
+    }
+
+    /// Installs the checkpoint at `from`, whose files are durable and on the same file system, in the place of all rows;
+    /// then removes `from`. After a crash at any moment, opening finds the old store or the new one, whole.
+    ///
+    /// Reads under way end with what they had, or begin again on the new rows. Errors leave the old store in use.
+    pub fn replace(&self, from: &Path) -> Result<()> {
+        self.shared.replace(from)
+    }
+
+    /// Numbers about the engine.
+    pub fn stats(&self) -> Result<Stats> {
+        self.shared.with(|held| Ok(held.db.stats()))
+    }
+
+    /// Reads all that is on disk and checks it.
+    pub fn verify(&self) -> Result<VerifyReport> {
+        self.shared.with(|held| Ok(held.db.verify(&mut |_, _| {})?))
+    }
+
+    /// Rewrites all rows into the deepest level and waits.
+    pub fn compact(&self) -> Result<()> {
+        self.shared.with(|held| {
+            held.db.flush()?;
+            held.look_at_tables()?;
+            Ok(held.db.compact(Some(&held.tree))?)
+        })
+    }
+
+    /// Flushes and closes. Idempotent; later calls fail with `Closed`.
+    pub fn close(&self) -> Result<()> {
+        let _applying = self.shared.applying.lock();
+        match self.shared.held.swap(None) {
+            Some(held) => Ok(held.db.close()?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// System rows have no expiry.
+const NEWEST: ReadAt = ReadAt { revision: None, now_ms: 0 };
+
+fn parts(mark: Mark) -> (Position, Vec<u8>) {
+    (mark.position, mark.membership.to_vec())
+}
+
+impl Shared {
+    fn held(&self) -> Result<Arc<Held>> {
+        self.held.load_full().ok_or(Error::Engine(kvarts_engine::Error::Closed))
+    }
+
+    /// Calls `read` on the open store; again where another was put in its place meanwhile.
+    fn with<R>(&self, read: impl Fn(&Held) -> Result<R>) -> Result<R> {
+        let mut held = self.held()?;
+        loop {
+            let outcome = read(&held);
+            let replaced = matches!(
+                &outcome,
+                Err(Error::Engine(kvarts_engine::Error::Closed | kvarts_engine::Error::Poisoned(_)))
+            );
+            if !replaced {
+                return outcome;
+            }
+            let now = self.held()?;
+            if Arc::ptr_eq(&held, &now) {
+                return outcome;
+            }
+            held = now;
+        }
+    }
+
+    /// Applies entry `index`: `stamp` gives the time of the position, `write` the rows.
+    fn advance<R>(
+        &self,
+        index: u64,
+        term: u64,
+        bytes: usize,
+        membership: Option<&[u8]>,
+        stamp: impl FnOnce(Position) -> Position,
+        write: impl FnOnce(EntryWork<'_, '_>) -> Result<R>,
+    ) -> Result<R> {
+        let _applying = self.applying.lock();
+        let held = self.held()?;
+        let before = held.position();
+        if index != before.index + 1 {
+            return Err(Error::OutOfOrder { index, expected: before.index + 1 });
+        }
+        let position = Position { index, term, ..stamp(before) };
+        let decide = |applier: &mut Applier<'_>| write(EntryWork::new(applier, held.tree.id(), position));
+        let answer = held.db.apply_entry(&held.tree, bytes, decide)?;
+        held.moved(position, membership);
+        held.look_at_tables()?;
+        Ok(answer)
+    }
+
+    fn replace(&self, from: &Path) -> Result<()> {
+        let _applying = self.applying.lock();
+        let old = self.held()?;
+        let (fs, dir, number) = (&*self.fs, &*self.dir, old.number + 1);
+        self.check_incoming(&place::assemble(fs, from, dir, number)?)?;
+        let path = place::establish(fs, dir, number)?;
+        // Checked a moment ago: what fails now is the machine's disk, and opening again decides.
+        let new = Held::open(&self.fs, &path, number, &self.options, false)?;
+        self.held.store(Some(Arc::new(new)));
+        // Best effort from here: what stays behind is removed when the machine is next opened.
+        let _ = old.db.abandon();
+        let _ = place::remove(fs, &path_of(dir, old.number));
+        let _ = place::remove(fs, from);
+        Ok(())
+    }
+
+    /// Opens a store that comes in once before it counts. On error it goes again.
+    fn check_incoming(&self, path: &Path) -> Result<()> {
+        let mut options = self.options.clone();
+        options.engine.background = false;
+        let checked = Held::open(&self.fs, path, 0, &options, false).and_then(|held| Ok(held.db.close()?));
+        if checked.is_err() {
+            let _ = place::remove(&*self.fs, path);
+        }
+        checked
+    }
+}

@@ -1,0 +1,131 @@
+//! An open store of a shard with what is known of it: the newest position, what is in tables, and how far back one can read.
+use super::handle::MachineOptions;
+use super::rows::{APPLIED, MEMBERSHIP, Position};
+use super::{Error, Result};
+use kvarts_engine::Revision;
+use kvarts_engine::clock::{Clock, OsClock};
+use kvarts_engine::db::{Db, ReadAt, Tree};
+use kvarts_engine::fs::Fs;
+use kvarts_engine::options::{Durability, Options};
+use kvarts_engine::sync::Mutex;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The one tree of a shard.
+const TREE: &str = "shard";
+
+/// The clock by which compaction drops expired rows: the stamp of what is in tables, less the retention window. So a row
+/// is dropped only when it is expired for every read that is still answered, whichever replica drops it.
+#[derive(Default)]
+struct HorizonClock {
+    unix_ms: AtomicU64,
+    os: OsClock,
+}
+
+impl Clock for HorizonClock {
+    fn unix_ms(&self) -> u64 {
+        self.unix_ms.load(Ordering::Acquire)
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        self.os.monotonic_ns()
+    }
+}
+
+/// A position with the membership at it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Mark {
+    pub(super) position: Position,
+    pub(super) membership: Arc<[u8]>,
+}
+
+/// An open store. Lock order: `newest` and `flushed` are leaves.
+pub(super) struct Held {
+    pub(super) db: Arc<Db>,
+    pub(super) tree: Tree,
+    /// The number of its directory.
+    pub(super) number: u64,
+    clock: Arc<HorizonClock>,
+    retention_ms: u64,
+    newest: Mutex<Mark>,
+    /// What is in tables, and the revision up to which it was looked at.
+    flushed: Mutex<(Revision, Mark)>,
+}
+
+impl Held {
+    /// Opens the store in `path`, or makes it where `create` says so.
+    pub(super) fn open(
+        fs: &Arc<dyn Fs>,
+        path: &Path,
+        number: u64,
+        options: &MachineOptions,
+        create: bool,
+    ) -> Result<Self> {
+        let clock = Arc::new(HorizonClock::default());
+        let engine =
+            Options { durability: Durability::None, log: false, keep_history: true, create, ..options.engine.clone() };
+        let db = Db::open(Arc::clone(fs), Arc::clone(&clock) as _, path, &options.holder, engine)?;
+        let tree = match db.tree(TREE)? {
+            Some(tree) => tree,
+            None if create => db.create_tree(TREE, "", "")?,
+            None => return Err(Error::NotAShard(format!("{} holds no shard", path.display()))),
+        };
+        let retention_ms = options.retention_ms;
+        let held = Self { db, tree, number, clock, retention_ms, newest: Mutex::default(), flushed: Mutex::default() };
+        let newest = held.mark_at(ReadAt { revision: None, now_ms: 0 })?;
+        *held.newest.lock() = newest;
+        held.look_at_tables()?;
+        Ok(held)
+    }
+
+    /// The newest position.
+    pub(super) fn position(&self) -> Position {
+        self.newest.lock().position
+    }
+
+    /// The newest membership.
+    pub(super) fn membership(&self) -> Arc<[u8]> {
+        Arc::clone(&self.newest.lock().membership)
+    }
+
+    /// Notes a new position, and the membership where that changed too.
+    pub(super) fn moved(&self, position: Position, membership: Option<&[u8]>) {
+        let mut newest = self.newest.lock();
+        newest.position = position;
+        if let Some(membership) = membership {
+            newest.membership = membership.into();
+        }
+    }
+
+    /// What is in tables. Looks only where a flush has brought something new; then lets go what the window has left behind.
+    pub(super) fn look_at_tables(&self) -> Result<Mark> {
+        let mut flushed = self.flushed.lock();
+        if self.db.flushed_revision(&self.tree) != flushed.0 || flushed.0 == Revision::ZERO {
+            let mut rows = [None, None];
+            let keys = [APPLIED, MEMBERSHIP];
+            let revision = self.db.get_many_flushed(&self.tree, &keys, &mut |at, entry| {
+                rows[at] = entry.map(|entry| entry.value.to_vec());
+            })?;
+            *flushed = (revision, mark(rows)?);
+            let horizon_ms = (flushed.1.position.stamp_us / 1000).saturating_sub(self.retention_ms);
+            self.clock.unix_ms.fetch_max(horizon_ms, Ordering::AcqRel);
+            self.db.set_retain_from(Revision(horizon_ms * 1000));
+        }
+        Ok(flushed.1.clone())
+    }
+
+    /// Position and membership as of a revision.
+    pub(super) fn mark_at(&self, at: ReadAt) -> Result<Mark> {
+        let mut rows = [None, None];
+        self.db.get_many_at(&self.tree, &[APPLIED, MEMBERSHIP], at, &mut |at, entry| {
+            rows[at] = entry.map(|entry| entry.value.to_vec());
+        })?;
+        mark(rows)
+    }
+}
+
+fn mark([applied, membership]: [Option<Vec<u8>>; 2]) -> Result<Mark> {
+    let position = applied.map_or(Ok(Position::default()), |row| Position::decode(&row))?;
+    Ok(Mark { position, membership: membership.unwrap_or_default().into() })
+}
