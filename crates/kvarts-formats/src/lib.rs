@@ -16,6 +16,7 @@ pub mod header;
 pub mod ids;
 pub mod index;
 pub mod manifest;
+pub mod node_record;
 pub mod properties;
 pub mod record;
 pub mod table;

@@ -1,4 +1,4 @@
-//! Log records: one format, with a stream id, for the engine log and later the node log.
+//! Log records: one format, with a stream id, for the engine log and the node log.
 //!
 //! A record is `header, payload, zero padding to 8 bytes, tag`; records follow the 128-byte file header without gaps, so
 //! every record starts at a multiple of 8. The header carries `synced`: the offset of this log that was known to be on
@@ -31,6 +31,20 @@ pub enum RecordKind {
     Batch = 1,
     /// The log ends here and continues in the next file; the payload is the next file's id (u64).
     End = 2,
+    /// Of the node log, as all that follow: see [`crate::node_record`]. What a group must remember of its elections.
+    HardState = 3,
+    /// An entry of a group; it supersedes what stands at its index and after.
+    Entry = 4,
+    /// A group's log is void up to an index: a leader's snapshot replaces it.
+    SnapshotMark = 5,
+    /// A group's log is forgotten up to an index.
+    Compacted = 6,
+    /// All that a group is, but for its entries.
+    Group = 7,
+    /// This file goes on where recovery found the log's end.
+    Resumed = 8,
+    /// A group is no more.
+    Removed = 9,
 }
 
 impl RecordKind {
@@ -38,6 +52,13 @@ impl RecordKind {
         match byte {
             1 => Some(Self::Batch),
             2 => Some(Self::End),
+            3 => Some(Self::HardState),
+            4 => Some(Self::Entry),
+            5 => Some(Self::SnapshotMark),
+            6 => Some(Self::Compacted),
+            7 => Some(Self::Group),
+            8 => Some(Self::Resumed),
+            9 => Some(Self::Removed),
             _ => None,
         }
     }
@@ -66,6 +87,54 @@ pub fn record_bytes(payload_len: usize) -> usize {
     (RECORD_HEADER_BYTES + payload_len).next_multiple_of(ALIGN) + TAG_BYTES
 }
 
+/// What a record says, before it has a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewRecord<'a> {
+    /// Which stream of the log it belongs to.
+    pub stream: u32,
+    /// What it is for.
+    pub kind: RecordKind,
+    /// Its content, in two pieces that lie one after the other in the log.
+    pub payload: [&'a [u8]; 2],
+}
+
+impl NewRecord<'_> {
+    /// Returns the bytes of its payload.
+    #[inline]
+    pub fn payload_len(&self) -> usize {
+        self.payload[0].len() + self.payload[1].len()
+    }
+
+    /// Returns the bytes that it takes in the log.
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        record_bytes(self.payload_len())
+    }
+
+    /// Writes it into `out`, which must be exactly [`NewRecord::bytes`] long and starts at `offset` of the log `file`.
+    pub fn write(&self, out: &mut [u8], file: FileId, offset: u64, synced: u64) {
+        let payload_len = self.payload_len();
+        assert!(payload_len <= PAYLOAD_BYTES_MAX, "a payload of {payload_len} bytes is too large");
+        assert_eq!(out.len(), self.bytes(), "the room for a record");
+        debug_assert!(offset.is_multiple_of(ALIGN as u64) && synced <= offset);
+        let (content, tag) = out.split_at_mut(out.len() - TAG_BYTES);
+        let mut head = [0; RECORD_HEADER_BYTES];
+        head[..2].copy_from_slice(&MARKER);
+        head[2] = self.kind as u8;
+        head[4..8].copy_from_slice(&(payload_len as u32).to_le_bytes());
+        head[8..12].copy_from_slice(&self.stream.to_le_bytes());
+        head[16..].copy_from_slice(&synced.to_le_bytes());
+        content[..RECORD_HEADER_BYTES].copy_from_slice(&head);
+        let mut at = RECORD_HEADER_BYTES;
+        for piece in self.payload {
+            content[at..at + piece.len()].copy_from_slice(piece);
+            at += piece.len();
+        }
+        content[at..].fill(0);
+        tag.copy_from_slice(&checksum::tag(file, offset, &[content]));
+    }
+}
+
 /// Writes a record into `out`, which must be exactly [`record_bytes`] long. Returns nothing: it cannot fail.
 pub fn write_record(
     out: &mut [u8],
@@ -76,20 +145,14 @@ pub fn write_record(
     synced: u64,
     payload: &[u8],
 ) {
-    assert!(payload.len() <= PAYLOAD_BYTES_MAX, "a payload of {} bytes is too large", payload.len());
-    assert_eq!(out.len(), record_bytes(payload.len()), "the room for a record");
-    debug_assert!(offset.is_multiple_of(ALIGN as u64) && synced <= offset);
-    let (content, tag) = out.split_at_mut(out.len() - TAG_BYTES);
-    let mut head = [0; RECORD_HEADER_BYTES];
-    head[..2].copy_from_slice(&MARKER);
-    head[2] = kind as u8;
-    head[4..8].copy_from_slice(&(payload.len() as u32).to_le_bytes());
-    head[8..12].copy_from_slice(&stream.to_le_bytes());
-    head[16..].copy_from_slice(&synced.to_le_bytes());
-    content[..RECORD_HEADER_BYTES].copy_from_slice(&head);
-    content[RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + payload.len()].copy_from_slice(payload);
-    content[RECORD_HEADER_BYTES + payload.len()..].fill(0);
-    tag.copy_from_slice(&checksum::tag(file, offset, &[content]));
+    NewRecord { stream, kind, payload: [payload, &[]] }.write(out, file, offset, synced);
+}
+
+/// Reads the record that starts at `offset` of the log `file` and at the start of `bytes`, which hold it whole.
+///
+/// Errors: `Corrupt`.
+pub fn record_at(file: FileId, offset: u64, bytes: &[u8]) -> Result<Record<'_>> {
+    record_in(file, offset, bytes).ok_or(FormatError::Corrupt { offset, what: "a log record is not whole" })
 }
 
 /// Reads the record at `offset` of a log whose bytes are `data` (from the start of the file).
@@ -113,10 +176,14 @@ pub fn read_record(file: FileId, data: &[u8], offset: u64) -> Result<Option<Reco
 
 /// Returns the record at `start` (at most `data.len()`) if all of it is there and its tag matches.
 fn whole_record(file: FileId, data: &[u8], start: usize) -> Option<Record<'_>> {
-    let (kind, len) = plausible(data, start)?;
-    let bytes = &data[start..start + len];
-    let (content, tag) = bytes.split_at(len - TAG_BYTES);
-    if !checksum::matches(file, start as u64, content, tag) {
+    record_in(file, start as u64, &data[start..])
+}
+
+/// Returns the record at the start of `bytes`, which is `offset` of the log, if all of it is there and its tag matches.
+fn record_in(file: FileId, offset: u64, bytes: &[u8]) -> Option<Record<'_>> {
+    let (kind, len) = plausible(bytes, offset)?;
+    let (content, tag) = bytes[..len].split_at(len - TAG_BYTES);
+    if !checksum::matches(file, offset, content, tag) {
         return None;
     }
     let payload_len = u32_at(content, 4) as usize;
@@ -125,22 +192,23 @@ fn whole_record(file: FileId, data: &[u8], start: usize) -> Option<Record<'_>> {
         kind,
         synced: u64_at(content, 16),
         payload: &content[RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + payload_len],
-        offset: start as u64,
-        next: (start + len) as u64,
+        offset,
+        next: offset + len as u64,
     })
 }
 
-/// Returns kind and length in bytes of the record at `start` if its header may be one, before any tag is computed.
+/// Returns kind and length in bytes of the record at the start of `bytes`, which is `offset` of the log, if its header
+/// may be one, before any tag is computed.
 #[inline]
-fn plausible(data: &[u8], start: usize) -> Option<(RecordKind, usize)> {
-    let head: &[u8; RECORD_HEADER_BYTES] = data[start..].first_chunk()?;
-    if head[..2] != MARKER || head[3] != 0 || u32_at(head, 12) != 0 || u64_at(head, 16) > start as u64 {
+fn plausible(bytes: &[u8], offset: u64) -> Option<(RecordKind, usize)> {
+    let head: &[u8; RECORD_HEADER_BYTES] = bytes.first_chunk()?;
+    if head[..2] != MARKER || head[3] != 0 || u32_at(head, 12) != 0 || u64_at(head, 16) > offset {
         return None;
     }
     let kind = RecordKind::from_byte(head[2])?;
     let payload_len = u32_at(head, 4) as usize;
     let len = record_bytes(payload_len);
-    (payload_len <= PAYLOAD_BYTES_MAX && len <= data.len() - start).then_some((kind, len))
+    (payload_len <= PAYLOAD_BYTES_MAX && len <= bytes.len()).then_some((kind, len))
 }
 
 /// How a log ends.
@@ -207,7 +275,7 @@ fn proves_synced(file: FileId, data: &[u8], bad: usize) -> bool {
     let mut budget = data.len().saturating_mul(TAG_PASSES_MAX);
     let mut start = bad + ALIGN;
     while start < data.len() {
-        let Some((_, len)) = plausible(data, start) else {
+        let Some((_, len)) = plausible(&data[start..], start as u64) else {
             start += ALIGN;
             continue;
         };

@@ -80,7 +80,7 @@ fn forge(data: &mut [u8], offset: usize, at: usize, byte: u8) {
 #[test]
 fn forged_headers_are_not_records() {
     let good = log(&[(40, 0)], 0);
-    for (at, byte) in [(0, 0), (1, 0), (2, 0), (2, 3), (3, 1), (12, 1), (15, 1), (16, 136), (23, 1)] {
+    for (at, byte) in [(0, 0), (1, 0), (2, 0), (2, 10), (3, 1), (12, 1), (15, 1), (16, 136), (23, 1)] {
         let mut data = good.clone();
         forge(&mut data, HEADER_BYTES, at, byte);
         assert_eq!(scan(FILE, &data).verdict, LogEnd::Torn { offset: HEADER_BYTES as u64 }, "byte {at} = {byte}");
