@@ -1,4 +1,4 @@
-//! The engine log: a series of files of records (kvarts_formats::record).
+//! The engine log: a series of files of records (kvarts_formats::record). The node log is written and read by the same means.
 //!
 //! A log file is `header, records, zeros up to the capacity`. It is made whole (header, file and directory synced) before
 //! its name is told to anyone: to the caller, who puts it into the manifest, or to the `End` record of its predecessor.
@@ -13,6 +13,7 @@
 use crate::FileId;
 use std::path::{Path, PathBuf};
 
+mod reader;
 mod replay;
 mod syncer;
 mod writer;
@@ -20,9 +21,10 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use reader::{LogReader, LogStop, PrefixEnd};
 pub use replay::{ReplayReport, Replayed, replay};
 pub use syncer::LogSyncer;
-pub use writer::LogWriter;
+pub use writer::{LogWriter, PreparedLog};
 
 /// Name of a log file: `000001.log`.
 pub fn log_path(dir: &Path, file: FileId) -> PathBuf {

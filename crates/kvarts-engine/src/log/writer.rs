@@ -4,13 +4,48 @@ use super::{LogPosition, LogSyncer, log_path};
 use crate::fs::{Fs, LogFile, LogMode};
 use crate::{Error, FileId, Result};
 use kvarts_formats::header::{FileHeader, FileKind, HEADER_BYTES};
-use kvarts_formats::record::{PAYLOAD_BYTES_MAX, RecordKind, record_bytes, write_record};
+use kvarts_formats::record::{NewRecord, PAYLOAD_BYTES_MAX, RecordKind, record_bytes};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Stream of the engine's records.
 const STREAM: u32 = 0;
+
+/// A log file that is durable with its name, and that nothing was appended to yet.
+pub struct PreparedLog {
+    file: FileId,
+    log: Box<dyn LogFile>,
+}
+
+impl PreparedLog {
+    /// Makes log `file` of `log_bytes` bytes, or as many as records of `bytes` bytes in all need (header written, file and
+    /// directory synced). `path` is its own name, or another until it counts.
+    ///
+    /// Errors: `StorageFull`, `Io`; no file is left behind.
+    pub fn create(
+        fs: &dyn Fs,
+        path: &Path,
+        store: [u8; 16],
+        file: FileId,
+        log_bytes: u64,
+        bytes: usize,
+        mode: LogMode,
+    ) -> Result<Self> {
+        let log = create_file(fs, path, store, file, log_bytes.max(capacity_for(bytes)), mode)?;
+        Ok(Self { file, log })
+    }
+
+    /// Its number.
+    pub fn file(&self) -> FileId {
+        self.file
+    }
+
+    /// Tells whether it has room for records of so many bytes in all, and its `End` record.
+    pub fn fits(&self, bytes: usize) -> bool {
+        capacity_for(bytes) <= self.log.capacity()
+    }
+}
 
 /// The appending end of the log. One thread at a time.
 pub struct LogWriter {
@@ -39,16 +74,26 @@ impl LogWriter {
         bytes: u64,
         mode: LogMode,
     ) -> Result<Self> {
-        let log = create_file(&*fs, dir, store, file, bytes.max(capacity_for(0)), mode)?;
+        let first = PreparedLog::create(&*fs, &log_path(dir, file), store, file, bytes, record_bytes(0), mode)?;
+        Ok(Self::begin(fs, dir, store, first, bytes, mode))
+    }
+
+    /// Returns the appending end of a log that begins with a file made before; see [`LogWriter::create`].
+    pub fn begin(fs: Arc<dyn Fs>, dir: &Path, store: [u8; 16], first: PreparedLog, bytes: u64, mode: LogMode) -> Self {
+        let PreparedLog { file, log } = first;
         let segment = Arc::new(Segment::new(file, log.syncer(), HEADER_BYTES as u64));
         let syncer = Arc::new(LogSyncer::new(dir, segment.clone()));
-        Ok(Self { fs, dir: dir.to_owned(), store, bytes, mode, log, segment, syncer })
+        Self { fs, dir: dir.to_owned(), store, bytes, mode, log, segment, syncer }
     }
 
     /// Tells whether a record with a payload of `len` bytes fits in the current file, with room left for its `End` record.
     pub fn fits(&self, len: usize) -> bool {
-        len <= PAYLOAD_BYTES_MAX
-            && self.log.len() + (record_bytes(len) + end_record_bytes()) as u64 <= self.log.capacity()
+        len <= PAYLOAD_BYTES_MAX && self.fits_records(record_bytes(len))
+    }
+
+    /// The same for several records that take `bytes` bytes in all.
+    pub fn fits_records(&self, bytes: usize) -> bool {
+        self.log.len() + (bytes + end_record_bytes()) as u64 <= self.log.capacity()
     }
 
     /// Appends a batch record; it must fit. On return it is in the kernel's hands. Returns where it ends.
@@ -56,7 +101,18 @@ impl LogWriter {
     /// Errors: `Io`; nothing is appended then.
     pub fn append(&mut self, payload: &[u8]) -> Result<LogPosition> {
         assert!(self.fits(payload.len()), "the caller rotates the log before it is full");
-        self.append_record(RecordKind::Batch, payload)?;
+        self.append_records(&[NewRecord { stream: STREAM, kind: RecordKind::Batch, payload: [payload, &[]] }])
+    }
+
+    /// Appends records in one piece, one after the other; they must fit. On return they are in the kernel's hands.
+    /// Returns where the last ends.
+    ///
+    /// Errors: `Io`; nothing is appended then, but some of them may be whole in the file: who goes on appending after that
+    /// may find them behind what it appended. (One record alone cannot be whole.)
+    pub fn append_records(&mut self, records: &[NewRecord<'_>]) -> Result<LogPosition> {
+        let bytes = records.iter().map(NewRecord::bytes).sum();
+        assert!(self.fits_records(bytes), "the caller rotates the log before it is full");
+        self.write(records, bytes)?;
         Ok(self.position())
     }
 
@@ -67,19 +123,30 @@ impl LogWriter {
     /// Errors: `InvalidArgument` where no record can be so long; `StorageFull`, `Io`. The next file is made first, so that
     /// on every error the current one goes on as it was, without an end, and no other file is left behind.
     pub fn rotate(&mut self, next: FileId, len: usize) -> Result<()> {
-        assert!(next > self.file(), "file ids only grow");
         if len > PAYLOAD_BYTES_MAX {
             let what = format!("a batch of {len} bytes does not fit in one log record");
             return Err(Error::invalid(what, "write it in several batches"));
         }
-        let capacity = self.bytes.max(capacity_for(len));
-        let log = create_file(&*self.fs, &self.dir, self.store, next, capacity, self.mode)?;
-        if let Err(error) = self.append_record(RecordKind::End, &next.0.to_le_bytes()) {
-            let _ = self.fs.remove(&log_path(&self.dir, next));
+        let prepared = self.prepare(next, record_bytes(len))?;
+        self.rotate_to(prepared)
+    }
+
+    /// Makes a file to go on in, with room for at least `bytes` bytes of records. Errors: `StorageFull`, `Io`.
+    pub fn prepare(&self, next: FileId, bytes: usize) -> Result<PreparedLog> {
+        PreparedLog::create(&*self.fs, &log_path(&self.dir, next), self.store, next, self.bytes, bytes, self.mode)
+    }
+
+    /// Ends the current file and goes on in one that was prepared; as [`LogWriter::rotate`].
+    pub fn rotate_to(&mut self, next: PreparedLog) -> Result<()> {
+        let PreparedLog { file, log } = next;
+        assert!(file > self.file(), "file ids only grow");
+        let end = NewRecord { stream: STREAM, kind: RecordKind::End, payload: [&file.0.to_le_bytes()[..], &[]] };
+        if let Err(error) = self.write(&[end], end_record_bytes()) {
+            let _ = self.fs.remove(&log_path(&self.dir, file));
             return Err(error);
         }
         // Nothing counts as durable here before all older files are.
-        let segment = Arc::new(Segment::new(next, log.syncer(), 0));
+        let segment = Arc::new(Segment::new(file, log.syncer(), 0));
         self.syncer.push(segment.clone());
         (self.log, self.segment) = (log, segment);
         Ok(())
@@ -100,11 +167,18 @@ impl LogWriter {
         self.syncer.clone()
     }
 
-    fn append_record(&mut self, kind: RecordKind, payload: &[u8]) -> Result<()> {
-        let (file, offset, synced) = (self.file(), self.log.len(), self.segment.synced());
-        let mut fill = |out: &mut [u8]| write_record(out, file, offset, STREAM, kind, synced, payload);
+    fn write(&mut self, records: &[NewRecord<'_>], bytes: usize) -> Result<()> {
+        let (file, start, synced) = (self.file(), self.log.len(), self.segment.synced());
+        let mut fill = |out: &mut [u8]| {
+            let mut at = 0;
+            for record in records {
+                let end = at + record.bytes();
+                record.write(&mut out[at..end], file, start + at as u64, synced);
+                at = end;
+            }
+        };
         self.log
-            .append_with(record_bytes(payload.len()), &mut fill)
+            .append_with(bytes, &mut fill)
             .map_err(|error| Error::io("appending to the log", &log_path(&self.dir, file), error))?;
         self.segment.set_appended(self.log.len());
         Ok(())
@@ -116,32 +190,31 @@ fn end_record_bytes() -> usize {
     record_bytes(size_of::<u64>())
 }
 
-/// Bytes of a file with room for one record of `len` bytes and the `End` record.
-fn capacity_for(len: usize) -> u64 {
-    (HEADER_BYTES + record_bytes(len) + end_record_bytes()) as u64
+/// Bytes of a file with room for records of so many bytes and the `End` record.
+fn capacity_for(bytes: usize) -> u64 {
+    (HEADER_BYTES + bytes + end_record_bytes()) as u64
 }
 
 /// Makes a log file that is durable with its name. On error nothing is left behind.
 fn create_file(
     fs: &dyn Fs,
-    dir: &Path,
+    path: &Path,
     store: [u8; 16],
     file: FileId,
     capacity: u64,
     mode: LogMode,
 ) -> Result<Box<dyn LogFile>> {
-    let path = log_path(dir, file);
-    let failed = |error| Error::io("making log", &path, error);
-    let mut log = fs.create_log(&path, capacity, mode).map_err(failed)?;
+    let failed = |error| Error::io("making log", path, error);
+    let mut log = fs.create_log(path, capacity, mode).map_err(failed)?;
     let header = FileHeader { kind: FileKind::Log, file, store }.encode();
     let begun = (|| -> io::Result<()> {
         log.append_with(HEADER_BYTES, &mut |out| out.copy_from_slice(&header))?;
         log.syncer().sync()?;
-        fs.sync_dir(dir)
+        fs.sync_dir(path.parent().expect("a log lies in a directory"))
     })();
     begun.map_err(|error| {
         // Best effort: an empty log that nobody names is ignored by recovery.
-        let _ = fs.remove(&path);
+        let _ = fs.remove(path);
         failed(error)
     })?;
     Ok(log)
