@@ -56,3 +56,30 @@ fn shorten(text: &mut String) {
         text.push('…');
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intake::refusal;
+
+    #[test]
+    fn an_error_comes_back_whole() {
+        let error = refusal::not_leader(1, 2, "host:1");
+        let status = status_of(error.clone());
+        assert_eq!((status.code(), error_of(&status)), (Code::FailedPrecondition, Some(error)));
+        assert_eq!(status.message(), "node 1 does not lead, node 2 does; ask the leader");
+    }
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        let mut error = refusal::unavailable("ü".repeat(TEXT_BYTES_MAX));
+        error.message.insert(0, 'x');
+        let held = error_of(&status_of(error)).expect("it holds an error").message;
+        assert!(held.len() <= TEXT_BYTES_MAX + '…'.len_utf8() && held.ends_with("ü…"));
+    }
+
+    #[test]
+    fn a_status_of_others_holds_no_error() {
+        assert_eq!(error_of(&Status::internal("no")), None);
+    }
+}

@@ -115,3 +115,66 @@ fn size_of(message: &PeerMessage) -> usize {
     let entries: usize = message.entries.iter().map(|entry| entry.payload.len() + OVERHEAD_BYTES).sum();
     OVERHEAD_BYTES + entries
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+    use futures_util::StreamExt;
+    use kvarts_wire::v1::PeerEntry;
+
+    fn batch(payload: usize) -> PeerBatch {
+        let entries = vec![PeerEntry { payload: vec![0; payload].into(), ..PeerEntry::default() }];
+        PeerBatch { messages: vec![PeerMessage { entries, ..PeerMessage::default() }] }
+    }
+
+    fn next(lane: &Arc<Lane>) -> Option<usize> {
+        let batch = Batches(Arc::clone(lane)).next().now_or_never()??;
+        Some(batch.messages.len())
+    }
+
+    #[test]
+    fn a_loss_is_told_once_per_connection() {
+        let lane = Lane::new(1000);
+        assert_eq!([lane.lose(), lane.lose()], [true, false]);
+        lane.connected();
+        assert_eq!([lane.lose(), lane.lose()], [true, false]);
+    }
+
+    #[test]
+    fn what_has_no_room_is_dropped_and_told_once() {
+        let lane = Arc::new(Lane::new(1000));
+        assert!(matches!(lane.add(batch(900)), Queued::Waits));
+        assert!(matches!(lane.add(batch(900)), Queued::FirstDropped));
+        assert!(matches!(lane.add(batch(1)), Queued::Dropped), "until the queue is half empty");
+        assert_eq!(next(&lane), Some(1));
+        assert!(matches!(lane.add(batch(900)), Queued::Waits));
+        assert!(matches!(lane.add(batch(900)), Queued::FirstDropped));
+    }
+
+    #[test]
+    fn one_batch_has_room_whatever_its_size() {
+        assert!(matches!(Lane::new(1000).add(batch(5000)), Queued::Waits));
+    }
+
+    #[test]
+    fn what_waits_goes_together_up_to_a_limit() {
+        let lane = Arc::new(Lane::new(64 << 20));
+        for _ in 0..10 {
+            lane.add(batch(300 << 10));
+        }
+        assert_eq!(
+            [next(&lane), next(&lane), next(&lane), next(&lane), next(&lane)],
+            [Some(3), Some(3), Some(3), Some(1), None]
+        );
+    }
+
+    #[test]
+    fn what_waited_for_a_lost_connection_is_dropped() {
+        let lane = Arc::new(Lane::new(1000));
+        lane.add(batch(900));
+        lane.lose();
+        assert_eq!(next(&lane), None);
+        assert!(matches!(lane.add(batch(900)), Queued::Waits));
+    }
+}

@@ -1,0 +1,80 @@
+//! Unary requests that came to a node that does not lead.
+use crate::node::{Node, get, kind_of, put};
+use kvarts_serve::front::error_of;
+use kvarts_wire::v1;
+use tonic::{Code, Request};
+
+async fn leader_and_follower() -> (Node, Node) {
+    let (leader, follower) = (Node::start(1).await, Node::start(2).await);
+    follower.small.follow(1, &leader.address);
+    (leader, follower)
+}
+
+#[tokio::test]
+async fn every_unary_request_is_sent_on_to_the_leader() {
+    let (leader, follower) = leader_and_follower().await;
+    let mut kv = follower.kv().await;
+    assert_eq!(kv.write(put("k", "v")).await.unwrap().into_inner().result.unwrap().revision, 1);
+    assert_eq!(kv.get(get(&["k"])).await.unwrap().into_inner().rows[0].value, "v");
+    let channel = follower.channel().await;
+    let mut sessions = v1::session_client::SessionClient::new(channel.clone());
+    assert_eq!(sessions.open(v1::OpenSessionRequest {}).await.unwrap().into_inner().session, 2);
+    let mut cluster = v1::cluster_client::ClusterClient::new(channel.clone());
+    let asked = v1::MakeKeyspaceRequest { name: "n".to_owned(), create: true, ..Default::default() };
+    assert_eq!(cluster.make_keyspace(asked).await.unwrap().into_inner().keyspace.unwrap().id, 1);
+    let mut admin = v1::admin_client::AdminClient::new(channel);
+    let asked = v1::AdminRequest { verb: "echo".to_owned(), arguments: "{}".to_owned() };
+    assert_eq!(admin.call(asked).await.unwrap().into_inner().answer, "{}");
+    assert_eq!(leader.small.deadlines().len(), 5);
+}
+
+#[tokio::test]
+async fn what_the_leader_refuses_comes_back_whole() {
+    let (_leader, follower) = leader_and_follower().await;
+    let mut admin = v1::admin_client::AdminClient::new(follower.channel().await);
+    // Unknown verbs are refused by both; this one only by the leader.
+    let asked = v1::AdminRequest {
+        verb: "make-keyspace".to_owned(),
+        arguments: "{\"name\":\"n\",\"create\":false}".to_owned(),
+    };
+    let status = admin.call(asked).await.unwrap_err();
+    assert_eq!((status.code(), error_of(&status).unwrap().hint.as_str()), (Code::NotFound, "create=True"));
+}
+
+#[tokio::test]
+async fn a_request_is_sent_on_once() {
+    let (one, two) = (Node::start(1).await, Node::start(2).await);
+    one.small.follow(2, &two.address);
+    two.small.follow(1, &one.address);
+    let status = one.kv().await.get(get(&["k"])).await.unwrap_err();
+    assert_eq!((status.code(), error_of(&status).unwrap().leader_id), (Code::FailedPrecondition, 1));
+    assert_eq!((one.small.deadlines().len(), two.small.deadlines().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_leader_without_an_address_is_not_asked() {
+    let node = Node::start(1).await;
+    node.small.follow(0, "");
+    let status = node.kv().await.get(get(&["k"])).await.unwrap_err();
+    assert_eq!(kind_of(&status), "NotLeader");
+    assert!(error_of(&status).unwrap().retryable);
+}
+
+#[tokio::test]
+async fn the_deadline_is_kept_on_the_way() {
+    let (leader, follower) = leader_and_follower().await;
+    leader.small.hold();
+    let mut request = Request::new(put("k", "v"));
+    request.metadata_mut().insert("grpc-timeout", "150m".parse().unwrap());
+    let status = follower.kv().await.write(request).await.unwrap_err();
+    assert_eq!(kind_of(&status), "CommitUnknown");
+    assert!(leader.small.deadlines()[0] <= follower.small.deadlines()[0]);
+}
+
+#[tokio::test]
+async fn a_leader_that_is_gone_is_unavailable() {
+    let (mut leader, follower) = leader_and_follower().await;
+    leader.stop().await;
+    let status = follower.kv().await.get(get(&["k"])).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+}
