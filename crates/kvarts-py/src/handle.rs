@@ -18,6 +18,11 @@ pub fn after_fork_in_child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
 }
 
+/// Forks since the program began.
+pub fn forks() -> u64 {
+    FORKS.load(Ordering::Relaxed)
+}
+
 /// An open engine.
 ///
 /// In a forked child its threads do not exist and its locks may be held by them, so nothing of it may run, not even a
@@ -148,7 +153,8 @@ impl<T> Drop for Guarded<T> {
     }
 }
 
+/// The refusal of what belongs to the parent process.
 #[cold]
-fn forked() -> Fault {
+pub fn forked() -> Fault {
     Fault::Plain("Forked", "the store was opened before a fork and belongs to the parent process".to_owned())
 }

@@ -13,6 +13,7 @@ mod condition;
 mod database;
 mod fault;
 mod handle;
+mod muscle;
 mod range;
 mod rows;
 mod scan;
@@ -29,6 +30,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("MANIFEST", "MANIFEST")?;
     module.add_class::<database::Database>()?;
     module.add_class::<database::Snapshot>()?;
+    module.add_class::<muscle::Muscle>()?;
     module.add_class::<settings::ManualClock>()?;
     module.add_class::<tree::Tree>()?;
     module.add_class::<scan::Scan>()?;

@@ -1,1 +1,35 @@
-//! What a turn of the replicator asks for, carried out without blocking; and what came of it.
+//! The muscle of a node: does what a turn says without ever blocking, and tells what came of it.
+//!
+//! Python polls events and performs turns on one thread. Connections bring requests in (`door`), turns append (`perform`),
+//! one thread syncs and lets go of what waited for that (`sync`), one applies and answers (`apply`), one does what takes long
+//! (`keeper`), and a task answers whoever waits too long. Order and lock rules: docs/internals/muscle.md.
+mod apply;
+mod calls;
+mod clock;
+mod config;
+mod core;
+mod door;
+mod event;
+mod group;
+mod handles;
+mod keeper;
+mod life;
+mod members;
+mod open;
+mod pending;
+mod perform;
+mod queue;
+mod reads;
+mod refusal;
+mod send;
+mod serve;
+mod stats;
+mod sync;
+mod turn;
+
+pub use clock::{OsTime, Time};
+pub use config::Config;
+pub use event::{Event, MessageHead, Received, ReceivedEntry, ReceivedPayload, ReceivedSnapshot};
+pub use group::Role;
+pub use life::Muscle;
+pub use turn::{Apply, Effects, NewEntry, NewSnapshot, Outgoing, Payload, Turn, Why, Write, WriteRefused};

@@ -1,0 +1,211 @@
+//! The one thread that applies: entries in order, barriers when their effects come, snapshots in place of all of it.
+use super::core::Core;
+use super::event::Event;
+use super::group::{Group, Writers};
+use super::keeper;
+use super::serve;
+use super::sync::Install;
+use super::turn::{Apply, Effects};
+use bytes::Bytes;
+use kvarts_wire::v1;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+
+/// `kvarts.raft.messages.EntryKind`.
+pub const NORMAL: u32 = 0;
+const PYTHON: u32 = 2;
+
+/// Bytes of entries looked up at once.
+const RUN_BYTES: u64 = 1 << 20;
+
+/// System rows that Python owns.
+const PYTHON_ROWS: &[u8] = b"config/";
+
+/// What the thread is asked to do.
+pub enum Job {
+    /// Entries are committed.
+    Apply { group: Arc<Group>, apply: Apply },
+    /// The effects of a barrier.
+    Effects { group: Arc<Group>, effects: Effects },
+    /// A snapshot whose mark is durable.
+    Install { group: Arc<Group>, install: Install },
+    /// Flush once what was asked before is done.
+    Flush(Arc<Group>),
+    /// Nothing more will come of a group.
+    Close(Arc<Group>),
+    /// End.
+    Stop,
+}
+
+/// Runs until it is told to stop, or something cannot be applied: then the node must stop.
+pub fn run(core: &Core, jobs: &Receiver<Job>) {
+    let mut queues: HashMap<u64, VecDeque<Apply>> = HashMap::new();
+    while let Ok(job) = jobs.recv() {
+        let done = match job {
+            Job::Apply { group, apply } => {
+                let queue = queues.entry(group.id).or_default();
+                queue.push_back(apply);
+                work(core, &group, queue)
+            }
+            Job::Effects { group, effects } => take_effects(core, &group, effects)
+                .and_then(|()| work(core, &group, queues.entry(group.id).or_default())),
+            Job::Install { group, install } => {
+                replace(core, &group, install).and_then(|()| work(core, &group, queues.entry(group.id).or_default()))
+            }
+            Job::Flush(group) => {
+                core.to_keeper(keeper::Job::Flush(group));
+                Ok(())
+            }
+            Job::Close(group) => {
+                queues.remove(&group.id);
+                group.give_up("the node holds this part of the data no longer");
+                group.machine.close();
+                Ok(())
+            }
+            Job::Stop => return,
+        };
+        if let Err(reason) = done {
+            core.fail(&reason);
+            return;
+        }
+    }
+}
+
+/// Applies what may be, up to a barrier whose effects are still to come.
+fn work(core: &Core, group: &Arc<Group>, queue: &mut VecDeque<Apply>) -> Result<(), String> {
+    while let Some(&apply) = queue.front() {
+        let last = apply.last - u64::from(apply.barrier);
+        if !apply_up_to(core, group, last)? {
+            // A snapshot has taken the place of these entries in the log, and soon of the state machine.
+            return Ok(());
+        }
+        queue.pop_front();
+        let waits = apply.barrier && group.applied() < apply.last;
+        let command = if waits { python_command(core, group, apply.last)? } else { None };
+        core.queue.push(Event::Applied { group: group.id, index: apply.last, command });
+        serve_reached(core, group);
+        if waits {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Returns false where entries are not in the log any more.
+fn apply_up_to(core: &Core, group: &Arc<Group>, last: u64) -> Result<bool, String> {
+    while group.applied() < last {
+        let next = group.applied() + 1;
+        if core.log.first_index(group.id) > Some(next) {
+            return Ok(false);
+        }
+        for meta in core.log.metas(group.id, next, last + 1, RUN_BYTES) {
+            if meta.kind != NORMAL {
+                return Err(format!(
+                    "entry {} of group {} is a barrier, and was applied as none",
+                    meta.index, group.id
+                ));
+            }
+            let payload = match core.log.payload(group.id, meta.index) {
+                Ok(payload) => payload,
+                // Replaced since by a snapshot.
+                Err(_) if core.log.first_index(group.id) > Some(meta.index) => return Ok(false),
+                Err(error) => return Err(error.to_string()),
+            };
+            apply_entry(core, group, meta.index, meta.term, &payload)?;
+        }
+        serve_reached(core, group);
+    }
+    Ok(true)
+}
+
+fn apply_entry(core: &Core, group: &Arc<Group>, index: u64, term: u64, payload: &Bytes) -> Result<(), String> {
+    let writers = group.arrived(index);
+    let begun_ns = core.time.boot_ns();
+    let results = group.machine.apply(index, term, payload).map_err(|error| error.to_string())?;
+    let done_ns = core.time.boot_ns();
+    group.set_applied(index);
+    core.stats.apply.note(done_ns - begun_ns);
+    if let Some(writers) = writers {
+        core.stats.quorum.note(begun_ns.saturating_sub(writers.since_ns));
+        answer(core, group, writers, term, results);
+        core.stats.reply.note(core.time.boot_ns() - done_ns);
+    }
+    account(core, group, payload.len() as u64);
+    Ok(())
+}
+
+fn answer(core: &Core, group: &Group, writers: Writers, term: u64, results: Vec<v1::Result>) {
+    if writers.term != term {
+        group.lose(Some(writers));
+        return;
+    }
+    let now_ns = core.time.boot_ns();
+    let mut results: Vec<Option<v1::Result>> = results.into_iter().map(Some).collect();
+    for writer in writers.writers {
+        core.stats.write.note(now_ns.saturating_sub(writer.answer.since_ns));
+        let result = results.get_mut(writer.at).and_then(Option::take);
+        writer.answer.give(Ok(v1::WriteResponse { result }));
+    }
+}
+
+/// Asks for a flush when enough was applied since the last.
+fn account(core: &Core, group: &Arc<Group>, bytes: u64) {
+    let bytes = group.unflushed_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+    let entries = group.unflushed_entries.fetch_add(1, Ordering::Relaxed) + 1;
+    let due = bytes >= core.config.flush_bytes || entries >= core.config.flush_entries;
+    if due && !group.flushing.swap(true, Ordering::Relaxed) {
+        core.to_keeper(keeper::Job::Flush(Arc::clone(group)));
+    }
+}
+
+fn python_command(core: &Core, group: &Group, index: u64) -> Result<Option<Bytes>, String> {
+    let metas = core.log.metas(group.id, index, index + 1, RUN_BYTES);
+    if metas.first().is_none_or(|meta| meta.kind != PYTHON) {
+        return Ok(None);
+    }
+    core.log.payload(group.id, index).map(Some).map_err(|error| error.to_string())
+}
+
+fn take_effects(core: &Core, group: &Arc<Group>, effects: Effects) -> Result<(), String> {
+    if effects.index != group.applied() + 1 {
+        return Ok(());
+    }
+    let Some(term) = core.log.term_at(group.id, effects.index) else {
+        return Ok(());
+    };
+    let begun_ns = core.time.boot_ns();
+    let done = group.machine.apply_effects(effects.index, term, Some(&effects.membership), &effects.rows);
+    done.map_err(|error| error.to_string())?;
+    core.stats.apply.note(core.time.boot_ns() - begun_ns);
+    // Its index had another entry before, perhaps, with writers.
+    group.lose(group.arrived(effects.index));
+    group.set_applied(effects.index);
+    account(core, group, 0);
+    serve_reached(core, group);
+    Ok(())
+}
+
+/// A leader's snapshot takes the place of the state machine.
+fn replace(core: &Core, group: &Arc<Group>, install: Install) -> Result<(), String> {
+    if install.index > group.applied() {
+        group.machine.replace(&install.dir).map_err(|error| error.to_string())?;
+        let index = group.machine.position().index;
+        group.skip_to(index);
+        group.set_applied(index);
+        core.stats.snapshots_installed.one();
+        let rows = group.machine.system_scan(PYTHON_ROWS).map_err(|error| error.to_string())?;
+        let id = group.id;
+        core.queue.push_all([Event::Restored { group: id, index, rows }, Event::Flushed { group: id, index }]);
+        serve_reached(core, group);
+    }
+    core.to_keeper(keeper::Job::Remove(install.dir));
+    Ok(())
+}
+
+fn serve_reached(core: &Core, group: &Arc<Group>) {
+    for batch in group.reads.reached(group.applied()) {
+        serve::later(core, group, batch);
+    }
+}

@@ -1,0 +1,214 @@
+//! What all threads of a muscle share.
+//!
+//! No lock of it is held while another is taken, nor across a file, a socket or an answer; see docs/internals/muscle.md.
+use super::apply;
+use super::calls::Calls;
+use super::clock::Time;
+use super::config::Config;
+use super::event::Event;
+use super::group::Group;
+use super::handles::{Handles, Held};
+use super::keeper;
+use super::members::Members;
+use super::pending::Crowd;
+use super::queue::Queue;
+use super::stats::{Gauge, Stats};
+use super::sync::Syncs;
+use crate::nodelog::NodeLog;
+use crate::peers::Peers;
+use kvarts_engine::fs::Fs;
+use kvarts_engine::sync::RwLock;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, OnceLock, Weak};
+use std::{fs, io};
+use tokio::runtime::Handle;
+
+/// The group that holds every row, so far.
+pub const ROWS: u64 = 1;
+
+/// What all threads share.
+pub struct Core {
+    /// Settings.
+    pub config: Config,
+    /// Files.
+    pub fs: Arc<dyn Fs>,
+    /// Clocks.
+    pub time: Arc<dyn Time>,
+    /// The node's log.
+    pub log: NodeLog,
+    /// Events for Python.
+    pub queue: Queue,
+    /// Bytes that Python names.
+    pub handles: Handles,
+    /// Turns that wait for the log.
+    pub syncs: Syncs,
+    /// Calls that Python answers.
+    pub calls: Calls,
+    /// Requests under way.
+    pub crowd: Arc<Crowd>,
+    /// Who is in the cluster.
+    pub members: Members,
+    /// Figures.
+    pub stats: Stats,
+    /// Streams to other nodes, once the node has started.
+    pub peers: OnceLock<Peers>,
+    /// Threads for connections.
+    pub runtime: Handle,
+    groups: RwLock<BTreeMap<u64, Arc<Group>>>,
+    applies: Sender<apply::Job>,
+    keeper: Sender<keeper::Job>,
+    /// Never used again, not even after a restart: an old confirmation may still be on its way.
+    last_context: AtomicU64,
+    failed: OnceLock<String>,
+    me: Weak<Self>,
+}
+
+/// What a [`Core`] is made of beside its settings.
+pub struct Parts {
+    /// Files.
+    pub fs: Arc<dyn Fs>,
+    /// Clocks.
+    pub time: Arc<dyn Time>,
+    /// The node's log.
+    pub log: NodeLog,
+    /// Threads for connections.
+    pub runtime: Handle,
+    /// To the thread that applies.
+    pub applies: Sender<apply::Job>,
+    /// To the thread for what takes long.
+    pub keeper: Sender<keeper::Job>,
+}
+
+impl Core {
+    /// Puts the parts together.
+    pub fn new(config: Config, parts: Parts) -> Arc<Self> {
+        let Parts { fs, time, log, runtime, applies, keeper } = parts;
+        Arc::new_cyclic(|me| Self {
+            queue: Queue::new(config.entry_bytes_max),
+            handles: Handles::new(config.handle_bytes_max),
+            syncs: Syncs::default(),
+            calls: Calls::default(),
+            crowd: Crowd::new(config.requests_max),
+            members: Members::default(),
+            stats: Stats::default(),
+            peers: OnceLock::new(),
+            groups: RwLock::default(),
+            // The clock's microseconds leave room for sixteen reads in each.
+            last_context: AtomicU64::new(time.unix_us() << 4),
+            failed: OnceLock::new(),
+            me: Weak::clone(me),
+            config,
+            fs,
+            time,
+            log,
+            runtime,
+            applies,
+            keeper,
+        })
+    }
+
+    /// Another hold on the same core.
+    pub fn me(&self) -> Arc<Self> {
+        self.me.upgrade().expect("somebody holds what `self` borrows")
+    }
+
+    /// Returns a group that this node holds.
+    pub fn group(&self, id: u64) -> Option<Arc<Group>> {
+        self.groups.read().get(&id).cloned()
+    }
+
+    /// All groups, by number.
+    pub fn groups(&self) -> Vec<Arc<Group>> {
+        self.groups.read().values().cloned().collect()
+    }
+
+    /// Takes in a group.
+    pub fn insert_group(&self, group: Arc<Group>) {
+        self.groups.write().insert(group.id, group);
+    }
+
+    /// Lets go of a group.
+    pub fn remove_group(&self, id: u64) -> Option<Arc<Group>> {
+        self.groups.write().remove(&id)
+    }
+
+    /// Gives the thread that applies something to do.
+    pub fn to_apply(&self, job: apply::Job) {
+        // It ends before its sender only when the node stops or has failed.
+        drop(self.applies.send(job));
+    }
+
+    /// Gives the thread for what takes long something to do.
+    pub fn to_keeper(&self, job: keeper::Job) {
+        drop(self.keeper.send(job));
+    }
+
+    /// A number for a batch of reads.
+    pub fn next_context(&self) -> u64 {
+        self.last_context.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The node cannot go on: Python hears why, everybody who waits is answered, and no turn is carried out any more.
+    pub fn fail(&self, reason: &str) {
+        if self.failed.set(reason.to_owned()).is_ok() {
+            self.queue.push(Event::Stop(Some(reason.to_owned())));
+            self.give_up("the node stops");
+        }
+    }
+
+    /// Why the node cannot go on.
+    pub fn failure(&self) -> Option<&str> {
+        self.failed.get().map(String::as_str)
+    }
+
+    /// Answers everybody who waits.
+    pub fn give_up(&self, message: &str) {
+        for held in self.handles.clear() {
+            if let Held::Write(write) = held
+                && let Some(answer) = write.answer
+            {
+                answer.refuse(super::refusal::commit_unknown(message));
+            }
+        }
+        for group in self.groups() {
+            group.give_up(message);
+        }
+        self.calls.give_up(message);
+    }
+
+    /// Where snapshots of other nodes lie.
+    pub fn incoming(&self) -> PathBuf {
+        self.config.data.join("incoming")
+    }
+
+    /// Where snapshots for other nodes lie while they are sent.
+    pub fn outgoing(&self) -> PathBuf {
+        self.config.data.join("outgoing")
+    }
+
+    /// Where a group's state machine lies.
+    pub fn shard(&self, group: u64) -> PathBuf {
+        self.config.data.join("shards").join(group.to_string())
+    }
+
+    /// Removes a directory and what is in it.
+    pub fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir_all(dir)
+    }
+
+    /// Values at this moment.
+    pub fn gauges(&self) -> Vec<Gauge> {
+        let groups = self.groups();
+        let waiting = groups.iter().map(|group| group.waiting_entries() as u64).sum();
+        vec![
+            Gauge { name: "requests", help: "Requests under way.", value: self.crowd.now() as u64 },
+            Gauge { name: "handles", help: "Handles that Python may name.", value: self.handles.len() as u64 },
+            Gauge { name: "handle_bytes", help: "Bytes behind handles.", value: self.handles.bytes() },
+            Gauge { name: "waiting_entries", help: "Entries whose writers wait.", value: waiting },
+            Gauge { name: "held_turns", help: "Turns that wait for the log.", value: self.syncs.waiting() as u64 },
+        ]
+    }
+}

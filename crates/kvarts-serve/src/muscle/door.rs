@@ -1,0 +1,188 @@
+//! What connections bring in: requests of clients, messages of other nodes. Never blocks on Python.
+use super::apply::NORMAL;
+use super::core::{Core, ROWS};
+use super::event::{Event, Received, ReceivedEntry, ReceivedPayload, ReceivedSnapshot};
+use super::group::Group;
+use super::handles::{Held, WaitingWrite};
+use super::keeper;
+use super::members::{KEYSPACES, keyspace_of};
+use super::pending::Answer;
+use super::reads::{Ask, WaitingRead};
+use super::refusal;
+use super::send::{head_of, membership_of};
+use super::serve;
+use crate::intake::{Intake, Reply};
+use bytes::Bytes;
+use kvarts_wire::v1;
+use prost::Message as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The door of a muscle.
+pub struct Door(pub Arc<Core>);
+
+impl Door {
+    /// Takes a request in, unless there are too many or the node is on its way out.
+    fn admit<R>(&self, reply: Reply<R>) -> Option<(Answer<R>, Arc<Group>)> {
+        let core = &self.0;
+        let answer = Answer::admit(&core.crowd, core.time.boot_ns(), reply);
+        if answer.is_none() {
+            core.stats.refused.one();
+        }
+        let answer = answer?;
+        match core.group(ROWS) {
+            Some(group) if core.failure().is_none() => Some((answer, group)),
+            _ => {
+                answer.refuse(refusal::unavailable("the node does not serve now"));
+                None
+            }
+        }
+    }
+
+    fn read(&self, group: &Arc<Group>, freshness: Option<&v1::Freshness>, ask: Ask, deadline: Instant) {
+        let core = &self.0;
+        let stale = freshness.is_some_and(|fresh| fresh.level() == v1::freshness::Level::Stale);
+        if stale && freshness.is_some_and(|fresh| fresh.max_staleness_ms == 0) {
+            core.stats.reads_at_once.one();
+            serve::now(core, group, ask);
+            return;
+        }
+        let Some(ask) = serve::under_gate(core, group, ask) else {
+            core.stats.reads_at_once.one();
+            return;
+        };
+        // How old this node's state is it cannot tell; a follower asks the leader how far it must have come.
+        if !stale && !group.leads() {
+            core.stats.refused.one();
+            ask.refuse(group.not_leader());
+            return;
+        }
+        if let Some(context) = group.reads.add(WaitingRead { ask, deadline }, || core.next_context()) {
+            core.queue.push(Event::Read { group: group.id, context });
+        }
+    }
+}
+
+impl Intake for Door {
+    fn get(&self, request: v1::GetRequest, deadline: Instant, reply: Reply<v1::GetResponse>) {
+        if let Some((answer, group)) = self.admit(reply) {
+            let freshness = request.freshness;
+            self.read(&group, freshness.as_ref(), Ask::Get(request, answer), deadline);
+        }
+    }
+
+    fn scan(&self, request: v1::ScanRequest, deadline: Instant, reply: Reply<v1::ScanResponse>) {
+        if let Some((answer, group)) = self.admit(reply) {
+            let freshness = request.freshness;
+            self.read(&group, freshness.as_ref(), Ask::Scan(request, answer), deadline);
+        }
+    }
+
+    fn write(&self, request: v1::WriteRequest, deadline: Instant, reply: Reply<v1::WriteResponse>) {
+        let core = &self.0;
+        let Some((answer, group)) = self.admit(reply) else { return };
+        let command = Bytes::from(request.command.unwrap_or_default().encode_length_delimited_to_vec());
+        let size = command.len();
+        let refused = if !group.leads() {
+            Some(group.not_leader())
+        } else if size > core.config.command_bytes_max {
+            let most = core.config.command_bytes_max;
+            Some(refusal::over_limit(format!("a write of {size} bytes is over {most} bytes"), "split it"))
+        } else if !core.handles.has_room(size) {
+            Some(refusal::unavailable("too many bytes wait to be written"))
+        } else {
+            None
+        };
+        if let Some(error) = refused {
+            core.stats.refused.one();
+            answer.refuse(error);
+            return;
+        }
+        let handle = core.handles.keep(Held::Write(WaitingWrite { command, answer: Some(answer), deadline }));
+        core.queue.push(Event::Write { group: group.id, handle, size });
+    }
+
+    fn call(&self, verb: String, arguments: String, deadline: Instant, reply: Reply<String>) {
+        if let Some((answer, _)) = self.admit(reply) {
+            let id = self.0.calls.keep(answer, deadline);
+            self.0.queue.push(Event::Call { id, verb, arguments });
+        }
+    }
+
+    fn describe(&self) -> v1::DescribeResponse {
+        let core = &self.0;
+        let (role, membership) =
+            core.group(ROWS).map(|group| (group.role(), group.machine.membership())).unwrap_or_default();
+        v1::DescribeResponse {
+            cluster_id: Bytes::copy_from_slice(&core.config.cluster),
+            node_id: core.config.node,
+            leader_id: role.leader_id,
+            term: role.term,
+            nodes: core.members.nodes(&membership),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    fn keyspaces(&self) -> Result<Vec<v1::Keyspace>, v1::Error> {
+        let Some(group) = self.0.group(ROWS) else {
+            return Err(refusal::unavailable("the node does not serve now"));
+        };
+        let rows = group.machine.system_scan(KEYSPACES).map_err(|error| refusal::of_machine(&error))?;
+        Ok(rows.iter().filter_map(|(key, row)| keyspace_of(key, row)).collect())
+    }
+
+    fn peer_messages(&self, from: u64, batch: v1::PeerBatch) {
+        for message in batch.messages {
+            receive(&self.0, from, message, None);
+        }
+    }
+
+    fn peer_snapshot(&self, from: u64, message: v1::PeerMessage, dir: PathBuf) {
+        receive(&self.0, from, message, Some(dir));
+    }
+
+    fn peer_lost(&self, node: u64) {
+        self.0.queue.push(Event::PeerLost(node));
+    }
+
+    fn identity(&self) -> (Vec<u8>, u64) {
+        (self.0.config.cluster.clone(), self.0.config.node)
+    }
+}
+
+/// Takes a message of another node: bytes stay here, handles go on.
+fn receive(core: &Core, from: u64, message: v1::PeerMessage, dir: Option<PathBuf>) {
+    core.stats.received.one();
+    let size = message.entries.iter().map(|entry| entry.payload.len()).sum();
+    let ours = message.to == core.config.node && message.sender == from && core.failure().is_none();
+    // A snapshot's message comes with its files, or is worth nothing.
+    if !ours || !core.handles.has_room(size) || message.snapshot.is_some() != dir.is_some() {
+        core.stats.dropped.one();
+        if let Some(dir) = dir {
+            core.to_keeper(keeper::Job::Remove(dir));
+        }
+        return;
+    }
+    let (group, head, membership) = (message.group, head_of(&message), membership_of(&message));
+    let mark = message.snapshot.as_ref().map(|mark| (mark.index, mark.term));
+    let snapshot = mark.zip(dir).map(|((index, term), dir)| {
+        let handle = core.handles.keep(Held::Snapshot(dir));
+        ReceivedSnapshot { index, term, membership, handle }
+    });
+    let entries = message.entries.into_iter().map(|entry| with_handle(core, entry)).collect();
+    core.queue.push(Event::Received(Box::new(Received { group, head, entries, snapshot })));
+}
+
+fn with_handle(core: &Core, entry: v1::PeerEntry) -> ReceivedEntry {
+    let v1::PeerEntry { term, index, kind, payload } = entry;
+    let size = payload.len() as u32;
+    let payload = if kind != NORMAL {
+        ReceivedPayload::Bytes(payload)
+    } else if payload.is_empty() {
+        ReceivedPayload::Nothing
+    } else {
+        ReceivedPayload::Handle(core.handles.keep(Held::Payload(payload)))
+    };
+    ReceivedEntry { term, index, kind, payload, size }
+}

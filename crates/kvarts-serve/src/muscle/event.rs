@@ -1,0 +1,112 @@
+//! What the muscle tells Python. Bytes of plain writes stay here, behind handles.
+use bytes::Bytes;
+
+/// The fields of one message of the core that are numbers. `context` 0: none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MessageHead {
+    /// `kvarts.raft.messages.MessageKind`.
+    pub kind: u32,
+    /// The node it is for.
+    pub to: u64,
+    /// The node that sends it.
+    pub sender: u64,
+    /// The sender's term.
+    pub term: u64,
+    /// Term of the entry before the first.
+    pub log_term: u64,
+    /// Index of the entry before the first.
+    pub index: u64,
+    /// The sender's commit index.
+    pub commit: u64,
+    /// The answer is no.
+    pub reject: bool,
+    /// Where the logs may meet.
+    pub hint: u64,
+    /// For whom a vote is.
+    pub vote: u64,
+    /// Number of a round of heartbeats.
+    pub round: u64,
+    /// The vote is at the leader's wish.
+    pub forced: bool,
+    /// The read that a follower asks about.
+    pub context: u64,
+}
+
+/// What an entry of a received message holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReceivedPayload {
+    /// Nothing: the first entry of a term.
+    Nothing,
+    /// Commands of users, behind a handle.
+    Handle(u64),
+    /// What Python reads itself.
+    Bytes(Bytes),
+}
+
+/// An entry of a received message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceivedEntry {
+    /// Its term.
+    pub term: u64,
+    /// Its index.
+    pub index: u64,
+    /// `kvarts.raft.messages.EntryKind`.
+    pub kind: u32,
+    /// What it holds.
+    pub payload: ReceivedPayload,
+    /// Bytes of what it holds.
+    pub size: u32,
+}
+
+/// A snapshot that came with a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceivedSnapshot {
+    /// The last entry in it.
+    pub index: u64,
+    /// That entry's term.
+    pub term: u64,
+    /// The membership at that entry.
+    pub membership: Bytes,
+    /// Its files.
+    pub handle: u64,
+}
+
+/// A message of another node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// The group it is for.
+    pub group: u64,
+    /// Its numbers.
+    pub head: MessageHead,
+    /// Its entries.
+    pub entries: Vec<ReceivedEntry>,
+    /// Its snapshot.
+    pub snapshot: Option<ReceivedSnapshot>,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A message came.
+    Received(Box<Received>),
+    /// What turns up to this ticket wrote is durable, and what they held back is sent.
+    Synced(u64),
+    /// The state machine has reached an entry; the command of one that Python carries out.
+    Applied { group: u64, index: u64, command: Option<Bytes> },
+    /// A leader's snapshot is in the place of the state machine; its rows that Python owns.
+    Restored { group: u64, index: u64, rows: Vec<(Vec<u8>, Vec<u8>)> },
+    /// The state machine survives without the log up to an entry.
+    Flushed { group: u64, index: u64 },
+    /// A client's write waits.
+    Write { group: u64, handle: u64, size: usize },
+    /// Reads wait to be confirmed.
+    Read { group: u64, context: u64 },
+    /// What was sent last to a node is probably lost.
+    PeerLost(u64),
+    /// A snapshot arrived, or will not.
+    SnapshotSent { group: u64, node: u64, delivered: bool },
+    /// Somebody asks what Python answers.
+    Call { id: u64, verb: String, arguments: String },
+    /// The node must stop; why, unless it was asked to.
+    Stop(Option<String>),
+}

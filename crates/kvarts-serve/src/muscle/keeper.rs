@@ -1,0 +1,84 @@
+//! The thread for what takes long and nobody waits for: flushes, snapshots for other nodes, directories to remove.
+use super::core::Core;
+use super::event::Event;
+use super::group::Group;
+use bytes::Bytes;
+use kvarts_wire::v1::{PeerMessage, SnapshotMark};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+
+/// What the thread is asked to do.
+pub enum Job {
+    /// Let a state machine go to disk.
+    Flush(Arc<Group>),
+    /// Send a group's newest snapshot with a message.
+    SendSnapshot { group: u64, to: u64, message: PeerMessage },
+    /// Remove a directory that nobody needs.
+    Remove(PathBuf),
+    /// End.
+    Stop,
+}
+
+/// Runs until it is told to stop.
+pub fn run(core: &Core, jobs: &Receiver<Job>) {
+    let mut number = 0;
+    while let Ok(job) = jobs.recv() {
+        match job {
+            Job::Flush(group) => {
+                if let Err(reason) = flush(core, &group) {
+                    core.fail(&reason);
+                }
+            }
+            Job::SendSnapshot { group, to, message } => {
+                number += 1;
+                if !send_snapshot(core, group, to, message, number) {
+                    core.queue.push(Event::SnapshotSent { group, node: to, delivered: false });
+                }
+            }
+            // What stays is removed at the next start.
+            Job::Remove(dir) => drop(core.remove_dir(&dir)),
+            Job::Stop => return,
+        }
+    }
+}
+
+/// Puts a state machine on disk, and says so where that is news.
+pub fn flush(core: &Core, group: &Group) -> Result<u64, String> {
+    group.flushing.store(false, Ordering::Relaxed);
+    group.unflushed_bytes.store(0, Ordering::Relaxed);
+    group.unflushed_entries.store(0, Ordering::Relaxed);
+    let before = group.machine.flushed().0.index;
+    // What is applied is durable in the log, so the tables never get ahead of it.
+    let index = group.machine.flush().map_err(|error| error.to_string())?.index;
+    core.stats.flushes.one();
+    if index > before {
+        core.queue.push(Event::Flushed { group: group.id, index });
+    }
+    Ok(index)
+}
+
+fn send_snapshot(core: &Core, id: u64, to: u64, mut message: PeerMessage, number: u64) -> bool {
+    let (Some(group), Some(peers)) = (core.group(id), core.peers.get()) else { return false };
+    let dir = core.outgoing().join(number.to_string());
+    let Ok((position, membership)) = group.machine.checkpoint(&dir) else {
+        drop(core.remove_dir(&dir));
+        return false;
+    };
+    let membership = Bytes::from(membership);
+    message.snapshot = Some(SnapshotMark { index: position.index, term: position.term, membership });
+    let me = core.me();
+    let sent = dir.clone();
+    peers.send_snapshot(
+        to,
+        message,
+        dir,
+        Box::new(move |delivered| {
+            me.stats.snapshots_sent.add(u64::from(delivered));
+            me.queue.push(Event::SnapshotSent { group: id, node: to, delivered });
+            me.to_keeper(Job::Remove(sent));
+        }),
+    );
+    true
+}

@@ -1,0 +1,325 @@
+//! The muscle as its owner holds it: opened, started, polled, stopped.
+use super::apply;
+use super::clock::Time;
+use super::config::Config;
+use super::core::{Core, Parts};
+use super::door::Door;
+use super::event::Event;
+use super::group::{Group, Role};
+use super::keeper;
+use super::open;
+use super::perform;
+use super::turn::Turn;
+use crate::front::Front;
+use crate::intake::Intake;
+use crate::nodelog::{EntryMeta, HardState};
+use crate::peers::Peers;
+use bytes::Bytes;
+use kvarts_engine::fs::{Fs, LockOutcome};
+use kvarts_engine::sync::Mutex;
+use kvarts_engine::{Error, Result};
+use kvarts_wire::v1;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+
+/// How often it is looked for requests that wait too long.
+const EXPIRY_MS: u64 = 20;
+
+/// The muscle of a node.
+pub struct Muscle {
+    core: Arc<Core>,
+    applies: Sender<apply::Job>,
+    keeper: Sender<keeper::Job>,
+    life: Mutex<Life>,
+    /// Other processes stay off the directory while this lives.
+    _lock: Box<dyn Send + Sync>,
+}
+
+/// What ends when the muscle stops.
+struct Life {
+    runtime: Option<Runtime>,
+    threads: Vec<JoinHandle<()>>,
+    address: Option<SocketAddr>,
+    shutdown: Option<oneshot::Sender<()>>,
+}
+
+/// An entry of the log as Python reads it: the payload only where it is not commands of users.
+pub type SeenEntry = (EntryMeta, Option<Bytes>);
+
+impl Muscle {
+    /// Opens a node's directory. Nothing is served yet. Errors: those of log and state machines.
+    pub fn open(fs: Arc<dyn Fs>, time: Arc<dyn Time>, config: Config) -> Result<Self> {
+        open::make_dirs(&fs, &config)?;
+        let lock = take_lock(&fs, &config)?;
+        let log = open::open_log(&fs, &config)?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(config.workers.max(1))
+            .thread_name("kvarts-io")
+            .enable_all()
+            .build()
+            .map_err(|error| Error::io("starting threads for", &config.data, error))?;
+        let ((applies, apply_jobs), (keeper, keeper_jobs)) = (channel(), channel());
+        let parts = Parts {
+            fs,
+            time,
+            log,
+            runtime: runtime.handle().clone(),
+            applies: applies.clone(),
+            keeper: keeper.clone(),
+        };
+        let core = Core::new(config, parts);
+        open::open_groups(&core)?;
+        let threads = start_threads(&core, apply_jobs, keeper_jobs)?;
+        let life = Life { runtime: Some(runtime), threads, address: None, shutdown: None };
+        Ok(Self { core, applies, keeper, life: Mutex::new(life), _lock: lock })
+    }
+
+    /// Listens, and serves from now on. Errors: `Io` where the address cannot be had; `InvalidArgument` the second time.
+    pub fn start(&self) -> Result<()> {
+        let core = &self.core;
+        let mut life = self.life.lock();
+        if life.shutdown.is_some() {
+            return Err(Error::invalid("the muscle was started before", "start it once"));
+        }
+        let Some(runtime) = &life.runtime else { return Err(Error::Closed) };
+        let refused = |error| Error::io("listening at", std::path::Path::new(&core.config.listen), error);
+        let listener = runtime.block_on(TcpListener::bind(&core.config.listen)).map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        let door: Arc<dyn Intake> = Arc::new(Door(Arc::clone(core)));
+        let peers = Peers::new(runtime.handle().clone(), Arc::clone(&door), core.incoming());
+        peers.set(core.members.addresses());
+        drop(core.peers.set(peers));
+        let (shutdown, stopped) = oneshot::channel();
+        runtime.spawn(Front::serve(listener, door, async move { drop(stopped.await) }));
+        runtime.spawn(expire(Arc::clone(core)));
+        (life.address, life.shutdown) = (Some(address), Some(shutdown));
+        Ok(())
+    }
+
+    /// Where it listens, once it does.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.life.lock().address
+    }
+
+    /// Returns the clock's milliseconds and what happened; waits for that until the clock shows `until_ms`.
+    pub fn poll(&self, until_ms: u64) -> (u64, Vec<Event>) {
+        let core = &self.core;
+        let events = core.queue.take(|| Duration::from_millis(until_ms.saturating_sub(core.time.boot_ms())));
+        for event in &events {
+            if let Event::Read { group, context } = event
+                && let Some(group) = core.group(*group)
+            {
+                // From here on reads may be newer than the round that confirms the batch.
+                group.reads.close_batch(*context);
+            }
+        }
+        (core.time.boot_ms(), events)
+    }
+
+    /// Carries out a turn. Never blocks.
+    pub fn perform(&self, turn: Turn) {
+        perform::perform(&self.core, turn);
+    }
+
+    /// Lets the poll under way, or the next, return at once.
+    pub fn wake(&self) {
+        self.core.queue.wake();
+    }
+
+    /// Answers a call.
+    pub fn answer(&self, id: u64, answer: String) {
+        self.core.calls.settle(id, Ok(answer));
+    }
+
+    /// Refuses a call.
+    pub fn refuse(&self, id: u64, error: v1::Error) {
+        self.core.calls.settle(id, Err(error));
+    }
+
+    /// Says where nodes listen.
+    pub fn set_peers(&self, addresses: BTreeMap<u64, String>) {
+        let mut others = addresses.clone();
+        others.remove(&self.core.config.node);
+        self.core.members.set(addresses);
+        if let Some(peers) = self.core.peers.get() {
+            peers.set(others);
+        }
+    }
+
+    /// Says who leads a group. Errors: `InvalidArgument` for an unknown group, as in all that name one.
+    pub fn set_role(&self, group: u64, role: Role) -> Result<()> {
+        self.group(group)?.set_role(role);
+        Ok(())
+    }
+
+    /// Says until when linearizable reads of a group need no round; 0: they do.
+    pub fn set_gate(&self, group: u64, until_ms: u64) -> Result<()> {
+        self.group(group)?.set_gate(until_ms);
+        Ok(())
+    }
+
+    /// Numbers of the groups that this node holds.
+    pub fn groups(&self) -> Vec<u64> {
+        self.core.groups().iter().map(|group| group.id).collect()
+    }
+
+    /// Adds a group: with the membership that founds it, or empty, to be told by a leader. Durable on return.
+    pub fn add_group(&self, group: u64, membership: &[u8]) -> Result<()> {
+        open::add_group(&self.core, group, membership)
+    }
+
+    /// Index and term that a group's state machine has reached.
+    pub fn position(&self, group: u64) -> Result<(u64, u64)> {
+        let position = self.group(group)?.machine.position();
+        Ok((position.index, position.term))
+    }
+
+    /// The membership at that position.
+    pub fn membership(&self, group: u64) -> Result<Vec<u8>> {
+        Ok(self.group(group)?.machine.membership())
+    }
+
+    /// Term, vote and commit as written last.
+    pub fn hard_state(&self, group: u64) -> Option<HardState> {
+        self.core.log.hard_state(group)
+    }
+
+    /// Index of the first entry kept.
+    pub fn first_index(&self, group: u64) -> Result<u64> {
+        self.core.log.first_index(group).ok_or_else(|| unknown(group))
+    }
+
+    /// Index of the last entry.
+    pub fn last_index(&self, group: u64) -> Result<u64> {
+        self.core.log.last_index(group).ok_or_else(|| unknown(group))
+    }
+
+    /// The term of an entry, or of the one before the first.
+    pub fn term_at(&self, group: u64, index: u64) -> Option<u64> {
+        self.core.log.term_at(group, index)
+    }
+
+    /// Entries of `start..stop` within `bytes_max`, at least one where there is one.
+    pub fn entries(&self, group: u64, start: u64, stop: u64, bytes_max: u64) -> Result<Vec<SeenEntry>> {
+        let log = &self.core.log;
+        let seen = |meta: EntryMeta| {
+            let hidden = meta.kind == apply::NORMAL;
+            Ok((meta, if hidden { None } else { Some(log.payload(group, meta.index)?) }))
+        };
+        log.metas(group, start, stop, bytes_max).into_iter().map(seen).collect()
+    }
+
+    /// Index, term and membership of the state that survives without the log; nothing where there is none yet.
+    pub fn snapshot(&self, group: u64) -> Result<Option<(u64, u64, Vec<u8>)>> {
+        let (position, membership) = self.group(group)?.machine.flushed();
+        Ok((position.index > 0).then_some((position.index, position.term, membership)))
+    }
+
+    /// A system row.
+    pub fn system(&self, group: u64, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        Ok(self.group(group)?.machine.system(key)?)
+    }
+
+    /// System rows under a prefix, by key.
+    pub fn system_scan(&self, group: u64, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        Ok(self.group(group)?.machine.system_scan(prefix)?)
+    }
+
+    /// Puts a group's state machine on disk now. Returns the index that it holds.
+    pub fn flush(&self, group: u64) -> Result<u64> {
+        let group = self.group(group)?;
+        keeper::flush(&self.core, &group).map_err(|reason| Error::Poisoned(reason.into()))
+    }
+
+    /// Counters and gauges by name.
+    pub fn figures(&self) -> Vec<(&'static str, u64)> {
+        let counters = self.core.stats.counters().map(|(name, _, value)| (name, value));
+        counters.into_iter().chain(self.core.gauges().into_iter().map(|gauge| (gauge.name, gauge.value))).collect()
+    }
+
+    /// All figures in the text format of Prometheus.
+    pub fn metrics_text(&self) -> String {
+        self.core.stats.text(&self.core.gauges())
+    }
+
+    /// Ends everything: whoever waits is answered, threads are joined, files closed. Not durable beyond what was synced.
+    pub fn stop(&self) {
+        let (runtime, threads, shutdown) = {
+            let mut life = self.life.lock();
+            (life.runtime.take(), std::mem::take(&mut life.threads), life.shutdown.take())
+        };
+        drop(shutdown);
+        self.core.syncs.stop();
+        drop(self.applies.send(apply::Job::Stop));
+        drop(self.keeper.send(keeper::Job::Stop));
+        for thread in threads {
+            drop(thread.join());
+        }
+        self.core.give_up("the node stops");
+        if let Some(runtime) = runtime {
+            // Answers just given leave while it ends.
+            runtime.shutdown_timeout(Duration::from_millis(500));
+        }
+        for group in self.core.groups() {
+            group.machine.close();
+        }
+    }
+
+    fn group(&self, id: u64) -> Result<Arc<Group>> {
+        self.core.group(id).ok_or_else(|| unknown(id))
+    }
+}
+
+impl Drop for Muscle {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn unknown(group: u64) -> Error {
+    Error::invalid(format!("this node holds no group {group}"), "groups() lists them")
+}
+
+fn take_lock(fs: &Arc<dyn Fs>, config: &Config) -> Result<Box<dyn Send + Sync>> {
+    let path = config.data.join("LOCK");
+    let holder = format!("node {} (pid {})", config.node, std::process::id());
+    match fs.lock(&path, &holder).map_err(|error| Error::io("locking", &path, error))? {
+        LockOutcome::Taken(lock) => Ok(lock),
+        LockOutcome::Held(holder) => Err(Error::Locked { holder, path: config.data.clone() }),
+    }
+}
+
+fn start_threads(
+    core: &Arc<Core>,
+    applies: Receiver<apply::Job>,
+    keeper: Receiver<keeper::Job>,
+) -> Result<Vec<JoinHandle<()>>> {
+    let failed = |error| Error::io("starting threads for", &core.config.data, error);
+    let named = |name: &str| thread::Builder::new().name(name.to_owned());
+    let (one, two, three) = (Arc::clone(core), Arc::clone(core), Arc::clone(core));
+    Ok(vec![
+        named("kvarts-sync").spawn(move || one.syncs.run(&one)).map_err(failed)?,
+        named("kvarts-apply").spawn(move || apply::run(&two, &applies)).map_err(failed)?,
+        named("kvarts-keeper").spawn(move || keeper::run(&three, &keeper)).map_err(failed)?,
+    ])
+}
+
+/// Answers whoever waits too long.
+async fn expire(core: Arc<Core>) {
+    let mut interval = tokio::time::interval(Duration::from_millis(EXPIRY_MS));
+    loop {
+        interval.tick().await;
+        let now = core.time.now();
+        let groups = core.groups();
+        let late = core.handles.expire(now) + core.calls.expire(now);
+        let late = late + groups.iter().map(|group| group.expire(now)).sum::<usize>();
+        core.stats.expired.add(late as u64);
+    }
+}

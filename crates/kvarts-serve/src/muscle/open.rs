@@ -1,0 +1,109 @@
+//! A node's directory when it starts: log and state machines, made to agree, and what was left lying about.
+use super::config::Config;
+use super::core::Core;
+use super::group::Group;
+use super::perform::install_dir;
+use crate::machine::{Machine, MachineOptions};
+use crate::nodelog::{NodeLog, NodeLogOptions};
+use kvarts_engine::fs::Fs;
+use kvarts_engine::{Error, Result};
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Makes the directories of a node.
+pub fn make_dirs(fs: &Arc<dyn Fs>, config: &Config) -> Result<()> {
+    make_dir(fs, &config.data)?;
+    for name in ["log", "shards", "incoming", "outgoing"] {
+        make_dir(fs, &config.data.join(name))?;
+    }
+    fs.sync_dir(&config.data).map_err(|error| Error::io("syncing", &config.data, error))
+}
+
+/// Opens a node's log.
+pub fn open_log(fs: &Arc<dyn Fs>, config: &Config) -> Result<NodeLog> {
+    // Of the cluster's id and the node's number: a log of another node is no log of ours.
+    let mut id = [0; 16];
+    for (to, from) in id.iter_mut().zip(&config.cluster) {
+        *to = *from;
+    }
+    for (to, from) in id[8..].iter_mut().zip(config.node.to_be_bytes()) {
+        *to ^= from;
+    }
+    NodeLog::open(Arc::clone(fs), &config.data.join("log"), id, NodeLogOptions::default())
+}
+
+fn make_dir(fs: &Arc<dyn Fs>, dir: &Path) -> Result<()> {
+    match fs.create_dir(dir) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(Error::io("making", dir, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Opens the state machines of all groups of the log.
+pub fn open_groups(core: &Core) -> Result<()> {
+    for id in core.log.groups() {
+        let machine = open_machine(core, id)?;
+        install_received(core, id, &machine)?;
+        check(core, id, &machine)?;
+        core.insert_group(Arc::new(Group::new(id, core.config.node, machine)));
+    }
+    sweep(core)
+}
+
+/// Adds a group whose first members are known, or one that waits to be told (no membership).
+pub fn add_group(core: &Core, id: u64, membership: &[u8]) -> Result<()> {
+    let machine = open_machine(core, id)?;
+    let founding = !membership.is_empty();
+    // A crash may have come between the two.
+    if founding && machine.position().index == 0 {
+        machine.apply_effects(1, 0, Some(membership), &[]).map_err(|error| of_machine(core, id, &error))?;
+        machine.flush().map_err(|error| of_machine(core, id, &error))?;
+    }
+    let written = core.log.add_group(id, u64::from(founding), 0)?;
+    core.log.sync_to(written)?;
+    core.insert_group(Arc::new(Group::new(id, core.config.node, machine)));
+    Ok(())
+}
+
+fn open_machine(core: &Core, id: u64) -> Result<Machine> {
+    let options = MachineOptions { memory_bytes: core.config.memory_bytes, ..MachineOptions::default() };
+    Machine::open(Arc::clone(&core.fs), &core.shard(id), options).map_err(|error| of_machine(core, id, &error))
+}
+
+/// Installs a snapshot whose mark is in the log and which the state machine has not taken yet.
+fn install_received(core: &Core, id: u64, machine: &Machine) -> Result<()> {
+    let Some((index, term, _)) = core.log.snapshot_mark(id) else { return Ok(()) };
+    let dir = install_dir(core, id, index, term);
+    if machine.position().index < index && core.fs.exists(&dir).map_err(|error| Error::io("looking at", &dir, error))? {
+        machine.replace(&dir).map_err(|error| of_machine(core, id, &error))?;
+    }
+    Ok(())
+}
+
+/// The log must go on where the state machine ends.
+fn check(core: &Core, id: u64, machine: &Machine) -> Result<()> {
+    let applied = machine.position().index;
+    let (first, last) = (core.log.first_index(id).unwrap_or(1), core.log.last_index(id).unwrap_or(0));
+    if applied + 1 >= first && applied <= last {
+        return Ok(());
+    }
+    let what = format!("group {id} has applied entry {applied}, but its log holds entries {first} to {last}");
+    Err(Error::Corruption { file: core.shard(id), offset: 0, what })
+}
+
+/// Removes snapshots that were on their way, in or out.
+fn sweep(core: &Core) -> Result<()> {
+    for dir in [core.incoming(), core.outgoing()] {
+        for name in core.fs.list(&dir).map_err(|error| Error::io("listing", &dir, error))? {
+            let old = dir.join(name);
+            core.remove_dir(&old).map_err(|error| Error::io("removing", &old, error))?;
+        }
+    }
+    Ok(())
+}
+
+fn of_machine(core: &Core, id: u64, error: &crate::machine::Error) -> Error {
+    let _ = (core, id);
+    error.clone().into()
+}

@@ -1,0 +1,215 @@
+//! Carrying out a turn. Nothing here waits: not for a disk to sync, nor for a socket, nor for what is applied.
+use super::apply::Job;
+use super::core::Core;
+use super::group::{Group, Writer, Writers};
+use super::handles::Held;
+use super::keeper;
+use super::refusal;
+use super::send;
+use super::serve;
+use super::sync::{self, Install};
+use super::turn::{NewEntry, NewSnapshot, Payload, Turn, Why, Write, WriteRefused};
+use crate::nodelog::{EntryMeta, GroupWrite, HardState, LogPosition};
+use bytes::{BufMut, Bytes, BytesMut};
+use std::mem;
+use std::path::PathBuf;
+
+/// Bytes of the stamp before an entry's commands.
+const STAMP_BYTES: usize = 8;
+
+/// Carries out a turn. Does nothing where the node has failed: Python hears of that by an event.
+pub fn perform(core: &Core, mut turn: Turn) {
+    if core.failure().is_some() {
+        return;
+    }
+    if let Err(reason) = write_and_send(core, &mut turn) {
+        core.fail(&reason);
+        return;
+    }
+    for apply in turn.applies {
+        if let Some(group) = core.group(apply.group) {
+            core.to_apply(Job::Apply { group, apply });
+        }
+    }
+    for refused in turn.writes_refused {
+        refuse_write(core, refused);
+    }
+    for (group, context, leader) in turn.reads_refused {
+        refuse_reads(core, group, context, leader);
+    }
+    for (id, context, index) in turn.reads {
+        if let Some(group) = core.group(id)
+            && let Some(batch) = group.reads.confirm(context, index, || group.applied())
+        {
+            serve::later(core, &group, batch);
+        }
+    }
+    for handle in turn.release {
+        release(core, handle);
+    }
+    for id in turn.closed {
+        if let Some(group) = core.remove_group(id) {
+            core.to_apply(Job::Close(group));
+        }
+    }
+}
+
+/// In this order: write, compact, take effects, flush, send, hold.
+fn write_and_send(core: &Core, turn: &mut Turn) -> Result<(), String> {
+    let mut installs = Vec::new();
+    let written = append(core, mem::take(&mut turn.writes), &mut installs)?;
+    for &(group, index) in &turn.compactions {
+        core.log.compact(group, index).map_err(|error| error.to_string())?;
+    }
+    for effects in turn.effects.drain(..) {
+        if let Some(group) = core.group(effects.group) {
+            core.to_apply(Job::Effects { group, effects });
+        }
+    }
+    for id in turn.flushes.drain(..) {
+        if let Some(group) = core.group(id) {
+            // Behind the effects, which it is to hold.
+            core.to_apply(Job::Flush(group));
+        }
+    }
+    send::send(core, mem::take(&mut turn.sends));
+    if let Some(ticket) = turn.ticket {
+        let outgoing = mem::take(&mut turn.held);
+        core.syncs.hold(core, sync::Held { ticket, must_sync: turn.must_sync, outgoing, installs }, written);
+    }
+    Ok(())
+}
+
+/// Appends what all groups write, at once. Returns where it ends, if there is any.
+fn append(core: &Core, writes: Vec<Write>, installs: &mut Vec<Install>) -> Result<Option<LogPosition>, String> {
+    if writes.is_empty() {
+        return Ok(None);
+    }
+    let begun_ns = core.time.boot_ns();
+    let stamp_us = core.time.unix_us();
+    let mut appended = Vec::with_capacity(writes.len());
+    for write in writes {
+        let Some(group) = core.group(write.group) else { continue };
+        let hard_state = write.hard_state.map(|(term, vote, commit)| HardState { term, vote, commit });
+        let snapshot = match write.snapshot {
+            Some(snapshot) => Some(take_snapshot(core, &group, snapshot, installs)?),
+            None => None,
+        };
+        let mut entries = Vec::with_capacity(write.entries.len());
+        for entry in write.entries {
+            entries.push(whole(core, &group, entry, stamp_us, begun_ns)?);
+        }
+        core.stats.entries.add(entries.len() as u64);
+        core.stats.entry_bytes.add(entries.iter().map(|(_, payload)| payload.len() as u64).sum());
+        appended.push(GroupWrite { group: write.group, hard_state, snapshot, entries });
+    }
+    let written = core.log.append(&appended).map_err(|error| error.to_string())?;
+    core.stats.append.note(core.time.boot_ns() - begun_ns);
+    Ok(Some(written))
+}
+
+/// An entry with its bytes; whoever waits for it is kept until it is applied.
+fn whole(
+    core: &Core,
+    group: &Group,
+    entry: NewEntry,
+    stamp_us: u64,
+    now_ns: u64,
+) -> Result<(EntryMeta, Bytes), String> {
+    let payload = match entry.payload {
+        Payload::Bytes(bytes) => bytes,
+        Payload::Handles(handles) if handles.is_empty() => Bytes::new(),
+        Payload::Handles(handles) => {
+            let (payload, writers) = gather(core, &handles, stamp_us, now_ns)?;
+            if !writers.is_empty() {
+                group.wait(entry.index, Writers { term: entry.term, since_ns: now_ns, writers });
+            }
+            payload
+        }
+    };
+    let size = payload.len() as u32;
+    Ok((EntryMeta { term: entry.term, index: entry.index, kind: entry.kind, size }, payload))
+}
+
+/// The payload that handles stand for: another node's as it is, or our clients' commands behind a stamp.
+fn gather(core: &Core, handles: &[u64], stamp_us: u64, now_ns: u64) -> Result<(Bytes, Vec<Writer>), String> {
+    let mut commands = Vec::with_capacity(handles.len());
+    let mut writers = Vec::new();
+    for (at, &handle) in handles.iter().enumerate() {
+        match core.handles.take(handle) {
+            Some(Held::Payload(payload)) if handles.len() == 1 => return Ok((payload, writers)),
+            Some(Held::Write(write)) => {
+                if let Some(answer) = write.answer {
+                    core.stats.queue.note(now_ns.saturating_sub(answer.since_ns));
+                    writers.push(Writer { at, answer, deadline: write.deadline });
+                }
+                commands.push(write.command);
+            }
+            _ => return Err(format!("handle {handle} stands for no command")),
+        }
+    }
+    let size = commands.iter().map(Bytes::len).sum::<usize>();
+    let mut payload = BytesMut::with_capacity(STAMP_BYTES + size);
+    payload.put_u64_le(stamp_us);
+    for command in commands {
+        payload.put(command);
+    }
+    Ok((payload.freeze(), writers))
+}
+
+/// Gives a snapshot's files the name by which a restart finds them, should it come before they are installed.
+fn take_snapshot(
+    core: &Core,
+    group: &Group,
+    snapshot: NewSnapshot,
+    installs: &mut Vec<Install>,
+) -> Result<(u64, u64, Vec<u8>), String> {
+    let NewSnapshot { index, term, membership, handle } = snapshot;
+    let Some(Held::Snapshot(received)) = core.handles.take(handle) else {
+        return Err(format!("handle {handle} stands for no snapshot"));
+    };
+    let dir = install_dir(core, group.id, index, term);
+    core.fs.rename(&received, &dir).map_err(|error| format!("renaming {}: {error}", received.display()))?;
+    installs.push(Install { group: group.id, index, dir });
+    Ok((index, term, membership.to_vec()))
+}
+
+/// Where the files of a snapshot lie whose mark is in the log.
+pub fn install_dir(core: &Core, group: u64, index: u64, term: u64) -> PathBuf {
+    core.incoming().join(format!("install-{group}-{index}-{term}"))
+}
+
+fn refuse_write(core: &Core, refused: WriteRefused) {
+    // The handle is released by this turn, too.
+    let Some(Held::Write(write)) = core.handles.take(refused.handle) else { return };
+    let Some(answer) = write.answer else { return };
+    core.stats.refused.one();
+    let address = core.members.address(refused.leader);
+    answer.refuse(match refused.why {
+        Why::NotLeader | Why::Superseded => refusal::not_leader(core.config.node, refused.leader, &address),
+        Why::Busy => refusal::unavailable("too much waits to be committed"),
+        Why::Unreadable => refusal::invalid("the command cannot be read", ""),
+        Why::Unknown => refusal::commit_unknown("what became of the write is not known here"),
+    });
+}
+
+fn refuse_reads(core: &Core, group: u64, context: u64, leader: u64) {
+    let Some(group) = core.group(group) else { return };
+    let address = core.members.address(leader);
+    for read in group.reads.reject(context).into_iter().flatten() {
+        core.stats.refused.one();
+        read.ask.refuse(refusal::not_leader(core.config.node, leader, &address));
+    }
+}
+
+fn release(core: &Core, handle: u64) {
+    match core.handles.take(handle) {
+        Some(Held::Snapshot(dir)) => core.to_keeper(keeper::Job::Remove(dir)),
+        Some(Held::Write(write)) => {
+            if let Some(answer) = write.answer {
+                answer.refuse(refusal::not_leader(core.config.node, 0, ""));
+            }
+        }
+        Some(Held::Payload(_)) | None => {}
+    }
+}

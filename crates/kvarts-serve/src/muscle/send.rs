@@ -1,0 +1,101 @@
+//! Messages on their way out: all of a turn to one node go together, with the bytes that the log holds.
+use super::core::Core;
+use super::event::MessageHead;
+use super::keeper;
+use super::turn::Outgoing;
+use bytes::Bytes;
+use kvarts_wire::v1::{PeerBatch, PeerEntry, PeerMessage};
+
+/// Sends messages. What cannot be sent is dropped: Raft repeats it.
+pub fn send(core: &Core, outgoing: Vec<Outgoing>) {
+    let mut batches: Vec<(u64, PeerBatch)> = Vec::new();
+    for each in outgoing {
+        let to = each.head.to;
+        if each.snapshot {
+            core.to_keeper(keeper::Job::SendSnapshot { group: each.group, to, message: message_of(&each) });
+            continue;
+        }
+        let Some(message) = with_bytes(core, &each) else {
+            core.stats.unsent.one();
+            continue;
+        };
+        match batches.iter_mut().find(|(node, _)| *node == to) {
+            Some((_, batch)) => batch.messages.push(message),
+            None => batches.push((to, PeerBatch { messages: vec![message] })),
+        }
+    }
+    let Some(peers) = core.peers.get() else { return };
+    for (to, batch) in batches {
+        let count = batch.messages.len() as u64;
+        let counter = if peers.send(to, batch) { &core.stats.sent } else { &core.stats.unsent };
+        counter.add(count);
+    }
+}
+
+/// Puts in the entries' bytes; nothing where one was superseded in the turn that sends it.
+fn with_bytes(core: &Core, outgoing: &Outgoing) -> Option<PeerMessage> {
+    let mut message = message_of(outgoing);
+    message.entries.reserve(outgoing.entries.len());
+    for meta in &outgoing.entries {
+        if core.log.term_at(outgoing.group, meta.index) != Some(meta.term) {
+            return None;
+        }
+        match core.log.payload(outgoing.group, meta.index) {
+            Ok(payload) => {
+                message.entries.push(PeerEntry { term: meta.term, index: meta.index, kind: meta.kind, payload })
+            }
+            Err(error) => {
+                core.fail(&error.to_string());
+                return None;
+            }
+        }
+    }
+    Some(message)
+}
+
+fn message_of(outgoing: &Outgoing) -> PeerMessage {
+    let MessageHead { kind, to, sender, term, log_term, index, commit, reject, hint, vote, round, forced, context } =
+        outgoing.head;
+    PeerMessage {
+        group: outgoing.group,
+        kind,
+        to,
+        sender,
+        term,
+        log_term,
+        index,
+        commit,
+        entries: Vec::new(),
+        reject,
+        hint,
+        vote,
+        round,
+        forced,
+        context,
+        snapshot: None,
+    }
+}
+
+/// The numbers of a message that came.
+pub fn head_of(message: &PeerMessage) -> MessageHead {
+    MessageHead {
+        kind: message.kind,
+        to: message.to,
+        sender: message.sender,
+        term: message.term,
+        log_term: message.log_term,
+        index: message.index,
+        commit: message.commit,
+        reject: message.reject,
+        hint: message.hint,
+        vote: message.vote,
+        round: message.round,
+        forced: message.forced,
+        context: message.context,
+    }
+}
+
+/// Bytes that a snapshot's mark carries.
+pub fn membership_of(message: &PeerMessage) -> Bytes {
+    message.snapshot.as_ref().map(|mark| mark.membership.clone()).unwrap_or_default()
+}
