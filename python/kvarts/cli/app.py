@@ -19,6 +19,8 @@ from kvarts.cli.streams import finish_output, hold_descriptors, sentence
 ROWS = "kvarts.cli.commands.rows"
 TRANSFER = "kvarts.cli.commands.transfer"
 CARE = "kvarts.cli.commands.care"
+SERVE = "kvarts.cli.commands.serve"
+CLUSTER = "kvarts.cli.commands.cluster"
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "tour": ("kvarts.cli.commands.tour:tour", "See it work on real files, and survive a kill, in a minute."),
@@ -31,6 +33,11 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "stats": (f"{CARE}:stats", "Print sizes and counts of a store."),
     "verify": (f"{CARE}:verify", "Read all of a store and check every byte."),
     "explain": (f"{CARE}:explain", "Tell cause and cure of an error code."),
+    "serve": (f"{SERVE}:serve", "Run a node: alone, or of a cluster."),
+    "dev": ("kvarts.cli.commands.dev:dev", "Run a cluster on this machine, for a try."),
+    "status": (f"{CLUSTER}:status", "Tell who is in a cluster and who leads."),
+    "cluster": (f"{CLUSTER}:cluster", "Change who is in a cluster: add, remove, transfer."),
+    "config": (f"{SERVE}:config", "Explain the settings of a node."),
     "bench": ("kvarts.cli.commands.bench:bench", "Measure kvarts beside its peers, on this machine."),
 }
 NEXT = (

@@ -71,3 +71,18 @@ def write_exit_codes(formatter: click.HelpFormatter, negative: str | None = EXIT
     """Write the exit codes; `negative` says what 1 means for the command, None leaves it out."""
     rows = [(str(code), negative if code == NEGATIVE else what) for code, what in EXIT_CODES]
     write_rows(formatter, "Exit codes", [(code, what) for code, what in rows if what is not None])
+
+
+class Group(click.Group):
+    """A group of subcommands whose help lists them, without click's own wrapping."""
+
+    context_class = Context
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what it is for, then its subcommands and exit codes."""
+        formatter.write_text(" ".join(cleandoc(self.help or "").split()))
+        rows = [(name, command.get_short_help_str(200)) for name, command in sorted(self.commands.items())]
+        write_rows(formatter, "Commands", rows)
+        write_exit_codes(formatter)
+        formatter.write_paragraph()
+        formatter.write_text(f"{ctx.command_path} COMMAND --help shows examples of each.")

@@ -129,6 +129,23 @@ class RaftNode:
         lag = {node: -p.match for node, p in core.tracker.others(core.node) if node in voters and p.recently_active}
         return min(lag, key=lag.__getitem__, default=NODE_NONE) if core.role is Role.LEADER else NODE_NONE
 
+    @property
+    def leads_alone(self) -> bool:
+        """True while this node leads, is the only voter and knows what is committed: its reads need no round."""
+        core = self._core
+        alone = core.tracker.membership.voters.voters == {core.node}
+        return alone and core.role is Role.LEADER and core.committed_in_term
+
+    def heard_from(self, node: NodeId) -> bool:
+        """Return whether this leader has heard from `node` within the last election timeout."""
+        progress = self._core.tracker.progress.get(node)
+        return self._core.role is Role.LEADER and progress is not None and progress.recently_active
+
+    def behind(self, node: NodeId) -> int:
+        """Return how many entries this leader has that `node` is not known to hold."""
+        progress = self._core.tracker.progress.get(node)
+        return self._core.log.last_index() - (LOG_INDEX_MIN if progress is None else progress.match)
+
     def forget_leader(self) -> None:
         """Be ready to vote again, before the timeout: the caller knows that the leader is gone."""
         core = self._core

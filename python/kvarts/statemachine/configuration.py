@@ -31,6 +31,14 @@ class SetNode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdmitNode:
+    """A node that has no id yet joins. Answers with its id: above `above`, and above every id there ever was."""
+
+    addresses: tuple[str, ...]
+    above: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveNode:
     """A node is gone for good: its id is never taken again."""
 
@@ -63,10 +71,11 @@ class SetFeature:
     level: int
 
 
-ConfigCommand = SetNode | RemoveNode | CreateKeyspace | DropKeyspace | SetFeature
+ConfigCommand = SetNode | AdmitNode | RemoveNode | CreateKeyspace | DropKeyspace | SetFeature
 
 COMMANDS: Mapping[str, type[ConfigCommand]] = {
     "set-node": SetNode,
+    "admit-node": AdmitNode,
     "remove-node": RemoveNode,
     "create-keyspace": CreateKeyspace,
     "drop-keyspace": DropKeyspace,
@@ -140,6 +149,8 @@ def decide(rows: Mapping[bytes, bytes], record: Mapping[str, object]) -> Decisio
     match decode(record):
         case SetNode() as command:
             return _set_node(rows, command)
+        case AdmitNode() as command:
+            return _admit_node(rows, command)
         case RemoveNode(node=node):
             return _remove_node(rows, node)
         case CreateKeyspace() as command:
@@ -158,6 +169,13 @@ def _set_node(rows: Mapping[bytes, bytes], command: SetNode) -> Decision:
         return Decision(refusal="node-lacks-feature")
     row = {"addresses": command.addresses, "features": command.features}
     return Decision(((_node_key(NODE, command.node), pack_json(row)),))
+
+
+def _admit_node(rows: Mapping[bytes, bytes], command: AdmitNode) -> Decision:
+    used = [int(key.rpartition(b"/")[2]) for key in rows if key.startswith((NODE, REMOVED))]
+    node = NodeId(max([command.above, *used]) + 1)
+    row = {"addresses": command.addresses, "features": {}}
+    return Decision(((_node_key(NODE, node), pack_json(row)),), value=node)
 
 
 def _remove_node(rows: Mapping[bytes, bytes], node: NodeId) -> Decision:
@@ -220,6 +238,7 @@ def _are_options(value: object) -> bool:
 
 _SOUND: Mapping[str, Callable[[object], bool]] = {
     "node": _is_number,
+    "above": _is_number,
     "id": _is_number,
     "level": _is_number,
     "name": _is_name,

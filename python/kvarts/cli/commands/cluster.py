@@ -1,0 +1,101 @@
+"""`status` and `cluster`: who is in a cluster, and changes of that."""
+
+import click
+
+from kvarts.cli.commands.options import json_option
+from kvarts.cli.help import Command, Group
+from kvarts.cli.output import print_json, print_table
+
+uri_argument = click.argument("uri", metavar="URI")
+
+
+@click.command(
+    cls=Command,
+    negative=None,
+    examples=[
+        ("kvarts status kvarts://127.0.0.1:7421", "nodes, roles, positions"),
+        ("kvarts status kvarts://127.0.0.1:7421 --json | jq .leader", "one figure for a program"),
+    ],
+)
+@uri_argument
+@json_option
+def status(uri: str, as_json: bool) -> None:
+    """Tell who is in a cluster, who leads it and how far each group is."""
+    from kvarts.remote.admin import call
+
+    found = call(uri, "status")
+    if as_json:
+        print_json(found)
+        return
+    click.echo(f"node {found['node']} answers; term {found['term']}; leader {found['leader'] or 'unknown'}")
+    rows = [("node", "address", "votes", "leads")]
+    for node in found["nodes"]:
+        votes = "yes" if node["voter"] else "learner" if node["learner"] else "no"
+        rows.append((str(node["id"]), node["address"] or "?", votes, "yes" if node["leader"] else ""))
+    print_table(rows, header=True)
+    click.echo()
+    rows = [("group", "role", "last", "committed", "applied")]
+    rows += [
+        (str(each["group"]), each["role"], *(f"{each[name]:,}" for name in ("last", "committed", "applied")))
+        for each in found["groups"]
+    ]
+    print_table(rows, header=True)
+
+
+@click.group(cls=Group)
+def cluster() -> None:
+    """Change who is in a cluster, online."""
+
+
+@cluster.command(
+    cls=Command,
+    negative=None,
+    examples=[("kvarts cluster add kvarts://127.0.0.1:7421 4 127.0.0.1:7424", "take in node 4, which runs and waits")],
+)
+@uri_argument
+@click.argument("node", type=click.IntRange(min=1))
+@click.argument("address")
+@json_option
+def add(uri: str, node: int, address: str, as_json: bool) -> None:
+    """Take in a node: it learns, catches up, then votes. `kvarts serve --join` does it from the node's side."""
+    _tell(uri, "add-node", {"id": node, "address": address}, f"node {node} votes", as_json=as_json)
+
+
+@cluster.command(
+    cls=Command,
+    negative=None,
+    examples=[("kvarts cluster remove kvarts://127.0.0.1:7421 3", "node 3 leaves for good")],
+)
+@uri_argument
+@click.argument("node", type=click.IntRange(min=1))
+@click.option("--force", is_flag=True, help="Also where too few of the others answer.")
+@json_option
+def remove(uri: str, node: int, force: bool, as_json: bool) -> None:
+    """Let a node leave for good: its number is never used again. Refused where the quorum would be lost."""
+    _tell(uri, "remove-node", {"id": node, "force": force}, f"node {node} is removed", as_json=as_json)
+
+
+@cluster.command(
+    cls=Command,
+    negative=None,
+    examples=[
+        ("kvarts cluster transfer kvarts://127.0.0.1:7421 2", "let node 2 lead"),
+        ("kvarts cluster transfer kvarts://127.0.0.1:7421", "let another node lead"),
+    ],
+)
+@uri_argument
+@click.argument("node", type=click.IntRange(min=1), required=False)
+@json_option
+def transfer(uri: str, node: int | None, as_json: bool) -> None:
+    """Let another voter lead: NODE, or the one that is furthest."""
+    _tell(uri, "transfer", {"to": node or 0}, "the leadership was handed over", as_json=as_json)
+
+
+def _tell(uri: str, verb: str, arguments: dict[str, object], done: str, *, as_json: bool) -> None:
+    from kvarts.remote.admin import call
+
+    answer = call(uri, verb, arguments)
+    if as_json:
+        print_json(answer)
+    else:
+        click.echo(done)

@@ -1,0 +1,1 @@
+"""One process of a cluster: wires the muscle, the replicator and the outside together, and owns their loop."""

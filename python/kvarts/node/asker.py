@@ -1,0 +1,86 @@
+"""What a verb of the desk sees of the node, and how it asks for what Raft decides."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from kvarts.base.errors import InvalidArgument, NotLeader
+from kvarts.raft.ids import NodeId
+from kvarts.raft.messages import Role
+from kvarts.replication.events import CommandRequested, Event, GroupId
+from kvarts.replication.replica import Replica
+from kvarts.replication.replicator import Replicator
+from kvarts.replication.turn import CommandDone, CommandRefused
+from kvarts.statemachine.configuration import Configuration
+
+Verb = Generator[Iterable[Event], None, object]
+"""Yields, once per turn, the events that it wants in it; returns what JSON can say. Raising KvartsError refuses."""
+
+
+@dataclass(slots=True)
+class Asker:
+    """What a verb sees of the node."""
+
+    replicator: Replicator
+    group: GroupId
+    static_peers: Mapping[NodeId, str]
+    cluster: str
+    """Id of the cluster, in hexadecimal."""
+    outcomes: dict[int, CommandDone | CommandRefused] = field(default_factory=dict)
+    contexts: int = 0
+    begun: list[Verb] = field(default_factory=list)
+    """Verbs that others began and nobody waits for."""
+    now_ms: int = 0
+
+    @property
+    def replica(self) -> Replica:
+        """The replica of the group that holds the configuration."""
+        return self.replicator.replicas[self.group]
+
+    @property
+    def configuration(self) -> Configuration:
+        """What the cluster has agreed on so far, as this node has applied it."""
+        return Configuration(self.replica.system.rows)
+
+    def address_of(self, node: NodeId) -> str:
+        """Return where a node listens, or nothing if nobody has said."""
+        known = self.configuration.nodes.get(node)
+        return known.addresses[0] if known and known.addresses else self.static_peers.get(node, "")
+
+    def check_leads(self) -> None:
+        """Raise NotLeader unless this node leads."""
+        status = self.replica.raft.status()
+        if status.role is not Role.LEADER:
+            raise self.elsewhere("this node does not lead")
+
+    def elsewhere(self, message: str) -> NotLeader:
+        """Return the error that sends an asker to the leader."""
+        return NotLeader(message, hint="ask the leader", leader=self.address_of(self.replica.leader))
+
+    def command(self, command: bytes) -> Generator[Iterable[Event], None, int | None]:
+        """Have a Python command carried out and return its value. Raises NotLeader, Unavailable, InvalidArgument."""
+        self.contexts += 1
+        context = self.contexts
+        yield [CommandRequested(self.group, context, command)]
+        while context not in self.outcomes:
+            yield []
+        outcome = self.outcomes.pop(context)
+        if isinstance(outcome, CommandRefused):
+            raise self.elsewhere(f"not carried out here: {outcome.why.value}")
+        if outcome.decision.refusal is not None:
+            raise CommandSays(outcome.decision.refusal, outcome.decision.value)
+        return outcome.decision.value
+
+    def begin(self, verb: Verb) -> None:
+        """Let a verb run that nobody waits for."""
+        self.begun.append(verb)
+
+
+class CommandSays(InvalidArgument):
+    """A command was refused by its own rules, by name; `value` may tell more."""
+
+    def __init__(self, refusal: str, value: int | None) -> None:
+        super().__init__(refusal.replace("-", " "))
+        self.refusal = refusal
+        self.value = value

@@ -1,0 +1,125 @@
+"""What a node finds in its data directory when it starts, and how the directory comes to be.
+
+`NODE` says to which cluster the directory belongs and which node it is: written once, durable before anything else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Protocol
+
+from kvarts.base.errors import InvalidArgument, NotAStore, StorageError, refused
+
+NODE_FILE = "NODE"
+FORMAT = 1
+CLUSTER_BYTES = 16
+
+
+class RandomBytes(Protocol):
+    """Where a new cluster's id comes from: `random.SystemRandom()`."""
+
+    def randbytes(self, n: int, /) -> bytes:
+        """Return n random bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Which node of which cluster a data directory belongs to. `peers`: addresses known at the start, ours included."""
+
+    cluster: str
+    node: int
+    peers: Mapping[int, str] = field(default_factory=dict)
+    newcomer: bool = False
+    """It joined a cluster that was there: its groups begin empty."""
+
+
+def parse_peers(text: str) -> dict[int, str]:
+    """Return nodes and addresses of "1=host:port,2=host:port". Raises InvalidArgument."""
+    peers: dict[int, str] = {}
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        number, _, address = part.partition("=")
+        if not number.isdecimal() or int(number) < 1 or not _is_address(address):
+            raise InvalidArgument(f"{part!r} is no node", hint="1=host:port,2=host:port,…")
+        if int(number) in peers:
+            raise InvalidArgument(f"node {number} is named twice", hint="each node has its own number, never reused")
+        peers[int(number)] = address
+    return peers
+
+
+def founding(node: int, peers: Mapping[int, str], random: RandomBytes) -> Identity:
+    """Return the identity of a node of a new cluster. Nodes given the same peers agree on the cluster's id.
+
+    Raises InvalidArgument.
+    """
+    if node not in peers:
+        raise InvalidArgument(f"node {node} is not among the peers", hint="name this node with its own address too")
+    if len(peers) == 1:
+        cluster = random.randbytes(CLUSTER_BYTES)
+    else:
+        text = ",".join(f"{each}={peers[each]}" for each in sorted(peers))
+        cluster = sha256(b"kvarts cluster\0" + text.encode()).digest()[:CLUSTER_BYTES]
+    return Identity(cluster=cluster.hex(), node=node, peers=dict(peers))
+
+
+def find_identity(data: Path) -> Identity | None:
+    """Return whose the directory is; None where it is absent or empty. Raises NotAStore, StorageError."""
+    path = data / NODE_FILE
+    try:
+        if not data.exists() or not any(data.iterdir()):
+            return None
+        if not path.exists():
+            raise NotAStore(f"{data} holds other things", hint="give an empty directory", filename=str(data))
+        fields = json.loads(path.read_text())
+        if fields.pop("format") != FORMAT:
+            raise NotAStore(f"{path} was written by a newer kvarts", hint="upgrade kvarts", filename=str(path))
+        fields["peers"] = {int(node): address for node, address in fields["peers"].items()}
+        return Identity(**fields)
+    except OSError as error:
+        if isinstance(error, StorageError):
+            raise
+        raise refused(f"reading {path}", error, str(path)) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise NotAStore(f"{path} cannot be read: {error}", hint="is it a node's?", filename=str(path)) from None
+
+
+def check_identity(found: Identity, node: int | None, peers: Mapping[int, str]) -> Identity:
+    """Return the identity to start with: the directory's, with addresses as given now. Raises InvalidArgument."""
+    if node is not None and node != found.node:
+        raise InvalidArgument(f"the directory belongs to node {found.node}, not {node}", hint="give each node its own")
+    return Identity(cluster=found.cluster, node=found.node, peers={**found.peers, **peers}, newcomer=found.newcomer)
+
+
+def save_identity(data: Path, identity: Identity) -> None:
+    """Make the directory if it is absent (0700) and write NODE (0600): durable on return. Raises StorageError."""
+    path, temporary = data / NODE_FILE, data / f"{NODE_FILE}.tmp"
+    try:
+        data.mkdir(mode=0o700, exist_ok=True)
+        text = json.dumps({"format": FORMAT, **asdict(identity)}, sort_keys=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+        for directory in (data, data.absolute().parent):
+            _sync(directory)
+    except OSError as error:
+        raise refused(f"making {data}", error, str(data)) from error
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_address(text: str) -> bool:
+    host, _, port = text.rpartition(":")
+    return bool(host) and port.isdecimal() and int(port) <= 65535

@@ -1,0 +1,203 @@
+"""The border between the muscle's tuples and the replicator's events and turns.
+
+The native module knows numbers, bytes and tuples; here they get their meaning. Work per message, never per key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from kvarts.node.codec import decode_change, decode_membership, encode_change, encode_membership
+from kvarts.raft.ids import LogIndex, NodeId, Term
+from kvarts.raft.messages import Entry, EntryKind, HardState, Message, MessageKind, Snapshot, make_entry
+from kvarts.replication.events import (
+    Applied,
+    Batch,
+    Event,
+    Flushed,
+    GroupId,
+    Handle,
+    PeerLost,
+    ReadRequested,
+    Received,
+    Restored,
+    SnapshotSent,
+    Synced,
+    Ticket,
+    WriteRequested,
+)
+from kvarts.replication.turn import Outgoing, Turn, Write
+
+RECEIVED, SYNCED, APPLIED, FLUSHED, WRITE, READ, PEER_LOST, SNAPSHOT_SENT, CALL, STOP, RESTORED = range(11)
+"""First element of an event's tuple."""
+
+EVENT_KINDS = (
+    "received",
+    "synced",
+    "applied",
+    "flushed",
+    "write",
+    "read",
+    "peer-lost",
+    "snapshot-sent",
+    "call",
+    "stop",
+)
+
+_NORMAL, _CONFIG = EntryKind.NORMAL, EntryKind.CONFIG
+_KINDS = tuple(EntryKind)
+_MESSAGE_KINDS = {kind.value: kind for kind in MessageKind}
+_NO_HANDLES = Batch(())
+
+Native = tuple[Any, ...]
+
+
+def event_of(native: Native) -> Event:
+    """Return the replicator's event of a muscle's tuple; not for CALL and STOP, which are the loop's own."""
+    return _EVENTS[native[0]](*native[1:])
+
+
+def entry_of(term: int, index: int, kind: int, payload: object, size: int) -> Entry:
+    """Return an entry whose payload is a handle (NORMAL; None or 0 for none) or bytes."""
+    content: object
+    if kind == _NORMAL:
+        content = Batch((Handle(payload),)) if isinstance(payload, int) and payload else _NO_HANDLES
+    elif kind == _CONFIG:
+        assert isinstance(payload, bytes)
+        content = decode_change(payload)
+    else:
+        content = payload
+    return make_entry((Term(term), LogIndex(index), _KINDS[kind], content, size))
+
+
+def _received(  # noqa: PLR0917  # the order of the fields on the border
+    group: int,
+    kind: int,
+    to: int,
+    sender: int,
+    term: int,
+    log_term: int,
+    index: int,
+    commit: int,
+    entries: Iterable[tuple[int, int, int, object, int]],
+    reject: bool,
+    hint: int,
+    vote: int,
+    round_: int,
+    forced: bool,
+    context: int,
+    snapshot: tuple[int, int, bytes, int] | None,
+) -> Received:
+    message = Message(
+        _MESSAGE_KINDS[kind],
+        NodeId(to),
+        NodeId(sender),
+        Term(term),
+        Term(log_term),
+        LogIndex(index),
+        LogIndex(commit),
+        tuple([entry_of(*each) for each in entries]),
+        reject,
+        LogIndex(hint),
+        NodeId(vote),
+        round_,
+        forced,
+        context or None,
+        None if snapshot is None else _snapshot(*snapshot),
+    )
+    return Received(GroupId(group), message)
+
+
+def _snapshot(index: int, term: int, membership: bytes, handle: int) -> Snapshot:
+    return Snapshot(LogIndex(index), Term(term), decode_membership(membership), Handle(handle))
+
+
+_EVENTS: dict[int, Callable[..., Event]] = {
+    RECEIVED: _received,
+    SYNCED: lambda ticket: Synced(Ticket(ticket)),
+    APPLIED: lambda group, index, command: Applied(GroupId(group), LogIndex(index), command),
+    FLUSHED: lambda group, index: Flushed(GroupId(group), LogIndex(index)),
+    WRITE: lambda group, handle, size: WriteRequested(GroupId(group), Handle(handle), size),
+    READ: lambda group, context: ReadRequested(GroupId(group), context),
+    PEER_LOST: lambda node: PeerLost(NodeId(node)),
+    SNAPSHOT_SENT: lambda group, node, delivered: SnapshotSent(GroupId(group), NodeId(node), delivered),
+    RESTORED: lambda group, index, system: Restored(GroupId(group), LogIndex(index), dict(system)),
+}
+
+
+def native_of(turn: Turn) -> Native:
+    """Return a turn as the muscle takes it."""
+    return (
+        turn.ticket,
+        turn.must_sync,
+        [_write(each) for each in turn.writes],
+        [_outgoing(each) for each in turn.sends],
+        [_outgoing(each) for each in turn.held],
+        [(each.group, each.index, encode_membership(each.membership), each.writes) for each in turn.effects],
+        turn.flushes,
+        [(each.group, each.first, each.last, each.barrier) for each in turn.applies],
+        [(each.group, each.context, each.index) for each in turn.reads],
+        [(each.group, each.context, each.leader) for each in turn.reads_refused],
+        [(each.group, each.handle, each.leader, each.why.value) for each in turn.writes_refused],
+        [(each.group, each.index) for each in turn.compactions],
+        turn.release,
+        turn.closed,
+    )
+
+
+def _write(write: Write) -> Native:
+    hard, snapshot = write.hard_state, write.snapshot
+    return (
+        write.group,
+        None if hard is None else (hard.term, hard.vote, hard.commit),
+        None
+        if snapshot is None
+        else (snapshot.index, snapshot.term, encode_membership(snapshot.membership), snapshot.data),
+        [(term, index, kind, _payload(kind, payload), size) for term, index, kind, payload, size in write.entries],
+    )
+
+
+def _payload(kind: EntryKind, payload: object) -> object:
+    if kind == _NORMAL:
+        # The first entry of a term has no payload at all.
+        return payload.handles if isinstance(payload, Batch) else ()
+    if kind == _CONFIG:
+        return encode_change(payload)  # type: ignore[arg-type]  # the payload of a CONFIG entry
+    return payload
+
+
+def _outgoing(outgoing: Outgoing) -> Native:
+    message = outgoing.message
+    snapshot = message.snapshot
+    return (
+        outgoing.group,
+        message.kind,
+        message.to,
+        message.sender,
+        message.term,
+        message.log_term,
+        message.index,
+        message.commit,
+        [(term, index, kind, size) for term, index, kind, _, size in message.entries],
+        message.reject,
+        message.hint,
+        message.vote,
+        message.round,
+        message.forced,
+        message.context or 0,
+        None if snapshot is None else (snapshot.index, snapshot.term, encode_membership(snapshot.membership)),
+    )
+
+
+def hard_state_of(native: tuple[int, int, int] | None) -> HardState:
+    """Return the hard state as the log has it."""
+    if native is None:
+        return HardState()
+    term, vote, commit = native
+    return HardState(Term(term), NodeId(vote), LogIndex(commit))
+
+
+def entries_of(native: Sequence[tuple[int, int, int, bytes | None, int]]) -> list[Entry]:
+    """Return entries read from the log: without handles, since the muscle finds their bytes by term and index."""
+    return [entry_of(*each) for each in native]

@@ -1,0 +1,136 @@
+"""The desk where operators and clients ask for what Python decides: status, keyspaces, membership, transfers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from kvarts.base.errors import InvalidArgument, KvartsError, NotLeader, Unavailable
+from kvarts.node import members, verbs
+from kvarts.node.asker import Asker, Verb
+from kvarts.raft.ids import NodeId
+from kvarts.replication.events import Event, GroupId
+from kvarts.replication.replicator import Replicator
+from kvarts.replication.turn import Turn
+
+CALL_MS_MAX = 60_000
+"""A call that is not done after this long is refused; what it began may still come about."""
+
+
+class Counter(Protocol):
+    """Where answers go: the muscle."""
+
+    def answer(self, call_id: int, answer: str) -> None:
+        """Answer a call."""
+
+    def refuse(self, call_id: int, error: Mapping[str, Any]) -> None:
+        """Refuse a call."""
+
+
+@dataclass(slots=True)
+class _Job:
+    call_id: int | None
+    verb: Verb
+    until_ms: int
+
+
+VERBS: Mapping[str, Callable[[Asker, Mapping[str, Any]], Verb]] = {
+    "status": verbs.status,
+    "keyspaces": verbs.keyspaces,
+    "make-keyspace": verbs.make_keyspace,
+    "transfer": members.transfer,
+    "join": members.join,
+    "add-node": members.add_node,
+    "remove-node": members.remove_node,
+}
+
+
+class Desk:
+    """Takes calls, lets their verbs go on once per turn, and answers."""
+
+    def __init__(
+        self,
+        counter: Counter,
+        replicator: Replicator,
+        group: GroupId,
+        static_peers: Mapping[NodeId, str],
+        cluster: str,
+    ) -> None:
+        self._counter = counter
+        self._asker = Asker(replicator, group, static_peers, cluster)
+        self._asker.begin(members.announce(self._asker))
+        self._jobs: list[_Job] = []
+
+    def take(self, call_id: int, verb: str, arguments: str, *, now_ms: int) -> None:
+        """Take a call. An unknown verb, or arguments that are no JSON object, are refused at once."""
+        try:
+            if verb not in VERBS:
+                raise InvalidArgument(f"no verb {verb!r}", hint=f"verbs are {', '.join(sorted(VERBS))}")
+            given = json.loads(arguments or "{}")
+            if not isinstance(given, dict):
+                raise InvalidArgument("arguments are a JSON object")
+        except (KvartsError, ValueError) as error:
+            self._refuse(call_id, error)
+            return
+        self._jobs.append(_Job(call_id, VERBS[verb](self._asker, given), now_ms + CALL_MS_MAX))
+
+    def work(self, now_ms: int) -> list[Event]:
+        """Let every verb go on; return the events that they want."""
+        events: list[Event] = []
+        self._asker.now_ms = now_ms
+        begun, self._asker.begun = self._asker.begun, []
+        jobs, self._jobs = [*self._jobs, *(_Job(None, each, now_ms + 10 * CALL_MS_MAX) for each in begun)], []
+        for job in jobs:
+            try:
+                events += next(job.verb)
+            except StopIteration as done:
+                if job.call_id is not None:
+                    self._counter.answer(job.call_id, json.dumps(done.value))
+            except (KvartsError, ValueError, KeyError, TypeError) as error:
+                self._refuse(job.call_id, error)
+            else:
+                self._keep(job, now_ms)
+        return events
+
+    def settle(self, turn: Turn) -> None:
+        """Take what became of commands."""
+        for done in turn.commands_done:
+            self._asker.outcomes[done.context] = done
+        for refused in turn.commands_refused:
+            self._asker.outcomes[refused.context] = refused
+
+    @property
+    def busy(self) -> bool:
+        """True while a verb runs."""
+        return bool(self._jobs)
+
+    def _keep(self, job: _Job, now_ms: int) -> None:
+        if now_ms < job.until_ms:
+            self._jobs.append(job)
+        else:
+            job.verb.close()
+            self._refuse(job.call_id, Unavailable("not done in time", hint="see the node's status; ask again"))
+
+    def _refuse(self, call_id: int | None, error: Exception) -> None:
+        if call_id is None:
+            return
+        if not isinstance(error, KvartsError):
+            error = InvalidArgument(f"arguments that cannot be: {error!r}")
+        fields = {
+            "code": error.code,
+            "kind": _kind(error),
+            "message": error.message,
+            "hint": error.hint or "",
+            "retryable": error.retryable,
+            "maybe_applied": error.maybe_applied,
+            "leader_id": int(self._asker.replica.leader) if isinstance(error, NotLeader) else 0,
+            "leader_address": error.leader if isinstance(error, NotLeader) else "",
+        }
+        self._counter.refuse(call_id, fields)
+
+
+def _kind(error: KvartsError) -> str:
+    """Return the name of the public error that this is."""
+    return next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == KvartsError.__module__)

@@ -1,0 +1,193 @@
+"""The loop of a node: poll, turn, perform; and what is told to the muscle, to operators and to askers in between.
+
+events = muscle.poll(until)
+turn   = replicator.turn(events)
+muscle.perform(turn)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from kvarts.node.bridge import CALL, STOP, Native, event_of, native_of
+from kvarts.node.desk import Desk
+from kvarts.node.news import News
+from kvarts.raft.ids import NODE_NONE, NodeId
+from kvarts.raft.messages import Role
+from kvarts.replication.events import Event, Events, GroupId, StopRequested
+from kvarts.replication.replicator import Replicator
+from kvarts.replication.turn import Turn
+from kvarts.statemachine.configuration import Configuration
+
+META = GroupId(1)
+"""The group that holds the configuration; so far it holds everything."""
+
+FAR_MS = 2**62
+
+
+class Muscle(Protocol):
+    """What the loop needs of `_native.Muscle`."""
+
+    def poll(self, until_ms: int) -> tuple[int, list[Native]]:
+        """Return the clock's reading and what happened, at the latest at `until_ms`."""
+
+    def perform(self, turn: Native) -> None:
+        """Carry out a turn. Never blocks."""
+
+    def answer(self, call_id: int, answer: str) -> None:
+        """Answer a call."""
+
+    def refuse(self, call_id: int, error: Mapping[str, Any]) -> None:
+        """Refuse a call with the fields of an error."""
+
+    def set_peers(self, peers: Mapping[int, str]) -> None:
+        """Say where the other nodes listen."""
+
+    def set_role(self, group: int, role: str, term: int, leader: int, leader_address: str) -> None:
+        """Say who leads, so that requests which belong elsewhere are refused at the door."""
+
+    def set_gate(self, group: int, until_ms: int | None) -> None:
+        """Let linearizable reads be answered at once until then; None: never."""
+
+
+@dataclass(slots=True)
+class LoopFigures:
+    """Numbers of the loop that only grow, and its latest lag."""
+
+    turns: int = 0
+    events: int = 0
+    busy_ns: int = 0
+    lag_ms: int = 0
+    """How late the latest turn was for a tick that was due."""
+    lag_max_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the muscle was told last of a group."""
+
+    role: Role = Role.FOLLOWER
+    term: int = -1
+    leader: NodeId = NODE_NONE
+    address: str = ""
+
+
+class Loop:
+    """Owns the replicator. One thread; everything else reaches it as an event or a call."""
+
+    def __init__(
+        self,
+        muscle: Muscle,
+        replicator: Replicator,
+        news: News,
+        *,
+        static_peers: Mapping[NodeId, str],
+        cluster: str,
+        clock_ns: Callable[[], int],
+        stop_ms_max: int = 5_000,
+    ) -> None:
+        self._muscle = muscle
+        self.replicator = replicator
+        self._news = news
+        self._static_peers = dict(static_peers)
+        self._clock_ns = clock_ns
+        self._stop_ms_max = stop_ms_max
+        self.desk = Desk(muscle, replicator, META, static_peers, cluster)
+        self.figures = LoopFigures()
+        self._told: dict[GroupId, _Told] = {}
+        self._gates: set[GroupId] = set()
+        self._peers: dict[NodeId, str] = {}
+        self._membership: object = None
+        self._stop_by_ms: int | None = None
+        self.stop_wanted = False
+        """Set by a signal's handler; seen at the next turn."""
+
+    def run(self) -> str | None:
+        """Turn until a stop was asked for and others lead, or the muscle gives up: then return why."""
+        self._tell()
+        while True:
+            due_ms = self.replicator.next_tick_ms()
+            now_ms, natives = self._muscle.poll(due_ms)
+            begun_ns = self._clock_ns()
+            events, calls, stop = _sorted_out(natives)
+            if stop is not None:
+                return stop[1] or "the muscle stopped"
+            self._count(now_ms - due_ms, len(natives))
+            for call in calls:
+                self.desk.take(*call[1:], now_ms=now_ms)
+            turn = self.replicator.turn(Events(now_ms, [*events, *self._stop_event(now_ms), *self.desk.work(now_ms)]))
+            self._close_gates()
+            self._muscle.perform(native_of(turn))
+            self.desk.settle(turn)
+            self._tell()
+            self.figures.busy_ns += self._clock_ns() - begun_ns
+            if self._may_stop(turn, now_ms):
+                return None
+
+    def _count(self, late_ms: int, events: int) -> None:
+        figures = self.figures
+        figures.turns += 1
+        figures.events += events
+        figures.lag_ms = max(0, late_ms)
+        figures.lag_max_ms = max(figures.lag_max_ms, figures.lag_ms)
+
+    def _stop_event(self, now_ms: int) -> Iterable[Event]:
+        if self.stop_wanted and self._stop_by_ms is None:
+            self._stop_by_ms = now_ms + self._stop_ms_max
+            self._news.say("stopping")
+            yield StopRequested()
+
+    def _may_stop(self, turn: Turn, now_ms: int) -> bool:
+        return self._stop_by_ms is not None and (turn.stopped or now_ms >= self._stop_by_ms)
+
+    def _close_gates(self) -> None:
+        """Before anything of a turn leaves: reads that need no round are over where this node does not lead alone."""
+        for group in [each for each in self._gates if not self.replicator.replicas[each].raft.leads_alone]:
+            self._gates.discard(group)
+            self._muscle.set_gate(group, None)
+
+    def _tell(self) -> None:
+        self._tell_peers()
+        for group, replica in self.replicator.replicas.items():
+            status = replica.raft.status()
+            leader = replica.leader
+            told = _Told(status.role, status.term, leader, self._peers.get(leader, ""))
+            if self._told.get(group) != told:
+                self._told[group] = told
+                self._muscle.set_role(group, told.role.name.lower(), told.term, told.leader, told.address)
+                self._news.say("role", group=group, role=told.role.name.lower(), term=told.term, leader=told.leader)
+            if replica.raft.leads_alone and group not in self._gates:
+                self._gates.add(group)
+                self._muscle.set_gate(group, FAR_MS)
+
+    def _tell_peers(self) -> None:
+        meta = self.replicator.replicas.get(META)
+        if meta is None:
+            return
+        nodes = Configuration(meta.system.rows).nodes
+        peers = self._static_peers | {node: each.addresses[0] for node, each in nodes.items() if each.addresses}
+        if peers != self._peers:
+            self._peers = peers
+            self._muscle.set_peers({int(node): address for node, address in peers.items()})
+        membership = meta.raft.status().membership
+        if membership != self._membership:
+            self._membership = membership
+            self._news.say("membership", group=META, membership=repr(membership))
+
+
+def _sorted_out(natives: Iterable[Native]) -> tuple[list[Event], list[Native], Native | None]:
+    """Return the replicator's events, calls, and the muscle's word that it stops, if it came."""
+    events: list[Event] = []
+    calls: list[Native] = []
+    stop = None
+    for native in natives:
+        kind = native[0]
+        if kind == CALL:
+            calls.append(native)
+        elif kind == STOP:
+            stop = native
+        else:
+            events.append(event_of(native))
+    return events, calls, stop

@@ -1,0 +1,143 @@
+"""Verbs of the desk about who belongs to the cluster, each online, each refused where it would lose the quorum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from typing import Any
+
+from kvarts.base.errors import InvalidArgument, NotLeader
+from kvarts.node.asker import Asker, CommandSays, Verb
+from kvarts.raft.confchange import ChangeKind, ConfigChange, NodeChange
+from kvarts.raft.ids import NODE_NONE, NodeId
+from kvarts.raft.messages import Role
+from kvarts.replication.events import ConfigRequested, Event, TransferRequested
+from kvarts.statemachine.configuration import AdmitNode, RemoveNode, SetNode, encode
+
+NOTHING: Iterable[Event] = ()
+BEHIND_MAX = 1000
+"""A learner this many entries behind, or fewer, is promoted."""
+ASK_AGAIN_MS = 500
+HEARD_MS = 1500
+"""A voter that says nothing for so long does not count as one that answers."""
+
+Steps = Generator[Iterable[Event], None, None]
+
+
+def announce(asker: Asker) -> Verb:
+    """Whenever this node leads, see to it that the configuration names every node given at the start. Never ends."""
+    asked_ms = 0
+    while True:
+        yield NOTHING
+        raft = asker.replica.raft.status()
+        if raft.role is not Role.LEADER or asker.now_ms < asked_ms + ASK_AGAIN_MS:
+            continue
+        asked_ms = asker.now_ms
+        known = asker.configuration.nodes
+        for node, address in asker.static_peers.items():
+            listed = known.get(node)
+            if node in raft.membership.members and (listed is None or listed.addresses != (address,)):
+                yield from _try(asker, encode(SetNode(node=node, addresses=(address,))))
+
+
+def transfer(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
+    """Let another voter lead: `to`, or the fittest."""
+    asker.check_leads()
+    raft = asker.replica.raft
+    target = NodeId(int(arguments.get("to") or raft.successor()))
+    voters = raft.status().membership.voters.voters
+    if target == NODE_NONE or target not in voters:
+        raise InvalidArgument(f"node {target} cannot lead", hint=f"voters are {', '.join(map(str, sorted(voters)))}")
+    yield [TransferRequested(asker.group, target)]
+    began_ms = asker.now_ms
+    while raft.status().lead != target and asker.now_ms < began_ms + 10_000:
+        yield NOTHING
+    return {"leader": raft.status().lead, "asked": target}
+
+
+def join(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
+    """A new node asks to be taken in: it gets its id and the members' addresses, then becomes a learner and a voter."""
+    asker.check_leads()
+    address = str(arguments["address"])
+    # The configuration gives the id, so that no two nodes ever get the same.
+    above = max([*_members(asker), *asker.static_peers])
+    node = NodeId((yield from asker.command(encode(AdmitNode(addresses=(address,), above=above)))) or 0)
+    asker.begin(_take_in(asker, node))
+    members = {int(each): asker.address_of(each) for each in asker.replica.raft.status().membership.members}
+    return {"cluster": asker.cluster, "id": node, "peers": members | {int(node): address}}
+
+
+def add_node(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
+    """Take in a node that runs and waits, by its id and address; answers when it votes."""
+    asker.check_leads()
+    node, address = NodeId(int(arguments["id"])), str(arguments["address"])
+    try:
+        yield from asker.command(encode(SetNode(node=node, addresses=(address,))))
+    except CommandSays as says:
+        hint = (
+            "start it with an empty data directory: it joins under a new id" if says.refusal == "node-removed" else None
+        )
+        raise InvalidArgument(f"node {node} cannot be added: {says.message}", hint=hint) from None
+    yield from _take_in(asker, node)
+    return {"id": node, "voter": True}
+
+
+def remove_node(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
+    """Let a node leave for good. Refused where those that were heard from would no longer be a majority."""
+    asker.check_leads()
+    node = NodeId(int(arguments["id"]))
+    raft = asker.replica.raft
+    membership = raft.status().membership
+    if node not in membership.members and node not in asker.configuration.nodes:
+        raise InvalidArgument(f"node {node} does not belong to the cluster", hint="`kvarts status` lists its nodes")
+    voters = membership.voters.incoming.voters
+    if node in voters and not arguments.get("force"):
+        left = voters - {node}
+        heard: set[NodeId] = set()
+        since_ms = asker.now_ms
+        # Who was heard from is forgotten once per election timeout: look for longer than that.
+        while len(heard) * 2 <= len(left) and asker.now_ms <= since_ms + HEARD_MS:
+            heard |= {each for each in left if each == raft.status().node or raft.heard_from(each)}
+            yield NOTHING
+        if len(heard) * 2 <= len(left):
+            raise InvalidArgument(
+                f"without node {node} only {len(heard)} of {len(left)} voters answer: the quorum would be lost",
+                hint="bring a node back, or add one, first",
+            )
+    yield from _until(asker, NodeChange(ChangeKind.REMOVE, node), lambda: node not in _members(asker))
+    yield from _try(asker, encode(RemoveNode(node=node)))
+    return {"id": node, "removed": True}
+
+
+def _take_in(asker: Asker, node: NodeId) -> Steps:
+    """A learner first; a voter once it has caught up."""
+    if node not in _members(asker):
+        yield from _until(asker, NodeChange(ChangeKind.ADD_LEARNER, node), lambda: node in _members(asker))
+    raft = asker.replica.raft
+    while raft.behind(node) > BEHIND_MAX:
+        yield NOTHING
+    change = NodeChange(ChangeKind.ADD_VOTER, node)
+    yield from _until(asker, change, lambda: node in raft.status().membership.voters.incoming.voters)
+
+
+def _until(asker: Asker, change: NodeChange, done: Callable[[], bool]) -> Steps:
+    """Ask for a change until it is seen: one that comes at a bad moment becomes an empty entry."""
+    asked_ms = None
+    while not done():
+        asker.check_leads()
+        if asked_ms is None or asker.now_ms >= asked_ms + ASK_AGAIN_MS:
+            asked_ms = asker.now_ms
+            yield [ConfigRequested(asker.group, ConfigChange((change,)))]
+        else:
+            yield NOTHING
+
+
+def _try(asker: Asker, command: bytes) -> Steps:
+    """Have a command carried out, or leave it to a later time or another leader."""
+    try:
+        yield from asker.command(command)
+    except (InvalidArgument, NotLeader):
+        return
+
+
+def _members(asker: Asker) -> frozenset[NodeId]:
+    return asker.replica.raft.status().membership.members

@@ -1,0 +1,175 @@
+"""A node from its settings to its end: directory, muscle, replicator, pages, loop."""
+
+from __future__ import annotations
+
+import gc
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any, TextIO
+
+from kvarts import _native
+from kvarts.base.errors import InvalidArgument
+from kvarts.node.bootstrap import Identity, check_identity, find_identity, founding, parse_peers, save_identity
+from kvarts.node.codec import encode_membership
+from kvarts.node.config import Setting
+from kvarts.node.http import PageServer, checks_page
+from kvarts.node.log import MuscleLog
+from kvarts.node.loop import META, Loop
+from kvarts.node.metrics import loop_samples, replica_samples, text_of
+from kvarts.node.news import News
+from kvarts.raft.ids import LogIndex, NodeId
+from kvarts.raft.membership import Membership
+from kvarts.raft.options import RaftOptions, ReadMode
+from kvarts.replication.events import GroupId, GroupOpened
+from kvarts.replication.options import ReplicatorOptions
+from kvarts.replication.replicator import Replicator
+
+CONFIG_PREFIX = b"config/"
+"""System keys that Python decides."""
+
+ELECTION_TICKS = 10
+LOOPBACK = ("127.", "localhost:", "[::1]:")
+
+Join = Callable[[str, str], tuple[str, int, dict[int, str]]]
+"""Asks a cluster at an address to take in a node at another; returns the cluster's id, the node's and the peers."""
+
+
+def serve(
+    settings: Mapping[str, Setting], out: TextIO, join: Join, ready: Callable[[Mapping[str, object]], None]
+) -> str | None:
+    """Run a node until it is told to stop. `ready` hears who and where it is. Returns why it gave up, if it did."""
+    value = {name: setting.value for name, setting in settings.items()}
+    for name in ("listen", "http"):
+        _check_loopback(name, value[name], insecure=value["insecure"])
+    # A node that was told nothing else listens where it listened before.
+    moved = settings["listen"].source != "default" or value["advertise"]
+    with _new_muscle(value, join, moved=bool(moved)) as (identity, muscle):
+        news = News(out, identity.node, lambda: time.time_ns() // 1_000_000)
+        loop = Loop(
+            muscle,
+            _replicator(value, identity, muscle),
+            news,
+            static_peers={NodeId(node): address for node, address in identity.peers.items()},
+            cluster=identity.cluster,
+            clock_ns=time.perf_counter_ns,
+        )
+        host, _, port = value["http"].rpartition(":")
+        pages = PageServer(host, int(port), _pages(loop, muscle))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: _stop(loop, muscle))
+        muscle.start()
+        place = {"address": muscle.address, "http": pages.address, "data": value["data"], "cluster": identity.cluster}
+        news.say("started", **place)
+        ready({"id": identity.node, **place})
+        # What lives now lives as long as the node: no collection needs to look at it again.
+        gc.collect()
+        gc.freeze()
+        try:
+            reason = loop.run()
+        finally:
+            pages.close()
+        news.say("stopped", reason=reason)
+        return reason
+
+
+def _stop(loop: Loop, muscle: _native.Muscle) -> None:
+    loop.stop_wanted = True
+    muscle.wake()
+
+
+def _check_loopback(name: str, address: str, *, insecure: bool) -> None:
+    if not address.startswith(LOOPBACK) and not insecure:
+        raise InvalidArgument(
+            f"{name}={address!r} is reached from other machines, and there are no users and no TLS yet",
+            hint="listen on 127.0.0.1, or say --insecure",
+        )
+
+
+@contextmanager
+def _new_muscle(value: Mapping[str, Any], join: Join, *, moved: bool) -> Iterator[tuple[Identity, _native.Muscle]]:
+    data = Path(value["data"])
+    identity = _identity(value, data, join, moved=moved)
+    muscle = _native.Muscle(
+        {
+            "data": str(data),
+            "node_id": identity.node,
+            "cluster_id": identity.cluster,
+            "listen": value["listen"] if value["advertise"] else identity.peers[identity.node],
+            "memory": value["memory"],
+            "request_timeout_ms": value["request_timeout_ms"],
+        }
+    )
+    try:
+        if META not in muscle.groups():
+            voters = Membership() if identity.newcomer else Membership.of(*identity.peers)
+            muscle.add_group(META, b"" if identity.newcomer else encode_membership(voters))
+        yield identity, muscle
+    finally:
+        muscle.stop()
+
+
+def _identity(value: Mapping[str, Any], data: Path, join: Join, *, moved: bool) -> Identity:
+    """Return who this node is: from its directory, from a cluster it joins, or as a founder of a new one."""
+    peers = parse_peers(value["peers"])
+    node = value["node"] or None
+    address = value["advertise"] or value["listen"]
+    found = find_identity(data)
+    if found is not None:
+        return check_identity(found, node, peers or ({found.node: address} if moved else {}))
+    if value["join"]:
+        if peers:
+            raise InvalidArgument("a node joins a cluster or founds one", hint="give --join or --peers")
+        cluster, number, known = join(value["join"], address)
+        identity = Identity(cluster=cluster, node=number, peers={**known, number: address}, newcomer=True)
+    else:
+        identity = founding(node or 1, peers or {node or 1: address}, random.SystemRandom())
+    save_identity(data, identity)
+    return identity
+
+
+def _replicator(value: Mapping[str, Any], identity: Identity, muscle: _native.Muscle) -> Replicator:
+    lease = value["reads"] == "lease"
+    raft = RaftOptions(
+        node=NodeId(identity.node),
+        election_ticks=ELECTION_TICKS,
+        forward_proposals=False,
+        read_mode=ReadMode.LEASE if lease else ReadMode.SAFE,
+        vote_quiet_ticks=ELECTION_TICKS if lease else 0,
+    )
+    options = ReplicatorOptions(raft=raft, tick_ms=value["tick_ms"], keep_entries=value["keep_entries"])
+    groups = [
+        GroupOpened(
+            GroupId(group),
+            LogIndex(muscle.position(group)[0]),
+            dict(muscle.system_scan(group, CONFIG_PREFIX)),
+        )
+        for group in muscle.groups()
+    ]
+    now_ms, _ = muscle.poll(0)
+    return Replicator(options, MuscleLog(muscle), groups, lambda _group: random.SystemRandom(), now_ms=now_ms)
+
+
+def _pages(loop: Loop, muscle: _native.Muscle) -> dict[str, Any]:
+    def metrics(_verbose: bool) -> tuple[int, str, str]:
+        replicas = (replica_samples(each) for each in loop.replicator.status())
+        ours = text_of(chain(loop_samples(loop.figures), *replicas))
+        return 200, "text/plain; version=0.0.4", ours + muscle.metrics_text()
+
+    def ready() -> dict[str, str]:
+        status = loop.replicator.status()[0]
+        behind = status.committed - status.applied
+        return {
+            "leader": "ok" if status.leader else "no leader known",
+            "applied": "ok" if behind < 10_000 else f"{behind} entries behind",
+        }
+
+    return {
+        "/metrics": metrics,
+        "/livez": checks_page(lambda: {"loop": "ok"}),
+        "/readyz": checks_page(ready),
+    }
