@@ -6,7 +6,7 @@ Keys are ordered by their bytes. Str keeps the order of code points, U64 of numb
 import json
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
-from kvarts.base.errors import CodecError, InvalidArgument, WrongType
+from kvarts.base.errors import CodecError, CodecMismatch, InvalidArgument, WrongType
 
 T = TypeVar("T")
 
@@ -120,3 +120,18 @@ def check_codec(codec: object, argument: str) -> None:
         f"{argument}={codec!r} is not a codec",
         hint="kvarts.Bytes, Str, U64, Json, or an object with name, encode and decode",
     )
+
+
+def mismatch(name: str, stored: tuple[str, str], given: tuple[str, str]) -> CodecMismatch:
+    """Return the error for a keyspace made with the codecs `stored`, (key, value) by name, and opened with `given`."""
+    made, got = (f"key={key}, value={value}" for key, value in (stored, given))
+    return CodecMismatch(
+        f"keyspace {name!r} was made with {made}; given were {got}",
+        hint=f"open it with key={_spelled(stored[0])}, value={_spelled(stored[1])}",
+        stored=stored,
+        given=given,
+    )
+
+
+def _spelled(name: str) -> str:
+    return repr(BUILT_IN[name]) if name in BUILT_IN else f"your codec named {name!r}"

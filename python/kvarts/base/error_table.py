@@ -170,6 +170,71 @@ _INFOS = (
         maybe_applied=True,
         deterministic=False,
     ),
+    ErrorInfo(
+        code="KV-3001",
+        name="NotLeader",
+        cause="A node that does not lead was asked for what only the leader does. Nothing was written.",
+        cure="Stores opened by kvarts.open() follow the leader by themselves; other clients ask the node it names.",
+        retryable=True,
+        deterministic=False,
+    ),
+    ErrorInfo(
+        code="KV-3002",
+        name="Unavailable",
+        cause=(
+            "No leader answered in time: too few nodes run, cannot be reached, or are too busy. A write that raises "
+            "this did not take place."
+        ),
+        cure=(
+            "Look at the nodes that the message names: a majority must run and reach each other. `kvarts status URI` "
+            "shows what they say. A longer timeout= waits longer."
+        ),
+        retryable=True,
+        deterministic=False,
+    ),
+    ErrorInfo(
+        code="KV-3003",
+        name="DeadlineExceeded",
+        cause="A node was asked and timeout= passed before its answer. Nothing was written.",
+        cure="Ask again, or give a longer timeout= to the call or to kvarts.open().",
+        retryable=True,
+        deterministic=False,
+    ),
+    ErrorInfo(
+        code="KV-3004",
+        name="CommitUnknown",
+        cause="A write was sent and timeout= passed before its answer: it may have taken place, or still will.",
+        cure=(
+            "Read before you write again, or write what may be written twice. A longer timeout= lets the client ask "
+            "on until it knows."
+        ),
+        maybe_applied=True,
+        deterministic=False,
+    ),
+    ErrorInfo(
+        code="KV-3005",
+        name="SessionExpired",
+        cause=(
+            "The cluster forgot this client's session while a write was asked for a second time: it may have taken "
+            "place the first time."
+        ),
+        cure="Read before you write again. Sessions are forgotten, oldest first, where very many clients write.",
+        maybe_applied=True,
+        deterministic=False,
+    ),
+    ErrorInfo(
+        code="KV-3006",
+        name="FenceRejected",
+        cause="The write carried the token of a lock that somebody else has taken since. Nothing was written.",
+        cure="Take the lock again and decide anew: what you knew under the old token may be wrong.",
+    ),
+    ErrorInfo(
+        code="KV-3007",
+        name="Compacted",
+        cause="A snapshot or scan reads at a revision older than the history that the cluster keeps.",
+        cure="Take a new snapshot. Long scans: read in pieces, or have the cluster keep more history.",
+        deterministic=False,
+    ),
 )
 
 ERRORS: dict[str, ErrorInfo] = {info.code: info for info in _INFOS}

@@ -14,9 +14,13 @@ __all__ = [
     "ClosedError",
     "CodecError",
     "CodecMismatch",
+    "CommitUnknown",
+    "Compacted",
     "ConditionFailed",
     "CorruptionError",
+    "DeadlineExceeded",
     "ErrorInfo",
+    "FenceRejected",
     "ForkedHandle",
     "InvalidArgument",
     "KeyNotFound",
@@ -25,11 +29,14 @@ __all__ = [
     "LockedError",
     "NewerFormat",
     "NotAStore",
+    "NotLeader",
     "ReadOnlyError",
+    "SessionExpired",
     "StorageError",
     "StorageFull",
     "StoreFailed",
     "StoreNotFound",
+    "Unavailable",
     "WrongThread",
     "WrongType",
     "explain",
@@ -200,6 +207,38 @@ class StoreFailed(KvartsError):
     """An earlier write failed; the store takes no more writes until it is opened again."""
 
 
+class NotLeader(KvartsError):
+    """A node that does not lead was asked. `leader` is the address of the one that does, where known."""
+
+    def __init__(self, message: str = "", *, hint: str | None = None, leader: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.leader = leader
+
+
+class Unavailable(KvartsError, ConnectionError):
+    """No leader answered in time; nothing was written."""
+
+
+class DeadlineExceeded(KvartsError, TimeoutError):
+    """A node was asked and did not answer in time; nothing was written."""
+
+
+class CommitUnknown(KvartsError, TimeoutError):
+    """A write was sent and no answer came in time: it may have taken place, or still will."""
+
+
+class SessionExpired(KvartsError):
+    """The cluster forgot this client's session: a write that was asked for again may have taken place before."""
+
+
+class FenceRejected(KvartsError):
+    """The write carried an old token of a lock."""
+
+
+class Compacted(KvartsError):
+    """The revision to read at is older than the history that is kept."""
+
+
 def explain(code: str) -> ErrorInfo:
     """Return what is known of an error code ("KV-2003", "2003") or name ("LockedError").
 
@@ -220,6 +259,18 @@ def from_engine(kind: str, message: str, fields: Mapping[str, Any]) -> KvartsErr
     """Return the error for one that the native module reports by the engine's name for it."""
     maker = _FROM_ENGINE.get(kind)
     return maker(message, fields) if maker else KvartsError(f"{kind}: {message}")
+
+
+def from_wire(kind: str, message: str, hint: str, maybe_applied: bool, leader: str) -> KvartsError:
+    """Return the error for one of kvarts.v1.Error: `kind` is the name of its class, `leader` an address."""
+    if kind == "NotLeader":
+        return NotLeader(message, hint=hint or None, leader=leader)
+    if kind == "ClosedError":
+        return ClosedError(message)
+    made = _WIRE.get(kind)
+    if made is None:
+        return CommitUnknown(message, hint=hint or None) if maybe_applied else KvartsError(f"{kind}: {message}")
+    return made(message, hint=hint or None)
 
 
 def refused(doing: str, error: OSError, path: str) -> StorageError:
@@ -284,3 +335,25 @@ _FROM_ENGINE: dict[str, Callable[[str, Mapping[str, Any]], KvartsError]] = {
     "Poisoned": lambda message, f: StoreFailed(message, hint="close the store and open it again"),
     "Io": _storage,
 }
+
+_WIRE: dict[str, Callable[..., KvartsError]] = {
+    kind.__name__: kind
+    for kind in (
+        InvalidArgument,
+        WrongType,
+        LimitExceeded,
+        CodecError,
+        ReadOnlyError,
+        StorageError,
+        StorageFull,
+        StoreFailed,
+        CorruptionError,
+        Unavailable,
+        DeadlineExceeded,
+        CommitUnknown,
+        SessionExpired,
+        FenceRejected,
+        Compacted,
+    )
+}
+"""Errors that nodes send and that a message and a hint say whole."""

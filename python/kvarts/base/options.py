@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any, Literal, TypeAlias, TypedDict, cast, get_args
 
@@ -10,6 +11,7 @@ from kvarts.base.errors import InvalidArgument, WrongType
 
 Durability: TypeAlias = Literal["sync", "batch", "none"]
 Compression: TypeAlias = Literal["none", "lz4"]
+Consistency: TypeAlias = Literal["linearizable", "stale"]
 
 MEMORY_BYTES_MIN = 1 << 20
 
@@ -31,6 +33,14 @@ class OpenOptions(TypedDict, total=False):
     log_bytes: int | str
     sync_interval_ms: int
     background: bool
+
+
+class AnyOptions(OpenOptions, total=False):
+    """What open() takes besides target, key and value: three more are for kvarts:// targets only."""
+
+    timeout: float | timedelta | str
+    consistency: Consistency
+    max_staleness: float | timedelta | str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

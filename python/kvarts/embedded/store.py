@@ -1,7 +1,7 @@
 """The store on this machine: the native tree with the hot verbs, and here everything that is not hot."""
 
 import os
-from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView
+from collections.abc import Callable, ItemsView, KeysView, ValuesView
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
@@ -9,8 +9,9 @@ from kvarts import _native
 from kvarts.base import codecs
 from kvarts.base.api import Batch, Store
 from kvarts.base.codecs import Codec, check_codec
-from kvarts.base.errors import CodecError, CodecMismatch, InvalidArgument, ReadOnlyError, WrongType
+from kvarts.base.errors import CodecError, InvalidArgument, ReadOnlyError, WrongType
 from kvarts.base.types import Damage, KeyspaceInfo, KeyspaceStats, OpenReport, Report, Revision, Stats
+from kvarts.base.views import StoreItems, StoreKeys, StoreValues
 from kvarts.embedded.paths import check_name, shown, text_path
 
 K = TypeVar("K")
@@ -47,15 +48,15 @@ class EmbeddedStore(_native.Tree[K, V], Store[K, V]):
 
     def keys(self) -> KeysView[K]:
         """Return a live view of the keys, in order; each pass over it is one scan."""
-        return _Keys(self)
+        return StoreKeys(self)
 
     def values(self) -> ValuesView[V]:
         """Return a live view of the values, in the order of their keys; each pass over it is one scan."""
-        return _Values(self)
+        return StoreValues(self)
 
     def items(self) -> ItemsView[K, V]:
         """Return a live view of the (key, value) pairs, in key order; each pass over it is one scan."""
-        return _Items(self)
+        return StoreItems(self)
 
     # Views of the store
 
@@ -198,40 +199,6 @@ class _Moment:
     names: frozenset[str]
 
 
-class _Keys(KeysView[K]):
-    """Keys of a store."""
-
-    def __reversed__(self) -> Iterator[K]:
-        return reversed(self._mapping)  # type: ignore[attr-defined]
-
-
-class _Values(ValuesView[V]):
-    """Values of a store, by one scan."""
-
-    _mapping: Store[Any, V]
-
-    def __iter__(self) -> Iterator[V]:
-        return iter(self._mapping.scan().values())
-
-    def __reversed__(self) -> Iterator[V]:
-        return iter(self._mapping.scan(reverse=True).values())
-
-    def __contains__(self, value: object) -> bool:
-        return any(value is found or value == found for found in self)
-
-
-class _Items(ItemsView[K, V]):
-    """Pairs of a store, by one scan."""
-
-    _mapping: Store[K, V]
-
-    def __iter__(self) -> Iterator[tuple[K, V]]:
-        return iter(self._mapping.scan())
-
-    def __reversed__(self) -> Iterator[tuple[K, V]]:
-        return iter(self._mapping.scan(reverse=True))
-
-
 def keyspace_of(
     database: _native.Database,
     name: str,
@@ -255,24 +222,10 @@ def keyspace_of(
         stored = database.make_tree(name, key.name, value.name)
     given = (key.name if key else stored[0], value.name if value else stored[1])
     if stored != given:
-        raise _mismatch(name, stored, given)
+        raise codecs.mismatch(name, stored, given)
     key = key or codecs.BUILT_IN.get(stored[0], codecs.Bytes)
     value = value or codecs.BUILT_IN.get(stored[1], codecs.Bytes)
     return _make(database, name, key, value, target=target, owner=owner, at=at)
-
-
-def _mismatch(name: str, stored: tuple[str, str], given: tuple[str, str]) -> CodecMismatch:
-    made, got = (f"key={key}, value={value}" for key, value in (stored, given))
-    return CodecMismatch(
-        f"keyspace {name!r} was made with {made}; given were {got}",
-        hint=f"open it with key={_spelled(stored[0])}, value={_spelled(stored[1])}",
-        stored=stored,
-        given=given,
-    )
-
-
-def _spelled(name: str) -> str:
-    return repr(codecs.BUILT_IN[name]) if name in codecs.BUILT_IN else f"your codec named {name!r}"
 
 
 def _make(
