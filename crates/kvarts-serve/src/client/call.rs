@@ -1,0 +1,138 @@
+//! What callers ask, what they get, and where the answer is put.
+use super::signal::Signal;
+use kvarts_wire::v1;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How a call ends. The error's `kind` is the name of a class in `kvarts.base.errors`.
+pub type Outcome = Result<Answer, Box<v1::Error>>;
+
+/// What a node is asked.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// Reads keys.
+    Get(v1::GetRequest),
+    /// Does a command, once. The driver adds the session.
+    Write(v1::Command),
+    /// Reads one page of rows.
+    Scan(v1::ScanRequest),
+    /// A call outside the stream.
+    Unary(Unary),
+}
+
+/// Calls outside the stream: rare ones.
+#[derive(Clone, Debug)]
+pub enum Unary {
+    /// Lists the keyspaces.
+    Keyspaces,
+    /// Finds or makes a keyspace.
+    MakeKeyspace(v1::MakeKeyspaceRequest),
+    /// What operators ask for.
+    Admin(v1::AdminRequest),
+    /// Who is in the cluster, as one node sees it.
+    Describe,
+}
+
+/// Which node a request is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// The leader.
+    Leader,
+    /// Any node that answers; the leader if that one refuses.
+    Any,
+    /// The node at this address, and no other.
+    Node(String),
+}
+
+/// What a node answers.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// To `Get`.
+    Get(v1::GetResponse),
+    /// To `Write`.
+    Write(v1::Result),
+    /// To `Scan`.
+    Scan(v1::ScanResponse),
+    /// To `Keyspaces`, and one to `MakeKeyspace`.
+    Keyspaces(Vec<v1::Keyspace>),
+    /// To `Admin`: JSON.
+    Text(String),
+    /// To `Describe`.
+    Describe(v1::DescribeResponse),
+}
+
+/// A call on its way to the driver.
+pub(super) struct Call {
+    pub request: Request,
+    pub aim: Aim,
+    pub deadline: Instant,
+    pub done: Completion,
+}
+
+/// Where an outcome goes.
+pub(super) enum Completion {
+    Slot(Arc<Slot>),
+    Queue(Arc<Queue>, u64),
+}
+
+/// One waiting thread's place: filled once per call.
+#[derive(Default)]
+pub struct Slot {
+    outcome: Mutex<Option<Outcome>>,
+    filled: Condvar,
+}
+
+impl Slot {
+    /// Takes the outcome, waiting for it no longer than `patience`.
+    pub fn wait(&self, patience: Duration) -> Option<Outcome> {
+        let outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.filled.wait_timeout_while(outcome, patience, |outcome| outcome.is_none());
+        waited.unwrap_or_else(PoisonError::into_inner).0.take()
+    }
+
+    pub(super) fn fill(&self, outcome: Outcome) {
+        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+        self.filled.notify_one();
+    }
+}
+
+/// Outcomes of calls that nobody waits for in a thread: an event loop watches the descriptor and takes all at once.
+pub struct Queue {
+    outcomes: Mutex<Vec<(u64, Outcome)>>,
+    signal: Signal,
+}
+
+impl Queue {
+    /// Makes an empty one. Errors: no descriptor left.
+    pub fn new() -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self { outcomes: Mutex::default(), signal: Signal::new()? }))
+    }
+
+    /// Descriptor that is readable while outcomes are there.
+    pub fn descriptor(&self) -> i32 {
+        self.signal.descriptor()
+    }
+
+    /// Takes all outcomes, each with the number its call was given.
+    pub fn drain(&self) -> Vec<(u64, Outcome)> {
+        self.signal.clear();
+        std::mem::take(&mut *self.outcomes())
+    }
+
+    /// Adds an outcome and returns whether the reader must be told.
+    pub(super) fn add(&self, number: u64, outcome: Outcome) -> bool {
+        let mut outcomes = self.outcomes();
+        outcomes.push((number, outcome));
+        outcomes.len() == 1
+    }
+
+    pub(super) fn tell(&self) {
+        self.signal.raise();
+    }
+
+    fn outcomes(&self) -> MutexGuard<'_, Vec<(u64, Outcome)>> {
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

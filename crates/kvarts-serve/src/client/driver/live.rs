@@ -1,0 +1,89 @@
+//! A call while the driver has it, and what is sent for it.
+use super::super::call::{Aim, Call, Completion, Request};
+use super::link::LinkId;
+use kvarts_wire::v1;
+use kvarts_wire::v1::stream_request::Kind;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// First and longest rest of a call that a node was too busy for.
+const REST_FIRST: Duration = Duration::from_millis(5);
+const REST_MAX: Duration = Duration::from_millis(200);
+
+/// A call that has no outcome yet.
+pub struct Live {
+    pub request: Request,
+    pub aim: Aim,
+    pub deadline: Instant,
+    /// `None`: the driver's own, to open a session.
+    pub done: Option<Completion>,
+    pub place: Place,
+    /// Session and sequence of a write, once it has them.
+    pub once: Option<(u64, u64)>,
+    /// It was sent, and nobody knows what came of that.
+    pub uncertain: bool,
+    rest: Duration,
+}
+
+/// Where a call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Waits for a leader, a session or its turn.
+    Waiting,
+    /// On a stream, since then.
+    Stream(LinkId, Instant),
+    /// Under way outside the streams.
+    Outside,
+}
+
+impl Live {
+    pub fn new(call: Call) -> Self {
+        let Call { request, aim, deadline, done } = call;
+        Self::with(request, aim, deadline, Some(done))
+    }
+
+    /// The driver's own call that opens a session.
+    pub fn opening(request: Request, deadline: Instant) -> Self {
+        Self::with(request, Aim::Leader, deadline, None)
+    }
+
+    fn with(request: Request, aim: Aim, deadline: Instant, done: Option<Completion>) -> Self {
+        let place = Place::Waiting;
+        Self { request, aim, deadline, done, place, once: None, uncertain: false, rest: REST_FIRST }
+    }
+
+    pub fn is_write(&self) -> bool {
+        matches!(self.request, Request::Write(_))
+    }
+
+    /// Returns what goes on the stream. `answered`: of the session.
+    pub fn encode(&self, id: u64, answered: u64, now: Instant) -> Option<v1::StreamRequest> {
+        let kind = match &self.request {
+            Request::Get(request) => Kind::Get(request.clone()),
+            Request::Scan(request) => Kind::Scan(request.clone()),
+            Request::Write(command) => {
+                let (session, sequence) = self.once.unwrap_or_default();
+                let command = v1::Command { session, sequence, answered, ..command.clone() };
+                Kind::Write(v1::WriteRequest { command: Some(command) })
+            }
+            Request::Unary(_) => return None,
+        };
+        let left = self.deadline.saturating_duration_since(now).as_millis();
+        Some(v1::StreamRequest { id, timeout_ms: u32::try_from(left.max(1)).unwrap_or(u32::MAX), kind: Some(kind) })
+    }
+
+    /// Takes the call off a stream that gave no answer.
+    pub fn lose(&mut self) {
+        if let Place::Stream(..) = self.place {
+            self.uncertain |= self.is_write();
+        }
+        self.place = Place::Waiting;
+    }
+
+    /// Returns how long the call rests before it is sent again: longer each time.
+    pub fn rest(&mut self) -> Duration {
+        let rest = self.rest;
+        self.rest = (rest * 2).min(REST_MAX);
+        rest
+    }
+}
