@@ -1,5 +1,6 @@
 """The native module: the engine, and the hot verbs of a store. The contract of a verb is in kvarts.base.api.Store."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import GenericAlias, TracebackType
 from typing import Any, Final, Generic, Self, TypedDict, TypeVar, final, overload
@@ -22,8 +23,11 @@ _V2 = TypeVar("_V2")
 __all__ = [
     "MANIFEST",
     "Batch",
+    "Client",
     "Database",
+    "Gate",
     "ManualClock",
+    "Request",
     "Scan",
     "Snapshot",
     "Tree",
@@ -192,3 +196,73 @@ class Batch(Generic[_K, _V]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None: ...
+
+_Fresh = tuple[int, int, int, int]
+_Given = tuple[int, Any]
+
+@final
+class Request:
+    @staticmethod
+    def get(space: int, key: bytes, fresh: _Fresh | None = None, /) -> Request: ...
+    @staticmethod
+    def entry(space: int, key: bytes, fresh: _Fresh | None = None, /) -> Request: ...
+    @staticmethod
+    def exists(space: int, key: bytes, fresh: _Fresh | None = None, /) -> Request: ...
+    @staticmethod
+    def get_many(space: int, keys: list[bytes], fresh: _Fresh | None = None, /) -> Request: ...
+    @staticmethod
+    def moment(fresh: _Fresh | None = None, /) -> Request: ...
+    @staticmethod
+    def put(space: int, key: bytes, value: bytes, condition: _Given | None = None, ttl_ms: int = 0, /) -> Request: ...
+    @staticmethod
+    def delete(space: int, key: bytes, condition: _Given | None = None, /) -> Request: ...
+    @staticmethod
+    def delete_range(space: int, start: bytes, stop: bytes, /) -> Request: ...
+    @staticmethod
+    def incr(space: int, key: bytes, by: int, encoding: int, /) -> Request: ...
+    @staticmethod
+    def write(
+        writes: list[tuple[int, bytes, bytes | None, int]], fence: tuple[bytes, int] | None = None, /
+    ) -> Request: ...
+    @staticmethod
+    def scan(
+        space: int,
+        start: bytes,
+        stop: bytes,
+        *,
+        exclude_start: bool,
+        include_stop: bool,
+        reverse: bool,
+        limit: int,
+        rows: int,
+        keys_only: bool,
+        count_only: bool,
+        fresh: _Fresh | None,
+    ) -> Request: ...
+    @staticmethod
+    def keyspaces() -> Request: ...
+    @staticmethod
+    def make_keyspace(name: str, key_codec: str, value_codec: str, create: bool, /) -> Request: ...
+    @staticmethod
+    def admin(verb: str, arguments: str = "{}", address: str | None = None, /) -> Request: ...
+    @staticmethod
+    def describe(address: str | None = None, /) -> Request: ...
+
+@final
+class Client:
+    def __new__(cls, hosts: list[str]) -> Self: ...
+    def call(self, request: Request, timeout_ms: int, /) -> Any: ...
+    def close(self) -> None: ...
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def hosts(self) -> list[str]: ...
+
+@final
+class Gate:
+    def __new__(cls, client: Client, create_future: Callable[[], asyncio.Future[Any]], /) -> Self: ...
+    def submit(self, request: Request, timeout_ms: int, /) -> asyncio.Future[Any]: ...
+    def drain(self) -> None: ...
+    def fileno(self) -> int: ...
+    @property
+    def forked(self) -> bool: ...

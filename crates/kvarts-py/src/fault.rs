@@ -1,6 +1,7 @@
 //! Why a call fails, before it is an exception: made without the interpreter, turned into `kvarts.base.errors` at the end.
 use crate::codec::type_name;
 use kvarts_engine::{Error, Revision};
+use kvarts_wire::v1;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -24,6 +25,8 @@ pub enum Fault {
     Condition(Option<(Vec<u8>, Revision)>),
     /// An error of the tree in `kvarts.base.errors` that takes a message only, by its name for `from_engine`.
     Plain(&'static str, String),
+    /// A node, or the client, says so: the error's kind names the class in `kvarts.base.errors`.
+    Remote(Box<v1::Error>),
     /// An exception as it is.
     Python(PyErr),
 }
@@ -105,6 +108,7 @@ fn to_exception(py: Python<'_>, fault: Fault) -> PyResult<PyErr> {
             raise(py, "LimitExceeded", &message, &fields)
         }
         Fault::Condition(_) => raise(py, "InvalidArgument", "a condition failed", &fields),
+        Fault::Remote(error) => from_wire(py, &error),
         Fault::Codec(message, cause) => {
             let error = raise(py, "CodecError", &message, &fields)?;
             error.set_cause(py, cause);
@@ -153,6 +157,13 @@ fn from_engine(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
         _ => "Unknown",
     };
     raise(py, kind, &error.to_string(), &fields)
+}
+
+/// Asks `kvarts.base.errors.from_wire` for the exception.
+fn from_wire(py: Python<'_>, error: &v1::Error) -> PyResult<PyErr> {
+    let errors = PyModule::import(py, intern!(py, "kvarts.base.errors"))?;
+    let fields = (&error.kind, &error.message, &error.hint, error.maybe_applied, &error.leader_address);
+    Ok(PyErr::from_value(errors.call_method1(intern!(py, "from_wire"), fields)?))
 }
 
 /// Asks `kvarts.base.errors.from_engine` for the exception.

@@ -18,7 +18,8 @@ pub fn after_fork_in_child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Forks since the program began.
+/// Forks between the start of the program and this process.
+#[inline]
 pub fn forks() -> u64 {
     FORKS.load(Ordering::Relaxed)
 }
@@ -39,7 +40,7 @@ pub struct Handle {
 impl Handle {
     /// Takes over an engine with `memory_bytes` of memory.
     pub fn new(db: Arc<Db>, clock: Arc<dyn Clock>, memory_bytes: usize) -> Self {
-        let forks = FORKS.load(Ordering::Relaxed);
+        let forks = forks();
         let batch_bytes_max = (memory_bytes / 4).min(PAYLOAD_BYTES_MAX);
         Self { db, clock, forks, closed: AtomicBool::new(false), batch_bytes_max }
     }
@@ -53,7 +54,7 @@ impl Handle {
     /// Tells whether we are in a child of the process that opened it.
     #[inline]
     pub fn is_forked(&self) -> bool {
-        FORKS.load(Ordering::Relaxed) != self.forks
+        forks() != self.forks
     }
 
     /// Tells whether it was closed.

@@ -8,6 +8,7 @@ compile_error!("kvarts runs on Linux and macOS; on other systems use one of thes
 
 mod arguments;
 mod batch;
+mod client;
 mod codec;
 mod condition;
 mod database;
@@ -35,6 +36,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<tree::Tree>()?;
     module.add_class::<scan::Scan>()?;
     module.add_class::<batch::Batch>()?;
+    module.add_class::<client::Client>()?;
+    module.add_class::<client::Gate>()?;
+    module.add_class::<client::Request>()?;
     let hooks = PyDict::new(module.py());
     hooks.set_item("after_in_child", wrap_pyfunction!(handle::after_fork_in_child, module)?)?;
     module.py().import("os")?.call_method("register_at_fork", (), Some(&hooks))?;

@@ -1,0 +1,268 @@
+//! Requests, made of plain objects: what is asked, of which node, and the shape of the answer.
+use crate::fault::{Fault, Outcome};
+use bytes::Bytes;
+use kvarts_serve::client::{Aim, Request as Ask, Unary};
+use kvarts_wire::v1;
+use kvarts_wire::v1::condition::Kind as ConditionKind;
+use kvarts_wire::v1::operation::Kind as OperationKind;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+/// (level, max_staleness_ms, revision, now_ms): `kvarts.v1.Freshness`.
+type Fresh = (i32, u64, u64, u64);
+/// (kind, argument) as in `kvarts.base.types.Condition`, the argument encoded.
+type Given<'py> = (u8, Bound<'py, PyAny>);
+
+/// What an answer becomes in Python.
+#[derive(Clone, Copy, Debug)]
+pub enum Shape {
+    /// Value or None.
+    Value,
+    /// (value, revision) or None.
+    Entry,
+    /// True or False.
+    Exists,
+    /// (list of values or Nones, revision, now_ms).
+    Many,
+    /// (revision, now_ms).
+    Moment,
+    /// As the answer is.
+    Whole,
+}
+
+/// A request. Immutable: it may be sent again.
+#[pyclass(frozen, module = "kvarts._native")]
+pub struct Request {
+    ask: Ask,
+    aim: Aim,
+    shape: Shape,
+}
+
+impl Request {
+    pub fn request(&self) -> Ask {
+        self.ask.clone()
+    }
+
+    pub fn aim(&self) -> Aim {
+        self.aim.clone()
+    }
+
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    fn read(space: u32, keys: Vec<Bytes>, fresh: Option<Fresh>, shape: Shape) -> Self {
+        let keys_only = matches!(shape, Shape::Exists | Shape::Moment);
+        let request = v1::GetRequest { keyspace: space, keys, freshness: freshness(fresh), keys_only };
+        Self { ask: Ask::Get(request), aim: aim(fresh), shape }
+    }
+
+    fn command(operations: Vec<v1::Operation>, fence: Option<v1::Fence>) -> Self {
+        let command = v1::Command { operations, fence, ..v1::Command::default() };
+        Self { ask: Ask::Write(command), aim: Aim::Leader, shape: Shape::Whole }
+    }
+
+    fn unary(unary: Unary, address: Option<String>) -> Self {
+        let aim = address.map_or(Aim::Leader, Aim::Node);
+        Self { ask: Ask::Unary(unary), aim, shape: Shape::Whole }
+    }
+}
+
+#[pymethods]
+impl Request {
+    /// Answered by the value, or None.
+    #[staticmethod]
+    #[pyo3(signature = (space, key, fresh=None, /))]
+    fn get(space: u32, key: &[u8], fresh: Option<Fresh>) -> Self {
+        Self::read(space, vec![Bytes::copy_from_slice(key)], fresh, Shape::Value)
+    }
+
+    /// Answered by (value, revision), or None.
+    #[staticmethod]
+    #[pyo3(signature = (space, key, fresh=None, /))]
+    fn entry(space: u32, key: &[u8], fresh: Option<Fresh>) -> Self {
+        Self::read(space, vec![Bytes::copy_from_slice(key)], fresh, Shape::Entry)
+    }
+
+    /// Answered by whether the key is there.
+    #[staticmethod]
+    #[pyo3(signature = (space, key, fresh=None, /))]
+    fn exists(space: u32, key: &[u8], fresh: Option<Fresh>) -> Self {
+        Self::read(space, vec![Bytes::copy_from_slice(key)], fresh, Shape::Exists)
+    }
+
+    /// Answered by (values, or None where absent, revision, now_ms).
+    #[staticmethod]
+    #[pyo3(signature = (space, keys, fresh=None, /))]
+    fn get_many(space: u32, keys: Vec<Bound<'_, PyBytes>>, fresh: Option<Fresh>) -> Self {
+        let keys = keys.iter().map(|key| Bytes::copy_from_slice(key.as_bytes())).collect();
+        Self::read(space, keys, fresh, Shape::Many)
+    }
+
+    /// Answered by (revision, now_ms): what a snapshot reads at.
+    #[staticmethod]
+    #[pyo3(signature = (fresh=None, /))]
+    fn moment(fresh: Option<Fresh>) -> Self {
+        Self::read(0, vec![Bytes::from_static(b"\0")], fresh, Shape::Moment)
+    }
+
+    /// Answered by (outcome, revision, sums, found, failed), as all writes are.
+    #[staticmethod]
+    #[pyo3(signature = (space, key, value, condition=None, ttl_ms=0, /))]
+    fn put(space: u32, key: &[u8], value: &[u8], condition: Option<Given<'_>>, ttl_ms: u64) -> Outcome<Self> {
+        Ok(Self::command(vec![put(space, key, value, condition, ttl_ms)?], None))
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (space, key, condition=None, /))]
+    fn delete(space: u32, key: &[u8], condition: Option<Given<'_>>) -> Outcome<Self> {
+        Ok(Self::command(vec![delete(space, key, condition)?], None))
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (space, start, stop, /))]
+    fn delete_range(space: u32, start: &[u8], stop: &[u8]) -> Self {
+        let (start, stop) = (Bytes::copy_from_slice(start), Bytes::copy_from_slice(stop));
+        let range = v1::DeleteRange { keyspace: space, start, stop };
+        Self::command(vec![operation(OperationKind::DeleteRange(range))], None)
+    }
+
+    /// `encoding`: 0 for decimal digits, 1 for U64.
+    #[staticmethod]
+    #[pyo3(signature = (space, key, by, encoding, /))]
+    fn incr(space: u32, key: &[u8], by: i128, encoding: i32) -> Outcome<Self> {
+        let Ok(magnitude) = u64::try_from(by.unsigned_abs()) else {
+            return Err(Fault::invalid("incr(): the sum does not fit", "-2**64 to 2**64"));
+        };
+        let key = Bytes::copy_from_slice(key);
+        let incr = v1::Incr { keyspace: space, key, negative: by < 0, by: magnitude, encoding };
+        Ok(Self::command(vec![operation(OperationKind::Incr(incr))], None))
+    }
+
+    /// Many operations as one: `writes` are (space, key, value or None to delete, ttl_ms).
+    #[staticmethod]
+    #[pyo3(signature = (writes, fence=None, /))]
+    fn write(
+        writes: Vec<(u32, Bound<'_, PyBytes>, Option<Bound<'_, PyBytes>>, u64)>,
+        fence: Option<(Bound<'_, PyBytes>, u64)>,
+    ) -> Outcome<Self> {
+        let operations = writes.iter().map(|(space, key, value, ttl_ms)| match value {
+            Some(value) => put(*space, key.as_bytes(), value.as_bytes(), None, *ttl_ms),
+            None => delete(*space, key.as_bytes(), None),
+        });
+        let fence = fence.map(|(lock, token)| v1::Fence { lock: Bytes::copy_from_slice(lock.as_bytes()), token });
+        Ok(Self::command(operations.collect::<Outcome<_>>()?, fence))
+    }
+
+    /// One page. Answered by (keys, values, more, revision, now_ms, count).
+    #[staticmethod]
+    #[pyo3(signature = (space, start, stop, *, exclude_start, include_stop, reverse, limit, rows, keys_only, count_only, fresh))]
+    fn scan(
+        space: u32,
+        start: &[u8],
+        stop: &[u8],
+        exclude_start: bool,
+        include_stop: bool,
+        reverse: bool,
+        limit: u64,
+        rows: u32,
+        keys_only: bool,
+        count_only: bool,
+        fresh: Option<Fresh>,
+    ) -> Self {
+        let request = v1::ScanRequest {
+            keyspace: space,
+            start: Bytes::copy_from_slice(start),
+            exclude_start,
+            stop: Bytes::copy_from_slice(stop),
+            include_stop,
+            reverse,
+            limit,
+            page_rows: rows,
+            page_bytes: 0,
+            keys_only,
+            count_only,
+            freshness: freshness(fresh),
+        };
+        Self { ask: Ask::Scan(request), aim: aim(fresh), shape: Shape::Whole }
+    }
+
+    /// Answered by a list of (id, name, key codec, value codec), as `make_keyspace` is.
+    #[staticmethod]
+    fn keyspaces() -> Self {
+        Self::unary(Unary::Keyspaces, None)
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (name, key_codec, value_codec, create, /))]
+    fn make_keyspace(name: String, key_codec: String, value_codec: String, create: bool) -> Self {
+        let request = v1::MakeKeyspaceRequest { name, key_codec, value_codec, create };
+        Self::unary(Unary::MakeKeyspace(request), None)
+    }
+
+    /// Answered by JSON text. `address`: of the node to ask, the leader where None.
+    #[staticmethod]
+    #[pyo3(signature = (verb, arguments="{}", address=None, /))]
+    fn admin(verb: String, arguments: &str, address: Option<String>) -> Self {
+        Self::unary(Unary::Admin(v1::AdminRequest { verb, arguments: arguments.to_owned() }), address)
+    }
+
+    /// Answered by (cluster, node, leader, term, [(id, address, voter, learner)], version).
+    #[staticmethod]
+    #[pyo3(signature = (address=None, /))]
+    fn describe(address: Option<String>) -> Self {
+        Self::unary(Unary::Describe, address)
+    }
+
+    fn __repr__(&self) -> String {
+        let verb = match &self.ask {
+            Ask::Get(request) => format!("get of {} keys", request.keys.len()),
+            Ask::Write(command) => format!("write of {} operations", command.operations.len()),
+            Ask::Scan(_) => "scan".to_owned(),
+            Ask::Unary(unary) => format!("{unary:?}"),
+        };
+        format!("<kvarts Request {verb} to {:?}>", self.aim)
+    }
+}
+
+fn freshness(fresh: Option<Fresh>) -> Option<v1::Freshness> {
+    let (level, max_staleness_ms, revision, now_ms) = fresh?;
+    Some(v1::Freshness { level, max_staleness_ms, revision, now_ms })
+}
+
+fn aim(fresh: Option<Fresh>) -> Aim {
+    match fresh {
+        Some((level, ..)) if level == i32::from(v1::freshness::Level::Stale) => Aim::Any,
+        _ => Aim::Leader,
+    }
+}
+
+fn operation(kind: OperationKind) -> v1::Operation {
+    v1::Operation { kind: Some(kind) }
+}
+
+fn put(space: u32, key: &[u8], value: &[u8], given: Option<Given<'_>>, ttl_ms: u64) -> Outcome<v1::Operation> {
+    let (key, value) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+    let condition = given.map(condition).transpose()?;
+    Ok(operation(OperationKind::Put(v1::Put { keyspace: space, key, value, condition, ttl_ms })))
+}
+
+fn delete(space: u32, key: &[u8], given: Option<Given<'_>>) -> Outcome<v1::Operation> {
+    let condition = given.map(condition).transpose()?;
+    let key = Bytes::copy_from_slice(key);
+    Ok(operation(OperationKind::Delete(v1::Delete { keyspace: space, key, condition })))
+}
+
+fn condition((kind, argument): Given<'_>) -> Outcome<v1::Condition> {
+    let kind = match kind {
+        0 => None,
+        1 => Some(ConditionKind::Absent(true)),
+        2 => Some(ConditionKind::Present(true)),
+        3 => {
+            let revision = argument.extract().map_err(|_| Fault::wrong_type("AtRevision of a revision", &argument))?;
+            Some(ConditionKind::AtRevision(revision))
+        }
+        _ => Some(ConditionKind::Equals(Bytes::copy_from_slice(argument.extract().map_err(PyErr::from)?))),
+    };
+    Ok(v1::Condition { kind })
+}
