@@ -1,55 +1,10 @@
 """kvarts: an ordered key-value database for Python. `kvarts.open(path)` is a dict on your disk.
 
-Names load on first use (PEP 562): `import kvarts` alone loads neither the native module nor anything else.
+Names load on first use (PEP 562): `import kvarts` alone loads neither the native module nor anything else. Their types
+stand in __init__.pyi, so that no room below is seen to import the floors above it by way of this package.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from kvarts.base.api import Batch, Scan, Store
-    from kvarts.base.codecs import U64, Bytes, Codec, Json, JsonValue, Str
-    from kvarts.base.errors import (
-        ClosedError,
-        CodecError,
-        CodecMismatch,
-        ConditionFailed,
-        CorruptionError,
-        ErrorInfo,
-        ForkedHandle,
-        InvalidArgument,
-        KeyNotFound,
-        KvartsError,
-        LimitExceeded,
-        LockedError,
-        NewerFormat,
-        NotAStore,
-        ReadOnlyError,
-        StorageError,
-        StorageFull,
-        StoreFailed,
-        StoreNotFound,
-        WrongThread,
-        WrongType,
-        explain,
-    )
-    from kvarts.base.types import (
-        ABSENT,
-        ANY,
-        PRESENT,
-        AtRevision,
-        Condition,
-        Damage,
-        Entry,
-        Equals,
-        KeyspaceInfo,
-        KeyspaceStats,
-        OpenReport,
-        Report,
-        Revision,
-        Stats,
-    )
-    from kvarts.embedded.opening import open
 
 __version__ = "0.1.0"
 
@@ -58,6 +13,9 @@ __all__ = [
     "ANY",
     "PRESENT",
     "U64",
+    "AsyncBatch",
+    "AsyncScan",
+    "AsyncStore",
     "AtRevision",
     "Batch",
     "Bytes",
@@ -65,13 +23,17 @@ __all__ = [
     "Codec",
     "CodecError",
     "CodecMismatch",
+    "CommitUnknown",
+    "Compacted",
     "Condition",
     "ConditionFailed",
     "CorruptionError",
     "Damage",
+    "DeadlineExceeded",
     "Entry",
     "Equals",
     "ErrorInfo",
+    "FenceRejected",
     "ForkedHandle",
     "InvalidArgument",
     "Json",
@@ -84,11 +46,13 @@ __all__ = [
     "LockedError",
     "NewerFormat",
     "NotAStore",
+    "NotLeader",
     "OpenReport",
     "ReadOnlyError",
     "Report",
     "Revision",
     "Scan",
+    "SessionExpired",
     "Stats",
     "StorageError",
     "StorageFull",
@@ -96,10 +60,12 @@ __all__ = [
     "StoreFailed",
     "StoreNotFound",
     "Str",
+    "Unavailable",
     "WrongThread",
     "WrongType",
     "explain",
     "open",
+    "open_async",
 ]
 
 _ROOMS = {
@@ -121,7 +87,8 @@ _ROOMS = {
         "Revision",
         "Stats",
     ),
-    "kvarts.embedded.opening": ("open",),
+    "kvarts.opening": ("open", "open_async"),
+    "kvarts.remote.astore": ("AsyncBatch", "AsyncScan", "AsyncStore"),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import kvarts
-from tests.conformance.kinds import KINDS, Make, Unfit
+from tests.conformance.kinds import KINDS, Make, Unfit, stop_servers
 
 
 @pytest.fixture(params=list(KINDS))
@@ -27,6 +27,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     yield open_one
     for store in opened:
         store.close()
+    stop_servers()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import kvarts
 from kvarts.base.options import OpenOptions
+from tests.tiny import Tiny
 
 TINY: OpenOptions = {
     "memory": "1MiB",
@@ -63,10 +64,29 @@ def in_keyspace(folder: Path, **codecs: Any) -> "kvarts.Store[Any, Any]":
     return store.keyspace("mine", **codecs)
 
 
+_servers: list[Tiny] = []
+
+
+def remote(_folder: Path, **codecs: Any) -> "kvarts.Store[Any, Any]":
+    """Opens the default keyspace of a cluster of its own."""
+    _servers.append(Tiny())
+    store = kvarts.open(_servers[-1].uri, **codecs)
+    # The first write also opens the client's session, which takes a revision: cases count those of their own writes.
+    store.clear()
+    return store
+
+
+def stop_servers() -> None:
+    """Ends the clusters of the test that ran."""
+    while _servers:
+        _servers.pop().stop()
+
+
 KINDS: dict[str, Callable[..., "kvarts.Store[Any, Any]"]] = {
     "disk": on_disk,
     "tiny": tiny,
     "memory": in_memory,
     "prefixed": prefixed,
     "keyspace": in_keyspace,
+    "remote": remote,
 }

@@ -1,0 +1,436 @@
+"""The sync face: every verb runs its coroutine to the end at once, since sending waits for the answer."""
+
+import os
+from _thread import get_ident
+from collections.abc import Callable, Coroutine, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Generic, NoReturn, Self, TypeVar
+
+from kvarts import _native
+from kvarts.base import codecs
+from kvarts.base.api import Store, Ttl
+from kvarts.base.errors import InvalidArgument, KeyNotFound, WrongThread, WrongType
+from kvarts.base.types import ANY, Condition, Entry, KeyspaceInfo, OpenReport, Report, Revision, Stats
+from kvarts.base.views import StoreItems, StoreKeys, StoreValues
+from kvarts.remote.batch import BatchFace
+from kvarts.remote.pages import KEYS, VALUES, Pages, Rows
+from kvarts.remote.space import Connection, Timeout
+from kvarts.remote.target import Settings, Target, parse, settings
+from kvarts.remote.verbs import Verbs, first_space
+from kvarts.remote.writing import MISSING
+
+K = TypeVar("K")
+V = TypeVar("V")
+T = TypeVar("T")
+
+
+def run(verb: Coroutine[Any, Any, T]) -> T:
+    """Return what a verb returns. It never suspends: what it awaits waits in this thread."""
+    try:
+        verb.send(None)
+    except StopIteration as done:
+        value: T = done.value
+        return value
+    raise AssertionError("a verb of a store that waits was suspended")
+
+
+class Waiting(Verbs[K, V]):
+    """Verbs whose requests wait for their answers."""
+
+    async def _send(self, request: _native.Request, timeout_ms: int) -> Any:
+        return self.space.connection.client.call(request, timeout_ms)
+
+
+def open_remote(
+    uri: str, *, key: Any = codecs.Bytes, value: Any = codecs.Bytes, **options: Any
+) -> "RemoteStore[Any, Any]":
+    """Open the keyspace that a kvarts:// URI names. Raises Unavailable, CodecMismatch, InvalidArgument."""
+    return _open(connect(parse(uri), options), key, value)
+
+
+def _open(connection: Connection, key: Any, value: Any) -> "RemoteStore[Any, Any]":
+    try:
+        space = run(first_space(Waiting, connection, key, value))
+    except BaseException:
+        connection.client.close()
+        raise
+    return RemoteStore(Waiting(space, owner=True))
+
+
+def connect(target: Target, options: Mapping[str, object]) -> Connection:
+    """Return the connections to a target, none of them made yet."""
+    checked = settings(target, options)
+    return Connection(_native.Client(list(target.hosts)), target, checked)
+
+
+class RemoteStore(Store[K, V]):
+    """A keyspace of a cluster, or a view of one. Opened by kvarts.open; see Store for the contract.
+
+    Every verb takes timeout= (seconds, a timedelta, or text such as "500ms") in place of the store's own; reads take
+    consistency="linearizable" | "stale" and max_staleness=. Raises also Unavailable, DeadlineExceeded and, of writes,
+    CommitUnknown and SessionExpired. A store used in a forked child makes connections of its own there.
+    """
+
+    __slots__ = ("_verbs",)
+
+    def __init__(self, verbs: Waiting[K, V]) -> None:
+        self._verbs = verbs
+
+    def __repr__(self) -> str:
+        return self._verbs.space.describe("Store", "closed" if self._verbs.closed else "open")
+
+    def __reduce_ex__(self, _protocol: object) -> Any:
+        space = self._verbs.space
+        if space.prefix or space.moment is not None:
+            raise TypeError("a view of a store cannot be pickled or copied: pickle the store")
+        connection = space.connection
+        target = replace(connection.target, keyspace=space.name)
+        return _opened_again, (target, connection.settings, space.key, space.value)
+
+    # Reading
+
+    def get(
+        self,
+        key: K,
+        /,
+        default: Any = None,
+        *,
+        timeout: Timeout = None,
+        consistency: str | None = None,
+        max_staleness: Timeout = None,
+    ) -> Any:
+        """Return the value of a key, or `default` where it is absent."""
+        return run(self._verbs.get(key, default, timeout=timeout, consistency=consistency, max_staleness=max_staleness))
+
+    def entry(
+        self,
+        key: K,
+        /,
+        *,
+        timeout: Timeout = None,
+        consistency: str | None = None,
+        max_staleness: Timeout = None,
+    ) -> Entry[V] | None:
+        """Return the value of a key with the revision that wrote it, or None where it is absent."""
+        return run(self._verbs.entry(key, timeout=timeout, consistency=consistency, max_staleness=max_staleness))
+
+    def get_many(
+        self,
+        keys: Iterable[K],
+        /,
+        *,
+        timeout: Timeout = None,
+        consistency: str | None = None,
+        max_staleness: Timeout = None,
+    ) -> list[V | None]:
+        """Return the values of many keys, in the order asked, all as of one revision; None where absent."""
+        return run(self._verbs.get_many(keys, timeout=timeout, consistency=consistency, max_staleness=max_staleness))
+
+    def __getitem__(self, key: Any, /) -> Any:
+        if isinstance(key, slice):
+            return RemoteScan(self._verbs.slice(key))
+        return run(self._verbs.item(key))
+
+    def __contains__(self, key: object, /) -> bool:
+        return run(self._verbs.contains(key))  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return run(self._verbs.count())
+
+    def __bool__(self) -> bool:
+        return run(self._verbs.any())
+
+    def __iter__(self) -> Iterator[K]:
+        return RemoteScan(self._verbs._all(None), KEYS)
+
+    def __reversed__(self) -> Iterator[K]:
+        return RemoteScan(self._verbs._all(None, reverse=True), KEYS)
+
+    def keys(self) -> KeysView[K]:
+        """Return a live view of the keys, in order; each pass over it is one scan."""
+        return StoreKeys(self)
+
+    def values(self) -> ValuesView[V]:
+        """Return a live view of the values, in the order of their keys; each pass over it is one scan."""
+        return StoreValues(self)
+
+    def items(self) -> ItemsView[K, V]:
+        """Return a live view of the (key, value) pairs, in key order; each pass over it is one scan."""
+        return StoreItems(self)
+
+    def scan(
+        self,
+        start: K | None = None,
+        stop: K | None = None,
+        *,
+        prefix: K | None = None,
+        include_start: bool = True,
+        include_stop: bool = False,
+        reverse: bool = False,
+        limit: int | None = None,
+        timeout: Timeout = None,
+        consistency: str | None = None,
+        max_staleness: Timeout = None,
+    ) -> "RemoteScan[K, V, tuple[K, V]]":
+        """Return the rows from `start` to `stop`, in key order or in reverse, as of now. `timeout` is per page."""
+        fresh = self._verbs._freshness(consistency, max_staleness)
+        return RemoteScan(
+            self._verbs.pages(
+                start,
+                stop,
+                prefix=prefix,
+                include_start=include_start,
+                include_stop=include_stop,
+                reverse=reverse,
+                limit=limit,
+                fresh=fresh,
+                timeout=timeout,
+            )
+        )
+
+    # Writing
+
+    def put(
+        self, key: K, value: V, *, ttl: Ttl | None = None, if_: Condition = ANY, timeout: Timeout = None
+    ) -> Revision:
+        """Write a value and return the revision that wrote it: on stable storage of a majority."""
+        return run(self._verbs.put(key, value, ttl=ttl, if_=if_, timeout=timeout))
+
+    def __setitem__(self, key: K, value: V, /) -> None:
+        run(self._verbs.put(key, value))
+
+    def put_many(self, items: Mapping[K, V] | Iterable[tuple[K, V]], /, *, timeout: Timeout = None) -> Revision:
+        """Write many pairs in order and return the last revision. Atomic per chunk of 1 MiB, not as a whole."""
+        return run(self._verbs.put_many(items, timeout=timeout))
+
+    def delete(self, key: K, /, *, timeout: Timeout = None) -> Revision:
+        """Delete a key and return the revision that did it. An absent key is no error: nothing is read first."""
+        return run(self._verbs.delete(key, timeout=timeout))
+
+    def delete_many(self, keys: Iterable[K], /, *, timeout: Timeout = None) -> Revision:
+        """Delete many keys, atomic per chunk of 1 MiB as put_many, and return the last revision."""
+        return run(self._verbs.delete_many(keys, timeout=timeout))
+
+    def __delitem__(self, key: Any, /) -> None:
+        if isinstance(key, slice):
+            run(self._verbs.remove_range(self._verbs.slice(key).keys))
+        else:
+            run(self._verbs.remove(key))
+
+    def incr(self, key: K, by: int = 1, *, timeout: Timeout = None) -> int:
+        """Add `by` to the number under a key, as one step, and return the sum."""
+        return run(self._verbs.incr(key, by, timeout=timeout))
+
+    def pop(self, key: K, /, default: Any = MISSING, *, timeout: Timeout = None) -> Any:
+        """Delete a key and return its value; where absent return `default`, or raise KeyNotFound without one."""
+        return run(self._verbs.pop(key, default, timeout=timeout))
+
+    def popitem(self, *, timeout: Timeout = None) -> tuple[K, V]:
+        """Delete the first key and return it with its value. Raises KeyNotFound where there is none."""
+        return run(self._verbs.popitem(timeout=timeout))
+
+    def setdefault(self, key: K, default: Any = None, /, *, timeout: Timeout = None) -> Any:
+        """Return the value of a key, after writing `default` where it is absent."""
+        return run(self._verbs.setdefault(key, default, timeout=timeout))
+
+    def update(self, other: Any = (), /, **more: Any) -> None:
+        """Write a mapping, or pairs, as one batch: all or nothing."""
+        run(self._verbs.update(other, **more))
+
+    def clear(self, *, timeout: Timeout = None) -> None:
+        """Delete every key of this keyspace, or view, as one step."""
+        run(self._verbs.clear(timeout=timeout))
+
+    def batch(self) -> "RemoteBatch[K, V]":
+        """Return a context manager that gathers writes and commits them as one at the end of its block."""
+        return RemoteBatch(self._verbs)
+
+    # Views
+
+    def snapshot(self, *, timeout: Timeout = None) -> "RemoteStore[K, V]":
+        """Return a read-only store that stays at the newest revision as of now, as long as the cluster keeps it."""
+        return RemoteStore(run(self._verbs.take_snapshot(timeout=timeout)))
+
+    def prefixed(self, prefix: K, /) -> "RemoteStore[K, V]":
+        """Return a view of the keys that begin with `prefix`, which it adds and takes away."""
+        return RemoteStore(self._verbs.prefixed(prefix))
+
+    def keyspace(
+        self,
+        name: str,
+        *,
+        key: Any = codecs.Bytes,
+        value: Any = codecs.Bytes,
+        create: bool = True,
+        timeout: Timeout = None,
+    ) -> "RemoteStore[Any, Any]":
+        """Return a view of another keyspace, made if absent; on a snapshot, of an existing one at its revision."""
+        return RemoteStore(run(self._verbs.in_keyspace(name, key, value, create=create, timeout=timeout)))
+
+    def keyspaces(self, *, timeout: Timeout = None) -> dict[str, KeyspaceInfo]:
+        """Return the keyspaces of the cluster by name, with the names of their codecs."""
+        return run(self._verbs.keyspaces(timeout=timeout))
+
+    # Care
+
+    def checkpoint(self, path: str | os.PathLike[str], /) -> NoReturn:
+        """Raise InvalidArgument: the files are on other machines."""
+        raise _no_files("checkpoint()", self._verbs.space.connection.target.uri)
+
+    def flush(self, *, timeout: Timeout = None) -> None:
+        """Have the leader write what its memory holds into tables, and wait for it."""
+        run(self._verbs.flush(timeout=timeout))
+
+    def compact(self, *, timeout: Timeout = None) -> None:
+        """Have the leader rewrite its tables into their deepest level, and wait for it."""
+        run(self._verbs.compact(timeout=timeout))
+
+    def verify(self, *, progress: Callable[[int, int], object] | None = None, timeout: Timeout = None) -> Report:
+        """Have the leader read all it has on disk and check it. `progress` is called once, at the end."""
+        if progress is not None and not callable(progress):
+            raise WrongType(f"progress is a function, not {type(progress).__name__}", hint="progress(done, total)")
+        report = run(self._verbs.verify(timeout=timeout))
+        if progress is not None:
+            progress(report.bytes, report.bytes)
+        return report
+
+    def stats(self, *, timeout: Timeout = None) -> Stats:
+        """Return numbers about the leader's engine."""
+        return run(self._verbs.stats(timeout=timeout))
+
+    def close(self) -> None:
+        """End the connections; a view only lets go of itself. Idempotent. In a forked child, ends the child's own."""
+        self._verbs.close()
+
+    @property
+    def open_report(self) -> OpenReport:
+        """Raises InvalidArgument: what opening found is in the events of the node that opened it."""
+        self._verbs._check_open()
+        raise _no_files("open_report", self._verbs.space.connection.target.uri)
+
+    @property
+    def closed(self) -> bool:
+        """True after close()."""
+        return self._verbs.closed
+
+    @property
+    def revision(self) -> Revision:
+        """The newest revision, asked of the leader; of a snapshot the one it stays at."""
+        return run(self._verbs.newest())
+
+
+class RemoteScan(Rows, Generic[K, V, T]):
+    """A scan of a remote store: see kvarts.base.api.Scan. Its first page is fetched when it is made."""
+
+    def __init__(self, pages: Pages, mode: int = 0) -> None:
+        super().__init__(pages, mode)
+        self._thread = get_ident()
+        self._look_ups = False
+        run(self._fill())
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> T:
+        self._check_thread()
+        self._started = True
+        if self._list_rows:
+            rows: list[Any] = []
+            while len(rows) < self._list_rows and (self._at < len(self._keys) or run(self._fill())):
+                rows.append(self._row())
+            if not rows:
+                raise StopIteration
+            return rows  # type: ignore[return-value]
+        if self._at >= len(self._keys) and not run(self._fill()):
+            raise StopIteration
+        row: T = self._row()
+        return row
+
+    def keys(self) -> "RemoteScan[K, V, K]":
+        """Turn this scan, before its first row, into one of keys, and return it."""
+        self._check_thread()
+        self._turn("keys", KEYS)
+        self._look_ups = True
+        return self  # type: ignore[return-value]
+
+    def values(self) -> "RemoteScan[K, V, V]":
+        """Turn this scan, before its first row, into one of values, and return it."""
+        self._check_thread()
+        self._turn("values", VALUES)
+        return self  # type: ignore[return-value]
+
+    def chunks(self, rows: int, /) -> "RemoteScan[K, V, list[T]]":
+        """Turn this scan, before its first row, into one of lists of up to `rows` rows, and return it."""
+        self._check_thread()
+        self._list(rows)
+        return self  # type: ignore[return-value]
+
+    def __getitem__(self, key: K, /) -> V:
+        """Return the value of a key as the scan sees it, after keys() was asked for: what dict(scan) calls."""
+        self._check_thread()
+        if not self._look_ups:
+            raise WrongType("a scan is read row by row: next(scan), list(scan), dict(scan)")
+        speaker, at = self._pages.speaker, self._at - 1
+        found: bytes | None
+        if self._at > 0 and at < len(self._values) and self._keys[at] == speaker._key(key):
+            found = self._values[at]
+        else:
+            found = run(self._look_up(key))
+        self._looked_up = True
+        if found is None:
+            raise KeyNotFound(key)
+        value: V = speaker._value(found)
+        return value
+
+    def close(self) -> None:
+        """End the scan. Idempotent."""
+        self._check_thread()
+        self._end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self.close()
+
+    async def _look_up(self, key: K) -> bytes | None:
+        speaker = self._pages.speaker
+        request = _native.Request.get(speaker._id, speaker._key(key), self._pages.fresh)
+        found: bytes | None = await speaker._send(request, self._pages.timeout_ms)
+        return found
+
+    def _check_thread(self) -> None:
+        if get_ident() != self._thread:
+            raise WrongThread("a scan belongs to the thread that started it", hint="start a scan in each thread")
+
+
+class RemoteBatch(BatchFace[K, V]):
+    """A batch of a remote store: see kvarts.base.api.Batch."""
+
+    def keyspace(self, name: str, *, key: Any = codecs.Bytes, value: Any = codecs.Bytes, create: bool = True) -> Any:
+        """Return a face of this same batch whose writes go to another keyspace of the store."""
+        verbs: Any = self._verbs
+        return RemoteBatch(run(verbs.in_keyspace(name, key, value, create=create)), self._gathered)
+
+    def __enter__(self) -> Self:
+        self._begin()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        run(self._finish(kind))
+
+
+def _opened_again(target: Target, checked: Settings, key: Any, value: Any) -> "RemoteStore[Any, Any]":
+    """Return the store that was pickled, with connections of its own."""
+    return _open(Connection(_native.Client(list(target.hosts)), target, checked), key, value)
+
+
+def _no_files(what: str, uri: str) -> InvalidArgument:
+    return InvalidArgument(
+        f"{what} is of a store on this machine, not of {uri!r}", hint="call it where the node's data is, or copy rows"
+    )

@@ -1,0 +1,154 @@
+"""Verbs about keyspaces, views and care, as coroutines; with them a view has every verb."""
+
+import json
+from dataclasses import fields
+from typing import Any, Self
+
+from kvarts import _native
+from kvarts.base import codecs
+from kvarts.base.codecs import Codec, check_codec
+from kvarts.base.errors import InvalidArgument, ReadOnlyError
+from kvarts.base.types import Damage, KeyspaceInfo, KeyspaceStats, Report, Revision, Stats
+from kvarts.embedded.paths import check_name
+from kvarts.remote.ranges import has_prefixes
+from kvarts.remote.space import Connection, K, Moment, Space, Timeout, V
+from kvarts.remote.writing import Writing
+
+Listed = tuple[int, str, str, str]
+"""(id, name, key codec, value codec)"""
+
+
+class Verbs(Writing[K, V]):
+    """Every verb of a keyspace, or view. A subclass says how requests are sent."""
+
+    def view(self, space: Space) -> Self:
+        """Return the verbs of another space of the same connection."""
+        return type(self)(space)
+
+    def prefixed(self, prefix: K, /) -> Self:
+        """Return a view of the keys that begin with `prefix`, which it adds and takes away."""
+        self._check_open()
+        if not has_prefixes(self.space.key):
+            name = self.space.key.name
+            raise InvalidArgument(f"prefixed() needs Bytes or Str keys, these are {name}", hint="use a keyspace")
+        return self.view(self.space.within(self._encode_key(prefix)))
+
+    async def take_snapshot(self, *, timeout: Timeout = None) -> Self:
+        """Return a read-only view that stays at the newest revision as of now."""
+        self._check_open()
+        if self.space.moment is not None:
+            return self.view(self.space)
+        patience = self._patience(timeout)
+        listed = await self._send(_native.Request.keyspaces(), patience)
+        revision, now_ms = await self._send(_native.Request.moment(), patience)
+        return self.view(self.space.at(Moment(Revision(revision), now_ms, tuple(listed))))
+
+    async def in_keyspace(
+        self, name: str, key: Any, value: Any, *, create: bool = True, timeout: Timeout = None
+    ) -> Self:
+        """Return a view of another keyspace, made if absent; on a snapshot, of an existing one at its revision."""
+        self._check_open()
+        check_codec(key, "key")
+        check_codec(value, "value")
+        check_name(name)
+        stored = await self._find(name, key, value, create, self._patience(timeout))
+        return self.view(_checked(self.space.connection, stored, key, value, self.space.moment))
+
+    async def keyspaces(self, *, timeout: Timeout = None) -> dict[str, KeyspaceInfo]:
+        """Return the keyspaces of the cluster by name, with the names of their codecs."""
+        self._check_open()
+        moment = self.space.moment
+        listed: Any = moment.keyspaces if moment else None
+        if listed is None:
+            listed = await self._send(_native.Request.keyspaces(), self._patience(timeout))
+        return {name: KeyspaceInfo(name, key, value) for _, name, key, value in listed}
+
+    async def flush(self, *, timeout: Timeout = None) -> None:
+        """Have the leader write what its memory holds into tables, and wait for it."""
+        await self._admin("flush", timeout)
+
+    async def compact(self, *, timeout: Timeout = None) -> None:
+        """Have the leader rewrite its tables into their deepest level, and wait for it."""
+        await self._admin("compact", timeout, keyspace=self.space.name)
+
+    async def verify(self, *, timeout: Timeout = None) -> Report:
+        """Have the leader read all it has on disk and check it. Damage is listed, not raised."""
+        answer = await self._admin("verify", timeout)
+        damage = tuple(
+            Damage(
+                file=each["file"],
+                offset=each["offset"],
+                what=each["what"],
+                smallest=bytes.fromhex(each.get("smallest", "")),
+                largest=bytes.fromhex(each.get("largest", "")),
+            )
+            for each in answer.get("damage", ())
+        )
+        numbers = {name: answer.get(name, 0) for name in ("files", "blocks", "bytes")}
+        return Report(**numbers, damage=damage)
+
+    async def stats(self, *, timeout: Timeout = None) -> Stats:
+        """Return numbers about the leader's engine."""
+        self._check_open()
+        answer = json.loads(await self._send(_native.Request.admin("stats"), self._patience(timeout)))
+        numbers = {field.name: answer.get(field.name, 0) for field in fields(Stats) if field.name != "keyspaces"}
+        spaces = tuple(
+            KeyspaceStats(
+                name=each["name"],
+                table_rows=each["table_rows"],
+                memtable_rows=each["memtable_rows"],
+                levels=tuple((tables, size) for tables, size in each["levels"]),
+            )
+            for each in answer.get("keyspaces", ())
+        )
+        return Stats(**numbers, keyspaces=spaces)
+
+    def close(self) -> None:
+        """Let go of the view; the store that was opened also ends its connections. Idempotent."""
+        self._released = True
+        if self._owner:
+            self.space.connection.client.close()
+
+    @property
+    def closed(self) -> bool:
+        """True after close()."""
+        return self._released or self.space.connection.client.closed
+
+    async def _admin(self, verb: str, timeout: Timeout, **arguments: object) -> Any:
+        self._check_open()
+        if self.space.moment is not None and verb != "verify":
+            raise ReadOnlyError(f"{verb}() on a snapshot", hint="call it on the store")
+        request = _native.Request.admin(verb, json.dumps(arguments))
+        return json.loads(await self._send(request, self._patience(timeout)))
+
+    async def _find(self, name: str, key: Codec[Any], value: Codec[Any], create: bool, patience: int) -> Listed:
+        moment = self.space.moment
+        if moment is not None:
+            for listed in moment.keyspaces:
+                if listed[1] == name:
+                    return listed
+            raise InvalidArgument(f"the snapshot has no keyspace {name!r}", hint="its keyspaces() lists those it has")
+        request = _native.Request.make_keyspace(name, key.name, value.name, create)
+        found: list[Listed] = await self._send(request, patience)
+        return found[0]
+
+
+async def first_space(
+    verbs_of: type[Verbs[Any, Any]], connection: Connection, key: Any, value: Any, **more: Any
+) -> Space:
+    """Return the keyspace that the target names, made if absent and `create`. Raises CodecMismatch, Unavailable."""
+    codecs.check_codec(key, "key")
+    codecs.check_codec(value, "value")
+    name, create = connection.target.keyspace, connection.settings.create
+    asker = verbs_of(Space(connection, 0, name, key, value), **more)
+    stored = await asker._find(name, key, value, create, connection.settings.timeout_ms)
+    return _checked(connection, stored, key, value, None)
+
+
+def _checked(
+    connection: Connection, stored: Listed, key: Codec[Any], value: Codec[Any], moment: Moment | None
+) -> Space:
+    number, name, key_name, value_name = stored
+    if (key_name, value_name) != (key.name, value.name):
+        raise codecs.mismatch(name, (key_name, value_name), (key.name, value.name))
+    return Space(connection, number, name, key, value, moment=moment)
