@@ -78,7 +78,7 @@ fn received_tuple(py: Python<'_>, received: Received) -> PyResult<Bound<'_, PyTu
 fn entry_tuple(py: Python<'_>, entry: ReceivedEntry) -> PyResult<Bound<'_, PyTuple>> {
     let ReceivedEntry { term, index, kind, payload, size } = entry;
     let payload = match payload {
-        ReceivedPayload::Nothing => 0.into_pyobject(py)?.into_any(),
+        ReceivedPayload::Nothing => 0_u8.into_pyobject(py)?.into_any(),
         ReceivedPayload::Handle(handle) => handle.into_pyobject(py)?.into_any(),
         ReceivedPayload::Bytes(bytes) => PyBytes::new(py, &bytes).into_any(),
     };

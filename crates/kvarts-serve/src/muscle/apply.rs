@@ -61,8 +61,7 @@ pub fn run(core: &Core, jobs: &Receiver<Job>) {
             Job::Close(group) => {
                 queues.remove(&group.id);
                 group.give_up("the node holds this part of the data no longer");
-                group.machine.close();
-                Ok(())
+                group.machine.close().map_err(|error| error.to_string())
             }
             Job::Stop => return,
         };

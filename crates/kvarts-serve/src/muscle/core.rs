@@ -19,11 +19,11 @@ use crate::peers::Peers;
 use kvarts_engine::fs::Fs;
 use kvarts_engine::sync::RwLock;
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock, Weak};
-use std::{fs, io};
 use tokio::runtime::Handle;
 
 /// The group that holds every row, so far.
@@ -196,7 +196,13 @@ impl Core {
 
     /// Removes a directory and what is in it.
     pub fn remove_dir(&self, dir: &Path) -> io::Result<()> {
-        fs::remove_dir_all(dir)
+        for name in self.fs.list(dir)? {
+            let path = dir.join(name);
+            if self.fs.remove(&path).is_err() {
+                self.remove_dir(&path)?;
+            }
+        }
+        self.fs.remove_dir(dir)
     }
 
     /// Values at this moment.

@@ -85,6 +85,7 @@ pub struct Received {
 }
 
 /// One thing that happened.
+#[allow(missing_docs, reason = "fields whose names say it: a group's number, an entry's index")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A message came.

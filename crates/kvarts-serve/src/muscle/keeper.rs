@@ -49,7 +49,7 @@ pub fn flush(core: &Core, group: &Group) -> Result<u64, String> {
     group.flushing.store(false, Ordering::Relaxed);
     group.unflushed_bytes.store(0, Ordering::Relaxed);
     group.unflushed_entries.store(0, Ordering::Relaxed);
-    let before = group.machine.flushed().0.index;
+    let before = group.machine.flushed().map_err(|error| error.to_string())?.0.index;
     // What is applied is durable in the log, so the tables never get ahead of it.
     let index = group.machine.flush().map_err(|error| error.to_string())?.index;
     core.stats.flushes.one();

@@ -10,10 +10,11 @@ use super::keeper;
 use super::open;
 use super::perform;
 use super::turn::Turn;
-use crate::front::Front;
+use crate::front::{Front, FrontOptions};
 use crate::intake::Intake;
+use crate::machine;
 use crate::nodelog::{EntryMeta, HardState};
-use crate::peers::Peers;
+use crate::peers::{PeerOptions, Peers};
 use bytes::Bytes;
 use kvarts_engine::fs::{Fs, LockOutcome};
 use kvarts_engine::sync::Mutex;
@@ -93,11 +94,18 @@ impl Muscle {
         let listener = runtime.block_on(TcpListener::bind(&core.config.listen)).map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
         let door: Arc<dyn Intake> = Arc::new(Door(Arc::clone(core)));
-        let peers = Peers::new(runtime.handle().clone(), Arc::clone(&door), core.incoming());
-        peers.set(core.members.addresses());
-        drop(core.peers.set(peers));
+        let (threads, fs) = (runtime.handle().clone(), Arc::clone(&core.fs));
+        let peers = Peers::new(threads, Arc::clone(&door), fs, core.incoming(), PeerOptions::default());
+        peers.set(self.others());
+        drop(core.peers.set(peers.clone()));
         let (shutdown, stopped) = oneshot::channel();
-        runtime.spawn(Front::serve(listener, door, async move { drop(stopped.await) }));
+        runtime.spawn(Front::serve(
+            listener,
+            door,
+            peers,
+            front_options(&core.config),
+            async move { drop(stopped.await) },
+        ));
         runtime.spawn(expire(Arc::clone(core)));
         (life.address, life.shutdown) = (Some(address), Some(shutdown));
         Ok(())
@@ -145,12 +153,16 @@ impl Muscle {
 
     /// Says where nodes listen.
     pub fn set_peers(&self, addresses: BTreeMap<u64, String>) {
-        let mut others = addresses.clone();
-        others.remove(&self.core.config.node);
         self.core.members.set(addresses);
         if let Some(peers) = self.core.peers.get() {
-            peers.set(others);
+            peers.set(self.others());
         }
+    }
+
+    fn others(&self) -> BTreeMap<u64, String> {
+        let mut others = self.core.members.addresses();
+        others.remove(&self.core.config.node);
+        others
     }
 
     /// Says who leads a group. Errors: `InvalidArgument` for an unknown group, as in all that name one.
@@ -218,18 +230,19 @@ impl Muscle {
 
     /// Index, term and membership of the state that survives without the log; nothing where there is none yet.
     pub fn snapshot(&self, group: u64) -> Result<Option<(u64, u64, Vec<u8>)>> {
-        let (position, membership) = self.group(group)?.machine.flushed();
+        let (position, membership) =
+            self.group(group)?.machine.flushed().map_err(|error| self.refused(group, error))?;
         Ok((position.index > 0).then_some((position.index, position.term, membership)))
     }
 
     /// A system row.
     pub fn system(&self, group: u64, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        Ok(self.group(group)?.machine.system(key)?)
+        self.group(group)?.machine.system(key).map_err(|error| self.refused(group, error))
     }
 
     /// System rows under a prefix, by key.
     pub fn system_scan(&self, group: u64, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        Ok(self.group(group)?.machine.system_scan(prefix)?)
+        self.group(group)?.machine.system_scan(prefix).map_err(|error| self.refused(group, error))
     }
 
     /// Puts a group's state machine on disk now. Returns the index that it holds.
@@ -268,8 +281,13 @@ impl Muscle {
             runtime.shutdown_timeout(Duration::from_millis(500));
         }
         for group in self.core.groups() {
-            group.machine.close();
+            // What it holds beyond its tables is in the log.
+            drop(group.machine.close());
         }
+    }
+
+    fn refused(&self, group: u64, error: machine::Error) -> Error {
+        open::of_machine(&self.core, group, error)
     }
 
     fn group(&self, id: u64) -> Result<Arc<Group>> {
@@ -322,4 +340,8 @@ async fn expire(core: Arc<Core>) {
         let late = late + groups.iter().map(|group| group.expire(now)).sum::<usize>();
         core.stats.expired.add(late as u64);
     }
+}
+
+fn front_options(config: &Config) -> FrontOptions {
+    FrontOptions { request_timeout: Duration::from_millis(config.request_timeout_ms), ..FrontOptions::default() }
 }

@@ -3,9 +3,10 @@ use super::config::Config;
 use super::core::Core;
 use super::group::Group;
 use super::perform::install_dir;
-use crate::machine::{Machine, MachineOptions};
+use crate::machine::{self, Machine, MachineOptions};
 use crate::nodelog::{NodeLog, NodeLogOptions};
 use kvarts_engine::fs::Fs;
+use kvarts_engine::options::Options;
 use kvarts_engine::{Error, Result};
 use std::io::ErrorKind;
 use std::path::Path;
@@ -57,8 +58,8 @@ pub fn add_group(core: &Core, id: u64, membership: &[u8]) -> Result<()> {
     let founding = !membership.is_empty();
     // A crash may have come between the two.
     if founding && machine.position().index == 0 {
-        machine.apply_effects(1, 0, Some(membership), &[]).map_err(|error| of_machine(core, id, &error))?;
-        machine.flush().map_err(|error| of_machine(core, id, &error))?;
+        machine.apply_effects(1, 0, Some(membership), &[]).map_err(|error| of_machine(core, id, error))?;
+        machine.flush().map_err(|error| of_machine(core, id, error))?;
     }
     let written = core.log.add_group(id, u64::from(founding), 0)?;
     core.log.sync_to(written)?;
@@ -67,8 +68,12 @@ pub fn add_group(core: &Core, id: u64, membership: &[u8]) -> Result<()> {
 }
 
 fn open_machine(core: &Core, id: u64) -> Result<Machine> {
-    let options = MachineOptions { memory_bytes: core.config.memory_bytes, ..MachineOptions::default() };
-    Machine::open(Arc::clone(&core.fs), &core.shard(id), options).map_err(|error| of_machine(core, id, &error))
+    let options = MachineOptions {
+        engine: Options { memory_bytes: core.config.memory_bytes, ..Options::default() },
+        holder: format!("node {}", core.config.node),
+        ..MachineOptions::default()
+    };
+    Machine::open(Arc::clone(&core.fs), &core.shard(id), options).map_err(|error| of_machine(core, id, error))
 }
 
 /// Installs a snapshot whose mark is in the log and which the state machine has not taken yet.
@@ -76,7 +81,7 @@ fn install_received(core: &Core, id: u64, machine: &Machine) -> Result<()> {
     let Some((index, term, _)) = core.log.snapshot_mark(id) else { return Ok(()) };
     let dir = install_dir(core, id, index, term);
     if machine.position().index < index && core.fs.exists(&dir).map_err(|error| Error::io("looking at", &dir, error))? {
-        machine.replace(&dir).map_err(|error| of_machine(core, id, &error))?;
+        machine.replace(&dir).map_err(|error| of_machine(core, id, error))?;
     }
     Ok(())
 }
@@ -103,7 +108,10 @@ fn sweep(core: &Core) -> Result<()> {
     Ok(())
 }
 
-fn of_machine(core: &Core, id: u64, error: &crate::machine::Error) -> Error {
-    let _ = (core, id);
-    error.clone().into()
+/// The engine's error for what a state machine says when it is opened.
+pub fn of_machine(core: &Core, id: u64, error: machine::Error) -> Error {
+    match error {
+        machine::Error::Engine(error) => error,
+        other => Error::Corruption { file: core.shard(id), offset: 0, what: other.to_string() },
+    }
 }

@@ -26,11 +26,6 @@ impl Histogram {
         self.sum_ns.fetch_add(ns.saturating_mul(count), Ordering::Relaxed);
     }
 
-    /// How many were noted.
-    pub fn count(&self) -> u64 {
-        self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
-    }
-
     fn write(&self, out: &mut String, name: &str, labels: &str) {
         let mut count = 0;
         for (at, bucket) in self.buckets.iter().enumerate() {
