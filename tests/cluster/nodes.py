@@ -43,6 +43,7 @@ class Nodes:
         """Start nodes, founders unless told otherwise, and wait until each listens."""
         started = list(self.founders if numbers is None else numbers)
         for number in started:
+            self._forget(number)
             self.processes[number] = self._spawn(number, *more)
         for number in started:
             self._await_line(number)
@@ -109,6 +110,12 @@ class Nodes:
             process.wait()
             if process.stdout is not None:
                 process.stdout.close()
+
+    def _forget(self, number: int) -> None:
+        """Let go of a process that has ended."""
+        process = self.processes.pop(number, None)
+        if process is not None and process.stdout is not None:
+            process.stdout.close()
 
     def events(self, number: int) -> list[dict[str, Any]]:
         """Return what a node told."""
