@@ -1,4 +1,4 @@
-"""Rust rooms see only the rooms before them; the engine's floors as lib.rs lists them. (Python: .importlinter.)"""
+"""Rust rooms see only the rooms before them, crates only the crates below. (Python: .importlinter.)"""
 
 import ast
 import re
@@ -10,50 +10,74 @@ import pytest
 
 from tests.style.source import ROOT, blank_rust, blank_rust_tests, files, is_rust_test, read
 
-ENGINE = "crates/kvarts-engine/src/"
-# Lower floors first. Rooms on one floor do not see each other, but for the first: three small ones without walls.
-FLOORS = (
-    ("error", "clock", "options", "sync"),
-    ("fs",),
-    ("iter",),
-    ("memtable", "log", "table"),
-    ("version",),
-    ("compaction",),
-    ("db",),
-)
-FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+# Lower floors first. Rooms on one floor do not see each other, but for the engine's first: small ones without walls.
+TOWERS = {
+    "crates/kvarts-engine/src/": (
+        ("error", "clock", "options", "sync"),
+        ("fs",),
+        ("iter",),
+        ("memtable", "log", "table"),
+        ("version",),
+        ("compaction",),
+        ("db",),
+    ),
+    "crates/kvarts-serve/src/": (("machine", "nodelog", "intake"), ("peers",), ("front",), ("muscle",)),
+}
+WITHOUT_WALLS = TOWERS["crates/kvarts-engine/src/"][0]
+# Sees no room of its crate, and none sees it.
+ALONE = {"crates/kvarts-serve/src/": "client"}
 
 
-def _room(path: str) -> str:
-    return path.removeprefix(ENGINE).split("/")[0].removesuffix(".rs")
+def _rooms(tower: str) -> dict[str, int]:
+    """Rooms of a tower with their floors; the one that stands alone is above all and below none."""
+    return {room: floor for floor, rooms in enumerate(TOWERS[tower]) for room in rooms}
 
 
-def _uses(path: str) -> set[str]:
+def _uses(path: str, rooms: set[str]) -> set[str]:
     """Rooms named after `crate::`, in `use` trees and in paths alike; tests may look anywhere."""
     code = blank_rust_tests(blank_rust(read(path)))
     named = set(re.findall(r"\bcrate::(\w+)", code))
     for tree in re.findall(r"\bcrate::\{([^;]*)\};", code):
         named.update(re.findall(r"(?:^|[,{])\s*([a-z_]+)(?=::|\s*[,}]|\s*$)", tree))
-    return named & FLOOR_OF.keys()
+    return named & rooms
 
 
-def test_engine_rooms_see_only_lower_rooms() -> None:
+@pytest.mark.parametrize("tower", TOWERS, ids=lambda tower: tower.split("/")[1])
+def test_rust_rooms_see_only_lower_rooms(tower: str) -> None:
+    floors, alone = _rooms(tower), ALONE.get(tower, "")
     wrong = []
-    for path in files(".rs", ENGINE):
-        room = _room(path)
+    for path in files(".rs", tower):
+        room = path.removeprefix(tower).split("/")[0].removesuffix(".rs")
         if room == "lib" or is_rust_test(path):
             continue
-        assert room in FLOOR_OF, f"{path}: put the room on a floor in {__file__}"
-        for used in _uses(path) - {room}:
-            neighbours = FLOOR_OF[used] == FLOOR_OF[room] == 0
-            if FLOOR_OF[used] >= FLOOR_OF[room] and not neighbours:
+        assert room in floors or room == alone, f"{path}: put the room on a floor in {__file__}"
+        for used in _uses(path, {*floors, alone}) - {room}:
+            neighbours = room in WITHOUT_WALLS and used in WITHOUT_WALLS
+            if alone in {room, used} or (floors[used] >= floors[room] and not neighbours):
                 wrong.append(f"{path} ({room}) uses crate::{used}")
     assert not wrong, "\n".join(wrong)
 
 
-def test_lib_lists_every_engine_room() -> None:
-    listed = set(re.findall(r"^(?:pub )?mod (\w+);", blank_rust(read(ENGINE + "lib.rs")), re.MULTILINE))
-    assert listed == FLOOR_OF.keys()
+@pytest.mark.parametrize("tower", TOWERS, ids=lambda tower: tower.split("/")[1])
+def test_each_room_of_a_crate_has_its_floor(tower: str) -> None:
+    listed = set(re.findall(r"^(?:pub )?mod (\w+);", blank_rust(read(f"{tower}lib.rs")), re.MULTILINE))
+    assert listed <= {*_rooms(tower), ALONE.get(tower, "")}
+
+
+def test_wire_knows_nothing_of_stores_and_nodes() -> None:
+    wrong = [
+        path for path in files("Cargo.toml", "crates/kvarts-wire/") if re.search("kvarts-(engine|serve)", read(path))
+    ]
+    assert not wrong
+
+
+def test_engine_knows_nothing_of_network_and_nodes() -> None:
+    outside = re.compile(r"\b(?:kvarts[-_](?:wire|serve)|tokio|tonic|prost)\b")
+    sources = [*files("Cargo.toml", "crates/kvarts-engine/"), *files(".rs", "crates/kvarts-engine/")]
+    wrong = [
+        path for path in sources if outside.search(read(path) if path.endswith("toml") else blank_rust(read(path)))
+    ]
+    assert not wrong
 
 
 def test_formats_know_nothing_of_the_engine() -> None:
@@ -72,9 +96,11 @@ def test_formats_touch_no_file_clock_or_thread() -> None:
     assert not wrong
 
 
-def test_binding_sees_only_the_doors_of_the_engine() -> None:
-    """`kvarts-py` talks to `db`, and names what `db`'s signatures name: never tables, logs or memtables."""
-    inner = re.compile(r"\bkvarts_engine::(?:memtable|log|table|version|compaction)\b")
+def test_binding_sees_only_the_doors_of_the_engine_and_of_the_node() -> None:
+    """`kvarts-py` talks to `db`, and names what `db`'s signatures name; of a node it sees three rooms."""
+    inner = re.compile(
+        r"\bkvarts_(?:engine::(?:memtable|log|table|version|compaction)|serve::(?:nodelog|peers|front))\b"
+    )
     wrong = [path for path in files(".rs", "crates/kvarts-py/") if inner.search(blank_rust(read(path)))]
     assert not wrong
 
