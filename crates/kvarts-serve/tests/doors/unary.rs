@@ -1,6 +1,6 @@
 //! Unary calls.
 use crate::node::{Node, get, kind_of, put, within};
-use kvarts_serve::front::error_of;
+use kvarts_serve::front::{FrontOptions, error_of};
 use kvarts_wire::v1;
 use std::time::Duration;
 use tonic::{Code, Request};
@@ -61,22 +61,18 @@ async fn an_answer_over_the_limit_is_refused() {
     assert_eq!(kind_of(&status), "LimitExceeded");
 }
 
+// The node's own deadline: one that the client knows of may end the call there first.
 #[tokio::test]
 async fn a_call_that_waits_too_long_says_what_is_known() {
-    let node = Node::start(1).await;
+    let options = FrontOptions { request_timeout: Duration::from_millis(20), ..Default::default() };
+    let node = Node::start_with(1, options).await;
     node.small.hold();
     let mut kv = node.kv().await;
-    let read = kv.get(within_80ms(get(&["k"]))).await.unwrap_err();
+    let read = kv.get(get(&["k"])).await.unwrap_err();
     assert_eq!((read.code(), kind_of(&read).as_str()), (Code::DeadlineExceeded, "DeadlineExceeded"));
-    let written = kv.write(within_80ms(put("k", "v"))).await.unwrap_err();
+    let written = kv.write(put("k", "v")).await.unwrap_err();
     assert_eq!(kind_of(&written), "CommitUnknown");
     assert!(error_of(&written).unwrap().maybe_applied);
-}
-
-fn within_80ms<Q>(message: Q) -> Request<Q> {
-    let mut request = Request::new(message);
-    request.metadata_mut().insert("grpc-timeout", "80m".parse().unwrap());
-    request
 }
 
 #[tokio::test]
