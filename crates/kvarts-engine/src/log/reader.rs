@@ -83,18 +83,15 @@ impl<'a> LogReader<'a> {
         }
     }
 
-    /// Checks that a log outside the prefix holds nothing that was synced. Returns the bytes of records that it held.
+    /// Looks at a log outside the prefix. Returns the bytes of records that it held, and whether they show that they were
+    /// appended when every older log was durable: then the prefix ends too early, which is damage.
     ///
     /// Errors: `Corruption`, `NewerFormat`, `Io`.
-    pub fn check_unused(&self, file: FileId) -> Result<u64> {
-        let Some(data) = self.read(file)? else { return Ok(0) };
+    pub fn read_unused(&self, file: FileId) -> Result<(u64, bool)> {
+        let Some(data) = self.read(file)? else { return Ok((0, false)) };
         // A bad header is that of a log whose making was cut short; a good one must be ours all the same.
         let _ = self.check_header(file, &data)?;
-        if shows_synced(file, &data) {
-            let what = "this log was synced, but the log before it does not lead to it";
-            return Err(self.damage(file, HEADER_BYTES as u64, what));
-        }
-        Ok(written_bytes(&data).saturating_sub(HEADER_BYTES as u64))
+        Ok((written_bytes(&data).saturating_sub(HEADER_BYTES as u64), shows_synced(file, &data)))
     }
 
     /// Checks the header. The inner error is one that a torn write can cause; the outer never is.

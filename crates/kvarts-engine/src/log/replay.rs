@@ -3,6 +3,7 @@ use super::log_path;
 use super::reader::{LogReader, LogStop};
 use crate::fs::Fs;
 use crate::{FileId, Result};
+use kvarts_formats::header::HEADER_BYTES;
 use kvarts_formats::record::RecordKind;
 use std::path::{Path, PathBuf};
 
@@ -68,7 +69,11 @@ pub fn replay(
         }
     };
     for &file in files.iter().filter(|file| !chain.contains(file)) {
-        let dropped = reader.check_unused(file)?;
+        let (dropped, synced) = reader.read_unused(file)?;
+        if synced {
+            let what = "this log was synced, but the log before it does not lead to it";
+            return Err(reader.damage(file, HEADER_BYTES as u64, what));
+        }
         if file > end.file {
             end.dropped += dropped;
         }

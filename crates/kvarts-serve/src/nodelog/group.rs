@@ -67,9 +67,10 @@ impl Group {
             // Another group of the same number was here before.
             std::mem::replace(self, Self::after(said.base)).slots.into()
         } else {
-            self.truncate(said.last + 1)
+            self.truncate(said.last.saturating_add(1))
         };
         dropped.extend(self.forget(said.base));
+        self.base = said.base;
         self.hard_state = said.hard_state;
         self.mark = said.mark.map(|mark| (mark.id, mark.membership.to_vec()));
         if self.last() < said.last {
@@ -83,7 +84,7 @@ impl Group {
 
     /// Puts an entry in its place; returns those that it supersedes.
     pub(super) fn put(&mut self, index: u64, slot: Slot) -> std::result::Result<Vec<Slot>, &'static str> {
-        if index <= self.base.index || index > self.last() + 1 {
+        if index <= self.base.index || index > self.last().saturating_add(1) {
             return Err("an entry leaves a hole in its group's log");
         }
         let superseded = self.truncate(index);
@@ -157,7 +158,7 @@ impl Group {
     pub(super) fn metas(&self, start: u64, stop: u64, bytes_max: u64) -> Vec<EntryMeta> {
         let mut metas = Vec::new();
         let mut bytes = 0u64;
-        for index in start..stop.min(self.last() + 1) {
+        for index in start..stop.min(self.last().saturating_add(1)) {
             let Some(slot) = self.slot(index) else { break };
             bytes += u64::from(slot.size) + ENTRY_BYTES_OVERHEAD;
             if bytes > bytes_max && !metas.is_empty() {

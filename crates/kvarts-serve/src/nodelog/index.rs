@@ -120,12 +120,9 @@ impl Index {
                 (*base, *last) = (index, index);
             }
             for (meta, payload) in &write.entries {
-                if meta.index <= *base || meta.index > *last + 1 {
+                if meta.index <= *base || meta.index > last.saturating_add(1) {
                     let what = format!("entry {} leaves a hole in group {}", meta.index, write.group);
-                    return Err(Error::invalid(
-                        what,
-                        format!("entries go on after {base} and at most at {}", *last + 1),
-                    ));
+                    return Err(Error::invalid(what, format!("they may go on after {base}, at most after {last}")));
                 }
                 if u64::from(meta.size) != payload.len() as u64 {
                     let what = format!("entry {} of {} bytes says it has {}", meta.index, payload.len(), meta.size);

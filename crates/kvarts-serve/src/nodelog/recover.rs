@@ -137,7 +137,12 @@ impl Replay<'_> {
     fn check_rest(&mut self, chain: &[FileId], files: &[FileId], end: PrefixEnd) -> Result<()> {
         let mut dropped = end.dropped;
         for &file in files.iter().filter(|&&file| file > chain[0] && !chain.contains(&file)) {
-            dropped += self.reader.check_unused(file)?;
+            let (bytes, synced) = self.reader.read_unused(file)?;
+            if synced {
+                let what = "this log ends early: a later one was synced";
+                return Err(self.reader.damage(end.file, end.offset, what));
+            }
+            dropped += bytes;
         }
         if dropped > 0 {
             self.report.torn = Some((self.reader.path(end.file), end.offset, dropped));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 mod crashes;
 mod damage;
+mod lying;
 mod model;
 mod reading;
 mod rotation;
