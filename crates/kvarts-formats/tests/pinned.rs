@@ -9,6 +9,7 @@ use kvarts_formats::hash::key_hash;
 use kvarts_formats::header::{FileHeader, FileKind};
 use kvarts_formats::index::{BlockHandle, IndexBuilder};
 use kvarts_formats::manifest::{Manifest, TableRecord, TreeRecord};
+use kvarts_formats::node_record::{EntryId, GroupRecord, HardState, Mark, NodeRecord};
 use kvarts_formats::record::{RecordKind, record_bytes, write_record};
 use kvarts_formats::table::{Footer, Properties};
 use kvarts_formats::{FileId, Kind, Revision, TreeId};
@@ -24,6 +25,32 @@ fn header_and_record() {
     let mut record = vec![0; record_bytes(5)];
     write_record(&mut record, FileId(7), 256, 1, RecordKind::End, 128, b"hello");
     pinned("record", &record, 48, 0xb1d4_5eff_13db_9bc8);
+}
+
+#[test]
+fn node_records() {
+    let id = EntryId { index: 41, term: 7 };
+    let hard_state = HardState { term: 7, vote: 3, commit: 40 };
+    let mark = Mark { id, membership: b"members" };
+    let all = [
+        NodeRecord::HardState(hard_state),
+        NodeRecord::Entry { id, kind: 2, payload: b"payload" },
+        NodeRecord::SnapshotMark(mark),
+        NodeRecord::Compacted(id),
+        NodeRecord::Group(GroupRecord { hard_state, base: id, last: 50, mark: None }),
+        NodeRecord::Group(GroupRecord { hard_state, base: id, last: 50, mark: Some(mark) }),
+        NodeRecord::Resumed { after: FileId(6), whole: 4096 },
+        NodeRecord::Removed,
+    ];
+    let mut log = Vec::new();
+    for said in all {
+        let (head, offset) = (said.head(), 128 + log.len() as u64);
+        let record = said.with_head(&head, 5);
+        let mut bytes = vec![0; record.bytes()];
+        record.write(&mut bytes, FileId(7), offset, 128);
+        log.extend_from_slice(&bytes);
+    }
+    pinned("node records", &log, 552, 0x8817_3209_6dc5_80af);
 }
 
 #[test]
