@@ -30,6 +30,7 @@ class Recorder:
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
+        self._pulse = threading.Event()
         self._began = time.monotonic()
         self._threads = [threading.Thread(target=self._client, args=(number,)) for number in range(self.clients)]
 
@@ -53,7 +54,7 @@ class Recorder:
         while len(self.waits) < target:
             if time.monotonic() > until:
                 raise TimeoutError(f"{len(self.waits)} of {target} writes after {wait_s} s; errors {self.errors[-3:]}")
-            time.sleep(0.02)
+            self._pulse.wait(0.02)
 
     def stop(self) -> None:
         """Let every client end its operation and return."""

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 
 import pytest
-from kvarts.remote.admin import call
 
+from kvarts.remote.admin import call
 from tests.cluster.clients import Recorder
 from tests.cluster.network import Network, Weather, in_namespace
 from tests.cluster.nodes import Nodes

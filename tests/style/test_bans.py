@@ -24,6 +24,7 @@ RANDOM_ALLOWED = {"random.Random", "random.SystemRandom"}
 # (path prefix, call): why this room may.
 ALLOWED_CALLS = {
     ("python/kvarts/embedded/opening.py", "time.time"): "tells a second opener since when the store is held",
+    ("python/kvarts/node/serve.py", "time.time_ns"): "gives the clock to all of a node",
     ("tests/fault/", "os._exit"): "a forked child must not run pytest's exit handlers",
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kvarts import __version__
+from kvarts import _native
 from kvarts.base.errors import InvalidArgument
 from kvarts.node.asker import Asker, CommandSays, Verb
 from kvarts.replication.events import Event
@@ -43,7 +43,7 @@ def status(asker: Asker, _arguments: Mapping[str, Any]) -> Verb:
     ]
     return {
         "node": raft.node,
-        "version": __version__,
+        "version": _native.__version__,
         "leader": raft.lead,
         "term": raft.term,
         "joint": raft.membership.is_joint,

@@ -2,9 +2,8 @@
 use crate::fault::{Fault, Outcome};
 use bytes::Bytes;
 use kvarts_serve::muscle::{
-    Apply, Effects, MessageHead, NewEntry, NewSnapshot, Outgoing, Payload, Turn, Why, Write, WriteRefused,
+    Apply, Effects, EntryMeta, MessageHead, NewEntry, NewSnapshot, Outgoing, Payload, Turn, Why, Write, WriteRefused,
 };
-use kvarts_serve::nodelog::EntryMeta;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 

@@ -82,6 +82,11 @@ impl Muscle {
         Ok(Self { core, applies, keeper, life: Mutex::new(life), _lock: lock })
     }
 
+    #[cfg(test)]
+    pub(super) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
     /// Listens, and serves from now on. Errors: `Io` where the address cannot be had; `InvalidArgument` the second time.
     pub fn start(&self) -> Result<()> {
         let core = &self.core;

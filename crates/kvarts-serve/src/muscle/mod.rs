@@ -27,6 +27,10 @@ mod stats;
 mod sync;
 mod turn;
 
+#[cfg(test)]
+mod tests;
+
+pub use crate::nodelog::EntryMeta;
 pub use clock::{OsTime, Time};
 pub use config::Config;
 pub use event::{Event, MessageHead, Received, ReceivedEntry, ReceivedPayload, ReceivedSnapshot};

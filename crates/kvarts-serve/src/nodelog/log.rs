@@ -362,9 +362,6 @@ impl Appender {
 fn records_of(write: &GroupWrite) -> Result<Vec<Said<'_>>> {
     let stream = stream_of(write.group)?;
     let mut said = Vec::with_capacity(write.entries.len() + 2);
-    if let Some(hard_state) = write.hard_state {
-        said.push(Said { stream, record: NodeRecord::HardState(hard_state), payload: None });
-    }
     if let Some((index, term, membership)) = &write.snapshot {
         let mark = Mark { id: EntryId { index: *index, term: *term }, membership };
         said.push(Said { stream, record: NodeRecord::SnapshotMark(mark), payload: None });
@@ -373,6 +370,10 @@ fn records_of(write: &GroupWrite) -> Result<Vec<Said<'_>>> {
         let id = EntryId { index: meta.index, term: meta.term };
         let record = NodeRecord::Entry { id, kind: meta.kind, payload };
         said.push(Said { stream, record, payload: Some(payload) });
+    }
+    // Last: a commit index that survives a crash without its entries would commit what they were to supersede.
+    if let Some(hard_state) = write.hard_state {
+        said.push(Said { stream, record: NodeRecord::HardState(hard_state), payload: None });
     }
     if let Some(large) = said.iter().find(|each| each.record.tail().len() > PAYLOAD_BYTES_MAX - HEAD_BYTES_MAX) {
         let what = format!("{} bytes do not fit in one log record", large.record.tail().len());

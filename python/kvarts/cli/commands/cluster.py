@@ -34,12 +34,9 @@ def status(uri: str, as_json: bool) -> None:
         rows.append((str(node["id"]), node["address"] or "?", votes, "yes" if node["leader"] else ""))
     print_table(rows, header=True)
     click.echo()
-    rows = [("group", "role", "last", "committed", "applied")]
-    rows += [
-        (str(each["group"]), each["role"], *(f"{each[name]:,}" for name in ("last", "committed", "applied")))
-        for each in found["groups"]
-    ]
-    print_table(rows, header=True)
+    names = ("last", "committed", "applied")
+    groups = [(str(each["group"]), each["role"], *(f"{each[name]:,}" for name in names)) for each in found["groups"]]
+    print_table([("group", "role", *names), *groups], header=True)
 
 
 @click.group(cls=Group)

@@ -1,0 +1,308 @@
+//! A muscle under turns made by hand: what is answered, to whom, and when.
+use super::door::Door;
+use super::*;
+use crate::intake::{Intake, Reply};
+use kvarts_engine::fs::{Fs, MemFs};
+use kvarts_wire::v1;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+const GROUP: u64 = 1;
+const FOUNDING: &[u8] = br#"{"voters":[1]}"#;
+const LONG: Duration = Duration::from_secs(30);
+
+/// The machine's clocks, but deadlines are over when a test says so.
+struct TestTime {
+    ahead: Mutex<Duration>,
+}
+
+impl Time for TestTime {
+    fn boot_ns(&self) -> u64 {
+        OsTime.boot_ns()
+    }
+
+    fn unix_us(&self) -> u64 {
+        OsTime.unix_us()
+    }
+
+    fn now(&self) -> Instant {
+        OsTime.now() + *self.ahead.lock().unwrap()
+    }
+}
+
+struct Bench {
+    muscle: Muscle,
+    door: Door,
+    time: Arc<TestTime>,
+    ticket: u64,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::on(Arc::new(MemFs::volatile()))
+    }
+
+    fn on(fs: Arc<dyn Fs>) -> Self {
+        let time = Arc::new(TestTime { ahead: Mutex::default() });
+        let config =
+            Config { workers: 1, memory_bytes: 8 << 20, ..Config::new(PathBuf::from("/node"), 1, vec![7; 16]) };
+        let muscle = Muscle::open(fs, Arc::clone(&time) as Arc<dyn Time>, config).unwrap();
+        if muscle.groups().is_empty() {
+            muscle.add_group(GROUP, FOUNDING).unwrap();
+        }
+        let door = Door(Arc::clone(muscle.core()));
+        Self { muscle, door, time, ticket: 0 }
+    }
+
+    fn lead(&self, leads: bool) {
+        let role = Role { leads, term: 1, leader_id: 2, leader_address: "there:2".to_owned() };
+        self.muscle.set_role(GROUP, role).unwrap();
+    }
+
+    /// Polls until there is an event that `which` wants.
+    fn event<T>(&self, which: impl Fn(&Event) -> Option<T>) -> T {
+        let deadline = OsTime.boot_ms() + LONG.as_millis() as u64;
+        loop {
+            let (now_ms, events) = self.muscle.poll(deadline);
+            if let Some(found) = events.iter().find_map(&which) {
+                return found;
+            }
+            assert!(now_ms < deadline, "no such event; the last were {events:?}");
+        }
+    }
+
+    fn put(&self, key: &str) -> Receiver<Result<v1::WriteResponse, v1::Error>> {
+        let put = v1::Put { keyspace: 1, key: key.as_bytes().to_vec().into(), ..v1::Put::default() };
+        let operation = v1::Operation { kind: Some(v1::operation::Kind::Put(put)) };
+        let command = v1::Command { operations: vec![operation], ..v1::Command::default() };
+        let (reply, answer) = reply();
+        self.door.write(v1::WriteRequest { command: Some(command) }, self.soon(), reply);
+        answer
+    }
+
+    fn get(&self, key: &str) -> Receiver<Result<v1::GetResponse, v1::Error>> {
+        let (reply, answer) = reply();
+        let keys = vec![key.as_bytes().to_vec().into()];
+        self.door.get(v1::GetRequest { keyspace: 1, keys, ..v1::GetRequest::default() }, self.soon(), reply);
+        answer
+    }
+
+    fn soon(&self) -> Instant {
+        OsTime.now() + LONG
+    }
+
+    fn handle(&self) -> u64 {
+        self.event(|event| if let Event::Write { handle, .. } = event { Some(*handle) } else { None })
+    }
+
+    fn context(&self) -> u64 {
+        self.event(|event| if let Event::Read { context, .. } = event { Some(*context) } else { None })
+    }
+
+    /// Appends an entry and waits until it is durable.
+    fn append(&mut self, term: u64, index: u64, kind: u32, payload: Payload) {
+        self.ticket += 1;
+        let entries = vec![NewEntry { term, index, kind, payload }];
+        let write = Write { group: GROUP, hard_state: Some((term, 1, 0)), snapshot: None, entries };
+        let ticket = Some(self.ticket);
+        self.muscle.perform(Turn { ticket, must_sync: true, writes: vec![write], ..Turn::default() });
+        let ticket = self.ticket;
+        self.event(|event| (*event == Event::Synced(ticket)).then_some(()));
+    }
+
+    fn apply(&self, first: u64, last: u64, barrier: bool) {
+        let applies = vec![Apply { group: GROUP, first, last, barrier }];
+        self.muscle.perform(Turn { applies, ..Turn::default() });
+        self.event(|event| matches!(event, Event::Applied { index, .. } if *index == last).then_some(()));
+    }
+}
+
+fn reply<R: Send + 'static>() -> (Reply<R>, Receiver<Result<R, v1::Error>>) {
+    let (sender, answer) = channel();
+    (Box::new(move |outcome| drop(sender.send(outcome))), answer)
+}
+
+fn of<R>(answer: &Receiver<Result<R, v1::Error>>) -> Result<R, String> {
+    answer.recv_timeout(LONG).expect("an answer").map_err(|error| error.kind)
+}
+
+#[test]
+fn a_write_is_answered_when_its_entry_is_applied() {
+    let mut bench = Bench::new();
+    bench.lead(true);
+    let answer = bench.put("a");
+    let handle = bench.handle();
+    bench.append(1, 2, 0, Payload::Handles(vec![handle]));
+    assert!(answer.try_recv().is_err(), "durable here, and not yet committed");
+    bench.apply(2, 2, false);
+    let result = of(&answer).unwrap().result.unwrap();
+    assert_eq!(result.outcome(), v1::Outcome::Done);
+    assert_eq!(bench.muscle.position(GROUP).unwrap(), (2, 1));
+}
+
+#[test]
+fn writers_of_one_entry_are_answered_each_with_its_own_result() {
+    let mut bench = Bench::new();
+    bench.lead(true);
+    let answers = ["a", "b", "c"].map(|key| bench.put(key));
+    let handles = (0..3).map(|_| bench.handle()).collect::<Vec<_>>();
+    bench.append(1, 2, 0, Payload::Handles(handles));
+    bench.apply(2, 2, false);
+    let revisions = answers.map(|answer| of(&answer).unwrap().result.unwrap().revision);
+    assert!(revisions.is_sorted() && revisions[0] < revisions[2], "{revisions:?}");
+}
+
+#[test]
+fn a_node_that_does_not_lead_names_who_does() {
+    let bench = Bench::new();
+    bench.lead(false);
+    for error in [bench.put("a").recv().unwrap().unwrap_err(), bench.get("a").recv().unwrap().unwrap_err()] {
+        assert_eq!((error.kind.as_str(), error.leader_id, error.leader_address.as_str()), ("NotLeader", 2, "there:2"));
+        assert!(error.retryable && !error.maybe_applied);
+    }
+}
+
+#[test]
+fn a_write_that_python_refuses_carries_the_hint() {
+    let bench = Bench::new();
+    bench.lead(true);
+    bench.muscle.set_peers([(3, "elsewhere:3".to_owned())].into());
+    for (why, kind) in [(Why::NotLeader, "NotLeader"), (Why::Busy, "Unavailable"), (Why::Unknown, "CommitUnknown")] {
+        let answer = bench.put("a");
+        let handle = bench.handle();
+        let writes_refused = vec![WriteRefused { group: GROUP, handle, leader: 3, why }];
+        bench.muscle.perform(Turn { writes_refused, release: vec![handle], ..Turn::default() });
+        let error = answer.recv_timeout(LONG).unwrap().unwrap_err();
+        assert_eq!(error.kind, kind);
+        if why == Why::NotLeader {
+            assert_eq!((error.leader_id, error.leader_address.as_str()), (3, "elsewhere:3"));
+        }
+    }
+}
+
+#[test]
+fn a_write_whose_index_another_entry_took_may_be_sent_again() {
+    let mut bench = Bench::new();
+    bench.lead(true);
+    let answer = bench.put("a");
+    let handle = bench.handle();
+    bench.append(1, 2, 0, Payload::Handles(vec![handle]));
+    bench.append(2, 2, 0, Payload::Handles(vec![]));
+    bench.apply(2, 2, false);
+    assert_eq!(of(&answer).unwrap_err(), "NotLeader");
+}
+
+#[test]
+fn reads_of_a_batch_are_answered_when_its_index_is_applied() {
+    let mut bench = Bench::new();
+    bench.lead(true);
+    let written = bench.put("a");
+    let handle = bench.handle();
+    bench.append(1, 2, 0, Payload::Handles(vec![handle]));
+    let (first, second) = (bench.get("a"), bench.get("b"));
+    let context = bench.context();
+    let later = bench.get("a");
+    assert_ne!(bench.context(), context, "a batch that Python has seen takes no more");
+    bench.muscle.perform(Turn { reads: vec![(GROUP, context, 2)], ..Turn::default() });
+    assert!(first.try_recv().is_err(), "entry 2 is not applied");
+    bench.apply(2, 2, false);
+    assert!(of(&first).unwrap().rows[0].found);
+    assert!(!of(&second).unwrap().rows[0].found);
+    assert!(of(&written).is_ok());
+    assert!(later.try_recv().is_err(), "nobody confirmed it");
+}
+
+#[test]
+fn a_gate_lets_reads_pass_without_a_round_until_it_closes() {
+    let bench = Bench::new();
+    bench.lead(true);
+    bench.muscle.set_gate(GROUP, u64::MAX).unwrap();
+    assert!(of(&bench.get("a")).is_ok());
+    bench.muscle.set_gate(GROUP, 0).unwrap();
+    let waiting = bench.get("a");
+    let context = bench.context();
+    bench.muscle.perform(Turn { reads_refused: vec![(GROUP, context, 0)], ..Turn::default() });
+    assert_eq!(of(&waiting).unwrap_err(), "NotLeader");
+}
+
+#[test]
+fn who_waits_too_long_is_answered() {
+    let mut bench = Bench::new();
+    bench.lead(true);
+    bench.muscle.start().unwrap();
+    let appended = bench.put("a");
+    let handle = bench.handle();
+    bench.append(1, 2, 0, Payload::Handles(vec![handle]));
+    let (queued, read) = (bench.put("b"), bench.get("a"));
+    *bench.time.ahead.lock().unwrap() = LONG * 2;
+    assert_eq!(of(&appended).unwrap_err(), "CommitUnknown");
+    assert_eq!(of(&queued).unwrap_err(), "CommitUnknown");
+    assert_eq!(of(&read).unwrap_err(), "DeadlineExceeded");
+}
+
+#[test]
+fn a_barrier_waits_for_its_effects() {
+    let mut bench = Bench::new();
+    bench.append(1, 2, 2, Payload::Bytes("do this".into()));
+    bench.append(1, 3, 0, Payload::Handles(vec![]));
+    let applies = vec![Apply { group: GROUP, first: 2, last: 2, barrier: true }];
+    bench.muscle.perform(Turn { applies, ..Turn::default() });
+    let command = bench.event(|event| match event {
+        Event::Applied { index: 2, command, .. } => Some(command.clone()),
+        _ => None,
+    });
+    assert_eq!(command.as_deref(), Some(&b"do this"[..]));
+    assert_eq!(bench.muscle.position(GROUP).unwrap().0, 1);
+    let rows = vec![(b"config/x".to_vec(), Some(b"1".to_vec()))];
+    let effects = vec![Effects { group: GROUP, index: 2, membership: FOUNDING.into(), rows }];
+    let applies = vec![Apply { group: GROUP, first: 3, last: 3, barrier: false }];
+    bench.muscle.perform(Turn { effects, applies, ..Turn::default() });
+    bench.event(|event| matches!(event, Event::Applied { index: 3, .. }).then_some(()));
+    assert_eq!(bench.muscle.position(GROUP).unwrap(), (3, 1));
+    assert_eq!(bench.muscle.system(GROUP, b"config/x").unwrap().as_deref(), Some(&b"1"[..]));
+}
+
+#[test]
+fn what_is_durable_is_there_again_though_nothing_was_flushed() {
+    let fs: Arc<dyn Fs> = Arc::new(MemFs::volatile());
+    let mut bench = Bench::on(Arc::clone(&fs));
+    bench.lead(true);
+    let _waits = bench.put("a");
+    let handle = bench.handle();
+    bench.append(1, 2, 0, Payload::Handles(vec![handle]));
+    drop(bench);
+    let bench = Bench::on(fs);
+    assert_eq!((bench.muscle.position(GROUP).unwrap(), bench.muscle.last_index(GROUP).unwrap()), ((1, 0), 2));
+    assert_eq!(bench.muscle.hard_state(GROUP).map(|hard| (hard.term, hard.vote)), Some((1, 1)));
+    bench.apply(2, 2, false);
+    bench.muscle.set_gate(GROUP, u64::MAX).unwrap();
+    assert!(of(&bench.get("a")).unwrap().rows[0].found);
+}
+
+#[test]
+fn who_waits_is_answered_when_the_node_stops() {
+    let mut bench = Bench::new();
+    bench.lead(true);
+    let appended = bench.put("a");
+    let handle = bench.handle();
+    bench.append(1, 2, 0, Payload::Handles(vec![handle]));
+    let read = bench.get("a");
+    bench.muscle.stop();
+    assert_eq!(of(&appended).unwrap_err(), "CommitUnknown");
+    assert_eq!(of(&read).unwrap_err(), "Unavailable");
+}
+
+#[test]
+fn a_failure_is_told_and_ends_every_turn() {
+    let bench = Bench::new();
+    bench.lead(true);
+    let unknown = Payload::Handles(vec![99]);
+    let entries = vec![NewEntry { term: 1, index: 2, kind: 0, payload: unknown }];
+    let write = Write { group: GROUP, hard_state: None, snapshot: None, entries };
+    bench.muscle.perform(Turn { writes: vec![write], ..Turn::default() });
+    let reason = bench.event(|event| if let Event::Stop(reason) = event { reason.clone() } else { None });
+    assert!(reason.contains("handle 99"), "{reason}");
+    assert_eq!(of(&bench.put("a")).unwrap_err(), "Unavailable");
+}

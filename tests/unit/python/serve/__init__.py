@@ -1,0 +1,1 @@
+"""Tests of the native muscle under the real replicator."""
