@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from kvarts.replication.events import GroupId
 from tests.unit.python.serve.nodes import cluster, until
 
 
