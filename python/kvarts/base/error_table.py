@@ -172,14 +172,6 @@ _INFOS = (
     ),
     ErrorInfo(
         code="KV-3001",
-        name="NotLeader",
-        cause="A node that does not lead was asked for what only the leader does. Nothing was written.",
-        cure="Stores opened by kvarts.open() follow the leader by themselves; other clients ask the node it names.",
-        retryable=True,
-        deterministic=False,
-    ),
-    ErrorInfo(
-        code="KV-3002",
         name="Unavailable",
         cause=(
             "No leader answered in time: too few nodes run, cannot be reached, or are too busy. A write that raises "
@@ -189,6 +181,14 @@ _INFOS = (
             "Look at the nodes that the message names: a majority must run and reach each other. `kvarts status URI` "
             "shows what they say. A longer timeout= waits longer."
         ),
+        retryable=True,
+        deterministic=False,
+    ),
+    ErrorInfo(
+        code="KV-3002",
+        name="NotLeader",
+        cause="A node that does not lead was asked for what only the leader does. Nothing was written.",
+        cure="Stores opened by kvarts.open() follow the leader by themselves; other clients ask the node it names.",
         retryable=True,
         deterministic=False,
     ),
