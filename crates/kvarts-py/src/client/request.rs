@@ -10,6 +10,8 @@ use pyo3::types::PyBytes;
 
 /// (level, max_staleness_ms, revision, now_ms): `kvarts.v1.Freshness`.
 type Fresh = (i32, u64, u64, u64);
+/// (space, key, value or None to delete, ttl_ms).
+type Row<'py> = (u32, Bound<'py, PyBytes>, Option<Bound<'py, PyBytes>>, u64);
 /// (kind, argument) as in `kvarts.base.types.Condition`, the argument encoded.
 type Given<'py> = (u8, Bound<'py, PyAny>);
 
@@ -139,13 +141,10 @@ impl Request {
         Ok(Self::command(vec![operation(OperationKind::Incr(incr))], None))
     }
 
-    /// Many operations as one: `writes` are (space, key, value or None to delete, ttl_ms).
+    /// Many operations as one: each of `writes` a `Row`.
     #[staticmethod]
     #[pyo3(signature = (writes, fence=None, /))]
-    fn write(
-        writes: Vec<(u32, Bound<'_, PyBytes>, Option<Bound<'_, PyBytes>>, u64)>,
-        fence: Option<(Bound<'_, PyBytes>, u64)>,
-    ) -> Outcome<Self> {
+    fn write(writes: Vec<Row<'_>>, fence: Option<(Bound<'_, PyBytes>, u64)>) -> Outcome<Self> {
         let operations = writes.iter().map(|(space, key, value, ttl_ms)| match value {
             Some(value) => put(*space, key.as_bytes(), value.as_bytes(), None, *ttl_ms),
             None => delete(*space, key.as_bytes(), None),

@@ -2,8 +2,9 @@
 //!
 //! `tiny_cluster 3` prints one line of JSON with the nodes' addresses, then obeys lines of standard input, each answered with
 //! "ok": `lead N` (0: nobody leads), `kill N`, `start N`, `hang N`, `wake N`, `swallow COUNT` (writes that take place
-//! but are not answered: their streams break), `busy COUNT` (requests refused as too many), `expire` (sessions are
-//! forgotten), `lag MS`. It ends with its standard input.
+//! but are not answered: their streams break), `forget COUNT` (the same, and sessions are forgotten), `expire` (sessions
+//! are forgotten now), `busy COUNT` (requests refused as too many), `lag MS`, `answers BYTES` (more is refused).
+//! It ends with its standard input.
 mod services;
 mod world;
 
@@ -12,10 +13,15 @@ use services::Tiny;
 use std::io::{self, BufRead, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 use world::World;
+
+/// Largest message taken; larger ones end their stream. Below what clients are told, so that it can be met.
+const MESSAGE_BYTES_MAX: usize = 6 << 20;
 
 type AnyError = Box<dyn std::error::Error>;
 
@@ -71,18 +77,20 @@ fn serve(id: u64, listener: TcpListener, world: &Arc<Mutex<World>>) -> Result<Ru
     listener.set_nonblocking(true)?;
     let listener = {
         let _inside = runtime.enter();
-        TcpListenerStream::new(tokio::net::TcpListener::from_std(listener)?)
+        TcpListenerStream::new(tokio::net::TcpListener::from_std(listener)?).map(without_delay)
     };
-    let limit = 16 << 20;
     runtime.spawn(
         Server::builder()
-            .tcp_nodelay(true)
-            .add_service(v1::kv_server::KvServer::new(tiny.clone()).max_decoding_message_size(limit))
+            .add_service(v1::kv_server::KvServer::new(tiny.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(v1::cluster_server::ClusterServer::new(tiny.clone()))
             .add_service(v1::admin_server::AdminServer::new(tiny))
             .serve_with_incoming(listener),
     );
     Ok(runtime)
+}
+
+fn without_delay(stream: io::Result<TcpStream>) -> io::Result<TcpStream> {
+    stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream))
 }
 
 fn lock(world: &Mutex<World>) -> MutexGuard<'_, World> {

@@ -49,14 +49,16 @@ impl Tiny {
         for request in requests.requests {
             let said = match (request.kind, self.refusal(&mut world)) {
                 (Some(Ask::Get(get)), refusal) => read(get.freshness.as_ref(), &world, refusal)
-                    .map_or_else(Say::Error, |(revision, now)| Say::Get(get_rows(&world, &get, revision, now))),
-                (Some(Ask::Scan(scan)), refusal) => read(scan.freshness.as_ref(), &world, refusal)
-                    .map_or_else(Say::Error, |(revision, now)| Say::Scan(page(&world, &scan, revision, now))),
+                    .map_or_else(|error| Say::Error(*error), |(revision, now)| say_rows(&world, &get, revision, now)),
+                (Some(Ask::Scan(scan)), refusal) => read(scan.freshness.as_ref(), &world, refusal).map_or_else(
+                    |error| Say::Error(*error),
+                    |(revision, now)| Say::Scan(page(&world, &scan, revision, now)),
+                ),
                 (Some(Ask::Write(_)), Some(refusal)) => Say::Error(refusal),
                 (Some(Ask::Write(write)), None) => {
                     let result = Some(world.apply(write.command.unwrap_or_default()));
                     if world.swallow > 0 {
-                        world.swallow -= 1;
+                        world.swallowed();
                         return Err(Silent::Broken);
                     }
                     Say::Write(v1::WriteResponse { result })
@@ -88,18 +90,30 @@ fn error(kind: &str, message: &str) -> v1::Error {
 }
 
 /// Returns revision and time of a read, or why it may not take place.
-fn read(freshness: Option<&v1::Freshness>, world: &World, refusal: Option<v1::Error>) -> Result<(u64, u64), v1::Error> {
+fn read(
+    freshness: Option<&v1::Freshness>,
+    world: &World,
+    refusal: Option<v1::Error>,
+) -> Result<(u64, u64), Box<v1::Error>> {
     let fresh = freshness.copied().unwrap_or_default();
     let stale = fresh.level() == v1::freshness::Level::Stale;
     match refusal {
-        Some(refusal) if !stale => return Err(refusal),
+        Some(refusal) if !stale => return Err(Box::new(refusal)),
         Some(_) if fresh.max_staleness_ms != 0 && world.lag_ms > fresh.max_staleness_ms => {
-            return Err(error("Unavailable", "this node lags"));
+            return Err(Box::new(error("Unavailable", "this node lags")));
         }
         _ => {}
     }
     let now_ms = if fresh.now_ms == 0 { OsClock::default().unix_ms() } else { fresh.now_ms };
     Ok((if fresh.revision == 0 { world.revision } else { fresh.revision }, now_ms))
+}
+
+fn say_rows(world: &World, request: &v1::GetRequest, revision: u64, now_ms: u64) -> Say {
+    let answer = get_rows(world, request, revision, now_ms);
+    if answer.rows.iter().map(|row| row.value.len()).sum::<usize>() <= world.answer_bytes_max {
+        return Say::Get(answer);
+    }
+    Say::Error(v1::Error { retryable: false, ..error("LimitExceeded", "the answer would be too large") })
 }
 
 fn get_rows(world: &World, request: &v1::GetRequest, revision: u64, now_ms: u64) -> v1::GetResponse {

@@ -35,8 +35,12 @@ pub struct World {
     pub term: u64,
     pub hung: BTreeSet<u64>,
     pub swallow: u64,
+    /// Sessions are forgotten with each write that is swallowed.
+    pub forgetful: bool,
     pub busy: u64,
     pub lag_ms: u64,
+    /// Largest answer to a get, in bytes of values.
+    pub answer_bytes_max: usize,
 }
 
 impl World {
@@ -51,8 +55,10 @@ impl World {
             term: 1,
             hung: BTreeSet::new(),
             swallow: 0,
+            forgetful: false,
             busy: 0,
             lag_ms: 0,
+            answer_bytes_max: usize::MAX,
         }
     }
 
@@ -61,9 +67,11 @@ impl World {
             "lead" => (self.leader, self.term) = (number, self.term + 1),
             "hang" => drop(self.hung.insert(number)),
             "wake" => drop(self.hung.remove(&number)),
-            "swallow" => self.swallow = number,
+            "swallow" => (self.swallow, self.forgetful) = (number, false),
+            "forget" => (self.swallow, self.forgetful) = (number, true),
             "busy" => self.busy = number,
             "lag" => self.lag_ms = number,
+            "answers" => self.answer_bytes_max = number as usize,
             "expire" => self.sessions.clear(),
             _ => return Err(format!("no word {word}")),
         }
@@ -128,6 +136,14 @@ impl World {
             session.results.insert(command.sequence, result.clone());
         }
         result
+    }
+
+    /// Takes note that a write is not answered.
+    pub fn swallowed(&mut self) {
+        self.swallow -= 1;
+        if self.forgetful {
+            self.sessions.clear();
+        }
     }
 
     fn operate(&mut self, command: &v1::Command, revision: u64) -> v1::Result {

@@ -50,10 +50,8 @@ pub fn from_status(status: &Status) -> Box<v1::Error> {
     }
     let message = status.message().to_owned();
     match status.code() {
-        Code::InvalidArgument | Code::OutOfRange | Code::NotFound => {
-            failure("InvalidArgument", message, "", false, false)
-        }
-        Code::ResourceExhausted => failure("LimitExceeded", message, "", false, false),
+        Code::InvalidArgument | Code::NotFound => failure("InvalidArgument", message, "", false, false),
+        Code::ResourceExhausted | Code::OutOfRange => failure("LimitExceeded", message, "", false, false),
         Code::DeadlineExceeded => failure("DeadlineExceeded", message, "", true, false),
         Code::Unimplemented => failure("InvalidArgument", message, "the nodes run an older kvarts", false, false),
         Code::Unavailable | Code::Cancelled | Code::Unknown | Code::FailedPrecondition | Code::Aborted => {

@@ -53,19 +53,19 @@ impl Inbox {
     }
 
     /// Returns the call where it can be taken no more.
-    fn add(&self, call: Call) -> Result<(), Call> {
+    fn add(&self, call: Call) -> Option<Call> {
         let first = match &mut *self.calls() {
             Some(calls) => {
                 calls.push(call);
                 calls.len() == 1
             }
-            None => return Err(call),
+            None => return Some(call),
         };
         // The driver takes all at once, so it is woken by the first only.
         if first {
             self.filled.notify_one();
         }
-        Ok(())
+        None
     }
 
     /// Takes no more calls and returns those that wait.
@@ -113,7 +113,7 @@ impl Client {
     }
 
     fn add(&self, call: Call) {
-        if let Err(call) = self.inbox.add(call) {
+        if let Some(call) = self.inbox.add(call) {
             finish(call.done, Err(failure::closed()));
         }
     }

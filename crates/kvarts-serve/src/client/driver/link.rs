@@ -40,8 +40,8 @@ pub enum Event {
     Probed(NodeId, Result<v1::DescribeResponse, String>),
     /// Answers came on a stream.
     Answers(LinkId, Vec<v1::StreamResponse>),
-    /// A stream ended.
-    Lost(LinkId, String),
+    /// A stream ended; with an error where a request was too large to be read.
+    Lost(LinkId, String, Option<Box<v1::Error>>),
     /// A call outside the stream ended. The flag tells whether the node may have seen it.
     Ended(u64, Result<super::Answer, Box<v1::Error>>),
 }
@@ -137,7 +137,7 @@ async fn unary(channel: Channel, request: super::Unary) -> Result<super::Answer,
 }
 
 async fn read(mut client: KvClient<Channel>, batches: Batches, id: LinkId, events: UnboundedSender<Event>) {
-    let why = match client.stream(batches).await {
+    let (why, too_large) = match client.stream(batches).await {
         Ok(response) => {
             let mut answers = response.into_inner();
             loop {
@@ -147,14 +147,19 @@ async fn read(mut client: KvClient<Channel>, batches: Batches, id: LinkId, event
                             return;
                         }
                     }
-                    Ok(None) => break "the node closed the stream".to_owned(),
-                    Err(status) => break root_cause(&status),
+                    Ok(None) => break ("closed the stream".to_owned(), None),
+                    Err(status) => break (root_cause(&status), too_large(&status)),
                 }
             }
         }
-        Err(status) => root_cause(&status),
+        Err(status) => (root_cause(&status), too_large(&status)),
     };
-    let _ = events.send(Event::Lost(id, why));
+    let _ = events.send(Event::Lost(id, why, too_large));
+}
+
+/// The error of a node that would not read a message as large as that.
+fn too_large(status: &tonic::Status) -> Option<Box<v1::Error>> {
+    Some(failure::from_status(status)).filter(|error| error.kind == "LimitExceeded")
 }
 
 /// The innermost reason of a status: "connection refused" rather than "transport error".

@@ -3,6 +3,7 @@ use super::super::call::{Aim, Call, Completion, Request};
 use super::link::LinkId;
 use kvarts_wire::v1;
 use kvarts_wire::v1::stream_request::Kind;
+use prost::Message;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -70,6 +71,16 @@ impl Live {
         };
         let left = self.deadline.saturating_duration_since(now).as_millis();
         Some(v1::StreamRequest { id, timeout_ms: u32::try_from(left.max(1)).unwrap_or(u32::MAX), kind: Some(kind) })
+    }
+
+    /// Bytes of the request, about.
+    pub fn bytes(&self) -> usize {
+        match &self.request {
+            Request::Get(request) => request.encoded_len(),
+            Request::Write(command) => command.encoded_len(),
+            Request::Scan(request) => request.encoded_len(),
+            Request::Unary(_) => 0,
+        }
     }
 
     /// Takes the call off a stream that gave no answer.

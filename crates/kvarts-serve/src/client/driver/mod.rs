@@ -112,7 +112,7 @@ impl Driver {
         match event {
             Event::Answers(link, responses) => self.answered(link, responses),
             Event::Probed(node, answer) => self.probed(node, answer),
-            Event::Lost(link, why) => self.lost(link, why),
+            Event::Lost(link, why, too_large) => self.lost(link, why, too_large),
             Event::Ended(id, answer) => self.ended(id, answer),
         }
     }

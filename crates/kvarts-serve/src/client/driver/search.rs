@@ -1,6 +1,6 @@
 //! Who leads: every known node is asked at once, and the one that says "I" in the newest term is believed.
 use super::link::{LinkId, Node, NodeId};
-use super::live::Place;
+use super::live::{Live, Place};
 use super::{Driver, failure};
 use kvarts_wire::v1;
 use std::time::Duration;
@@ -112,12 +112,24 @@ impl Driver {
     }
 
     /// The stream to a node ended.
-    pub(super) fn lost(&mut self, link: LinkId, why: String) {
+    pub(super) fn lost(&mut self, link: LinkId, why: String, too_large: Option<Box<v1::Error>>) {
         let Some(id) = self.node_of(link) else { return };
+        if let Some(error) = too_large {
+            self.drop_largest(link, error);
+        }
         self.nodes[id].news = why;
         self.nodes[id].answers = false;
         self.dethrone(id);
         self.drop_link(id);
+    }
+
+    /// Ends the largest request of a stream with the error for it: sent again, it would end the next stream too.
+    fn drop_largest(&mut self, link: LinkId, error: Box<v1::Error>) {
+        let on_it = |live: &Live| matches!(live.place, Place::Stream(on, _) if on == link);
+        let sizes = self.calls.iter().filter(|(_, live)| on_it(live)).map(|(id, live)| (live.bytes(), *id));
+        if let Some((_, id)) = sizes.max() {
+            self.finish(id, Err(error));
+        }
     }
 
     /// A node does not lead, whatever we believed; it may have said who does.
