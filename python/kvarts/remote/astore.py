@@ -67,16 +67,16 @@ class AsyncStore(Verbs[K, V]):
     def _send(self, request: _native.Request, timeout_ms: int) -> Awaitable[Any]:
         return self._loops.gate().submit(request, timeout_ms)
 
-    def view(self, space: Space) -> Self:
+    def _view(self, space: Space) -> Self:
         """Return a store of another space of the same connection."""
         return type(self)(space, loops=self._loops)
 
     def __repr__(self) -> str:
-        return self.space.describe("AsyncStore", "closed" if self.closed else "open")
+        return self._space.describe("AsyncStore", "closed" if self.closed else "open")
 
     def __getitem__(self, key: Any, /) -> Any:
         """Return an awaitable of the value of a key; of db[a:b] a scan."""
-        return AsyncScan(self.slice(key)) if isinstance(key, slice) else self.item(key)
+        return AsyncScan(self._slice(key)) if isinstance(key, slice) else self._item(key)
 
     def __aiter__(self) -> AsyncIterator[K]:
         return AsyncScan(self._all(None), KEYS)
@@ -110,7 +110,7 @@ class AsyncStore(Verbs[K, V]):
         """Return the rows from `start` to `stop`, as of the first one's fetching. `timeout` is per page."""
         fresh = self._freshness(consistency, max_staleness)
         return AsyncScan(
-            self.pages(
+            self._pages_of(
                 start,
                 stop,
                 prefix=prefix,
@@ -129,7 +129,7 @@ class AsyncStore(Verbs[K, V]):
 
     def snapshot(self, *, timeout: Timeout = None) -> "Opening[Self]":
         """Return, awaited or entered, a read-only store that stays at the newest revision as of then."""
-        return Opening(self.take_snapshot(timeout=timeout))
+        return Opening(self._take_snapshot(timeout=timeout))
 
     def keyspace(
         self,
@@ -141,11 +141,11 @@ class AsyncStore(Verbs[K, V]):
         timeout: Timeout = None,
     ) -> "Opening[AsyncStore[Any, Any]]":
         """Return, awaited or entered, a view of another keyspace, made if absent."""
-        return Opening(self.in_keyspace(name, key, value, create=create, timeout=timeout))
+        return Opening(self._in_keyspace(name, key, value, create=create, timeout=timeout))
 
     async def checkpoint(self, path: Any, /) -> NoReturn:
         """Raise InvalidArgument: the files are on other machines."""
-        raise _no_files("checkpoint()", self.space.connection.target.uri)
+        raise _no_files("checkpoint()", self._space.connection.target.uri)
 
     async def close(self) -> None:  # type: ignore[override]  # awaited, as all that may wait
         """End the connections; a view only lets go of itself. Idempotent."""
@@ -156,12 +156,12 @@ class AsyncStore(Verbs[K, V]):
     @property
     def revision(self) -> Awaitable[Revision]:
         """The newest revision, asked of the leader; of a snapshot the one it stays at. To be awaited."""
-        return self.newest()
+        return self._newest()
 
     @property
     def open_report(self) -> NoReturn:
         """Raises InvalidArgument: what opening found is in the events of the node that opened it."""
-        raise _no_files("open_report", self.space.connection.target.uri)
+        raise _no_files("open_report", self._space.connection.target.uri)
 
     async def __aenter__(self) -> Self:
         return self
@@ -231,7 +231,7 @@ class AsyncBatch(BatchFace[K, V]):
 
     async def _face(self, name: str, key: Any, value: Any, create: bool) -> "AsyncBatch[Any, Any]":
         verbs: Any = self._verbs
-        return AsyncBatch(await verbs.in_keyspace(name, key, value, create=create), self._gathered)
+        return AsyncBatch(await verbs._in_keyspace(name, key, value, create=create), self._gathered)
 
     async def __aenter__(self) -> Self:
         self._begin()

@@ -100,7 +100,7 @@ class BatchFace(Generic[K, V]):
         writes = self._gathered.take()
         if error is None:
             self._verbs._check_writable()
-            self._gathered.revision = await self._verbs.commit(writes, self._verbs._timeout_ms)
+            self._gathered.revision = await self._verbs._commit(writes, self._verbs._timeout_ms)
 
 
 def _ended() -> InvalidArgument:

@@ -32,9 +32,13 @@ class Pages:
         self.timeout_ms = timeout_ms
         self.keys = keys
         self._reverse = reverse
-        self._left = limit
+        self._limit = self._left = limit
         self._last: bytes | None = None
         self.more = not keys.empty and limit != 0
+
+    def again(self) -> "Pages":
+        """Return the same rows from the first on, at the same revision."""
+        return Pages(self.speaker, self.keys, self.fresh, self.timeout_ms, reverse=self._reverse, limit=self._limit)
 
     async def fetch(self, *, keys_only: bool) -> tuple[list[bytes], list[bytes]]:
         """Return the next page; an empty one is the last."""
@@ -89,7 +93,6 @@ class Rows:
         self._pages = pages
         self._mode = mode
         self._list_rows = 0
-        self._looked_up = False
         self._started = False
         self._keys: list[bytes] = []
         self._values: list[bytes] = []
@@ -122,9 +125,16 @@ class Rows:
         while self._at >= len(self._keys):
             if not self._pages.more:
                 return False
-            self._keys, self._values = await self._pages.fetch(keys_only=self._mode == KEYS and not self._looked_up)
+            self._keys, self._values = await self._pages.fetch(keys_only=self._mode == KEYS)
             self._at = 0
         return True
+
+    async def _pass(self, key: bytes) -> bytes | None:
+        """Return the value of the row at hand, and go on, if that is the key's; None else."""
+        if not await self._fill() or self._keys[self._at] != key:
+            return None
+        self._at += 1
+        return self._values[self._at - 1]
 
     def _row(self) -> Any:
         """Return the row at hand and go on to the next."""

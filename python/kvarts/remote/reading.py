@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from kvarts import _native
-from kvarts.base.errors import InvalidArgument, KeyNotFound, WrongType
+from kvarts.base.errors import InvalidArgument, KeyNotFound, LimitExceeded, WrongType
 from kvarts.base.types import Entry, Revision
 from kvarts.remote.pages import Pages
 from kvarts.remote.ranges import Range, check_count, check_flag, has_prefixes, of_slice, within
@@ -53,7 +53,7 @@ class Reading(Speaker[K, V]):
         there: bool = await self._send(_native.Request.exists(self._id, self._key(key), fresh), self._patience(timeout))
         return there
 
-    async def item(self, key: K, /) -> V:
+    async def _item(self, key: K, /) -> V:
         """Return the value of a key. Raises KeyNotFound."""
         fresh = self._freshness(None, None)
         stored = await self._send(_native.Request.get(self._id, self._key(key), fresh), self._timeout_ms)
@@ -78,9 +78,18 @@ class Reading(Speaker[K, V]):
             raise WrongType(f"expected keys, got {type(keys).__name__}")
         encoded = [self._key(key) for key in keys]
         values: list[V | None] = []
-        for part in _parts(encoded):
-            request = _native.Request.get_many(self._id, part, fresh)
-            stored, revision, now_ms = await self._send(request, patience)
+        parts = list(_parts(encoded))[::-1]
+        while parts:
+            part = parts.pop()
+            try:
+                stored, revision, now_ms = await self._send(_native.Request.get_many(self._id, part, fresh), patience)
+            except LimitExceeded:
+                # The answer would be larger than a message may be.
+                if len(part) == 1:
+                    raise
+                half = len(part) // 2
+                parts += [part[half:], part[:half]]
+                continue
             level, max_staleness_ms = fresh[:2] if fresh else (0, 0)
             fresh = (level, max_staleness_ms, revision, now_ms)
             decode = self._decode_value
@@ -96,15 +105,15 @@ class Reading(Speaker[K, V]):
         keys, _ = await self._all(timeout, limit=1).fetch(keys_only=True)
         return bool(keys)
 
-    async def newest(self, *, timeout: Timeout = None) -> Revision:
+    async def _newest(self, *, timeout: Timeout = None) -> Revision:
         """Return the newest revision; of a snapshot the one it stays at."""
         self._check_open()
-        if self.space.moment is not None:
-            return self.space.moment.revision
+        if self._space.moment is not None:
+            return self._space.moment.revision
         revision, _ = await self._send(_native.Request.moment(), self._patience(timeout))
         return Revision(revision)
 
-    def pages(
+    def _pages_of(
         self,
         start: K | None,
         stop: K | None,
@@ -118,7 +127,7 @@ class Reading(Speaker[K, V]):
         timeout: Timeout,
     ) -> Pages:
         """Return the rows of a scan, which is not begun. Arguments are checked here."""
-        if prefix is not None and not has_prefixes(self.space.key):
+        if prefix is not None and not has_prefixes(self._space.key):
             raise InvalidArgument("prefix= needs Bytes or Str keys", hint="give start and stop")
         include_start, include_stop = check_flag(include_start), check_flag(include_stop)
         keys = within(
@@ -130,18 +139,18 @@ class Reading(Speaker[K, V]):
         limit = None if limit is None else check_count(limit)
         return Pages(self, keys, fresh, self._patience(timeout), reverse=check_flag(reverse), limit=limit)
 
-    def slice(self, given: slice) -> Pages:
+    def _slice(self, given: slice) -> Pages:
         """Return the rows of db[a:b], or db[a:b:-1]."""
         keys, reverse = of_slice(given, self._encode_key, self._prefix)
         return Pages(self, keys, self._freshness(None, None), self._timeout_ms, reverse=reverse, limit=None)
 
-    def whole(self) -> Range:
+    def _whole(self) -> Range:
         """Return all keys of this view."""
         return within(None, None, b"", self._prefix)
 
     def _all(self, timeout: Timeout, limit: int | None = None, *, reverse: bool = False) -> Pages:
         fresh = self._freshness(None, None)
-        return Pages(self, self.whole(), fresh, self._patience(timeout), reverse=reverse, limit=limit)
+        return Pages(self, self._whole(), fresh, self._patience(timeout), reverse=reverse, limit=limit)
 
 
 def _parts(keys: list[bytes]) -> Iterable[list[bytes]]:

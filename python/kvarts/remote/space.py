@@ -76,7 +76,7 @@ class Speaker(Generic[K, V]):
     """What verbs are built on: encodes, decodes, and sends. How it sends is its subclass's: waiting, or awaiting."""
 
     def __init__(self, space: Space, *, owner: bool = False) -> None:
-        self.space = space
+        self._space = space
         self._owner = owner
         self._released = False
         self._id = space.id
@@ -96,13 +96,13 @@ class Speaker(Generic[K, V]):
         raise NotImplementedError
 
     def _check_open(self) -> None:
-        if self._released or self.space.connection.client.closed:
+        if self._released or self._space.connection.client.closed:
             raise ClosedError("the store is closed")
 
     def _check_writable(self) -> None:
         if self._released:
             raise ClosedError("the store is closed")
-        if self.space.moment is not None:
+        if self._space.moment is not None:
             raise ReadOnlyError("a snapshot takes no writes", hint="write to the store it was taken from")
 
     def _patience(self, timeout: Timeout) -> int:
@@ -111,7 +111,7 @@ class Speaker(Generic[K, V]):
     def _freshness(self, consistency: object, max_staleness: object) -> Fresh:
         if self._released:
             raise ClosedError("the store is closed")
-        if (consistency is None and max_staleness is None) or self.space.moment is not None:
+        if (consistency is None and max_staleness is None) or self._space.moment is not None:
             return self._fresh
         stale, max_staleness_ms = freshness(consistency, max_staleness, self._stale)
         return (_STALE, max_staleness_ms, 0, 0) if stale else None

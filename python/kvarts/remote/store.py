@@ -39,7 +39,7 @@ class Waiting(Verbs[K, V]):
     """Verbs whose requests wait for their answers."""
 
     async def _send(self, request: _native.Request, timeout_ms: int) -> Any:
-        return self.space.connection.client.call(request, timeout_ms)
+        return self._space.connection.client.call(request, timeout_ms)
 
 
 def open_remote(
@@ -78,10 +78,10 @@ class RemoteStore(Store[K, V]):
         self._verbs = verbs
 
     def __repr__(self) -> str:
-        return self._verbs.space.describe("Store", "closed" if self._verbs.closed else "open")
+        return self._verbs._space.describe("Store", "closed" if self._verbs.closed else "open")
 
     def __reduce_ex__(self, _protocol: object) -> Any:
-        space = self._verbs.space
+        space = self._verbs._space
         if space.prefix or space.moment is not None:
             raise TypeError("a view of a store cannot be pickled or copied: pickle the store")
         connection = space.connection
@@ -129,8 +129,8 @@ class RemoteStore(Store[K, V]):
 
     def __getitem__(self, key: Any, /) -> Any:
         if isinstance(key, slice):
-            return RemoteScan(self._verbs.slice(key))
-        return run(self._verbs.item(key))
+            return RemoteScan(self._verbs._slice(key))
+        return run(self._verbs._item(key))
 
     def __contains__(self, key: object, /) -> bool:
         return run(self._verbs.contains(key))  # type: ignore[arg-type]
@@ -176,7 +176,7 @@ class RemoteStore(Store[K, V]):
         """Return the rows from `start` to `stop`, in key order or in reverse, as of now. `timeout` is per page."""
         fresh = self._verbs._freshness(consistency, max_staleness)
         return RemoteScan(
-            self._verbs.pages(
+            self._verbs._pages_of(
                 start,
                 stop,
                 prefix=prefix,
@@ -214,7 +214,7 @@ class RemoteStore(Store[K, V]):
 
     def __delitem__(self, key: Any, /) -> None:
         if isinstance(key, slice):
-            run(self._verbs.remove_range(self._verbs.slice(key).keys))
+            run(self._verbs._remove_range(self._verbs._slice(key).keys))
         else:
             run(self._verbs.remove(key))
 
@@ -250,7 +250,7 @@ class RemoteStore(Store[K, V]):
 
     def snapshot(self, *, timeout: Timeout = None) -> "RemoteStore[K, V]":
         """Return a read-only store that stays at the newest revision as of now, as long as the cluster keeps it."""
-        return RemoteStore(run(self._verbs.take_snapshot(timeout=timeout)))
+        return RemoteStore(run(self._verbs._take_snapshot(timeout=timeout)))
 
     def prefixed(self, prefix: K, /) -> "RemoteStore[K, V]":
         """Return a view of the keys that begin with `prefix`, which it adds and takes away."""
@@ -266,7 +266,7 @@ class RemoteStore(Store[K, V]):
         timeout: Timeout = None,
     ) -> "RemoteStore[Any, Any]":
         """Return a view of another keyspace, made if absent; on a snapshot, of an existing one at its revision."""
-        return RemoteStore(run(self._verbs.in_keyspace(name, key, value, create=create, timeout=timeout)))
+        return RemoteStore(run(self._verbs._in_keyspace(name, key, value, create=create, timeout=timeout)))
 
     def keyspaces(self, *, timeout: Timeout = None) -> dict[str, KeyspaceInfo]:
         """Return the keyspaces of the cluster by name, with the names of their codecs."""
@@ -276,7 +276,7 @@ class RemoteStore(Store[K, V]):
 
     def checkpoint(self, path: str | os.PathLike[str], /) -> NoReturn:
         """Raise InvalidArgument: the files are on other machines."""
-        raise _no_files("checkpoint()", self._verbs.space.connection.target.uri)
+        raise _no_files("checkpoint()", self._verbs._space.connection.target.uri)
 
     def flush(self, *, timeout: Timeout = None) -> None:
         """Have the leader write what its memory holds into tables, and wait for it."""
@@ -288,12 +288,7 @@ class RemoteStore(Store[K, V]):
 
     def verify(self, *, progress: Callable[[int, int], object] | None = None, timeout: Timeout = None) -> Report:
         """Have the leader read all it has on disk and check it. `progress` is called once, at the end."""
-        if progress is not None and not callable(progress):
-            raise WrongType(f"progress is a function, not {type(progress).__name__}", hint="progress(done, total)")
-        report = run(self._verbs.verify(timeout=timeout))
-        if progress is not None:
-            progress(report.bytes, report.bytes)
-        return report
+        return run(self._verbs.verify(progress=progress, timeout=timeout))
 
     def stats(self, *, timeout: Timeout = None) -> Stats:
         """Return numbers about the leader's engine."""
@@ -307,7 +302,7 @@ class RemoteStore(Store[K, V]):
     def open_report(self) -> OpenReport:
         """Raises InvalidArgument: what opening found is in the events of the node that opened it."""
         self._verbs._check_open()
-        raise _no_files("open_report", self._verbs.space.connection.target.uri)
+        raise _no_files("open_report", self._verbs._space.connection.target.uri)
 
     @property
     def closed(self) -> bool:
@@ -317,7 +312,7 @@ class RemoteStore(Store[K, V]):
     @property
     def revision(self) -> Revision:
         """The newest revision, asked of the leader; of a snapshot the one it stays at."""
-        return run(self._verbs.newest())
+        return run(self._verbs._newest())
 
 
 class RemoteScan(Rows, Generic[K, V, T]):
@@ -327,6 +322,7 @@ class RemoteScan(Rows, Generic[K, V, T]):
         super().__init__(pages, mode)
         self._thread = get_ident()
         self._look_ups = False
+        self._beside: Rows | None = None
         run(self._fill())
 
     def __iter__(self) -> Self:
@@ -371,16 +367,10 @@ class RemoteScan(Rows, Generic[K, V, T]):
         self._check_thread()
         if not self._look_ups:
             raise WrongType("a scan is read row by row: next(scan), list(scan), dict(scan)")
-        speaker, at = self._pages.speaker, self._at - 1
-        found: bytes | None
-        if self._at > 0 and at < len(self._values) and self._keys[at] == speaker._key(key):
-            found = self._values[at]
-        else:
-            found = run(self._look_up(key))
-        self._looked_up = True
+        found = run(self._look_up(self._pages.speaker._key(key)))
         if found is None:
             raise KeyNotFound(key)
-        value: V = speaker._value(found)
+        value: V = self._pages.speaker._value(found)
         return value
 
     def close(self) -> None:
@@ -396,11 +386,17 @@ class RemoteScan(Rows, Generic[K, V, T]):
     ) -> None:
         self.close()
 
-    async def _look_up(self, key: K) -> bytes | None:
+    async def _look_up(self, key: bytes) -> bytes | None:
+        """Return the value of a key at the scan's revision: from a second pass over the rows while asked in order."""
+        if self._beside is None:
+            self._beside = Rows(self._pages.again())
+        found = await self._beside._pass(key)
+        if found is not None:
+            return found
         speaker = self._pages.speaker
-        request = _native.Request.get(speaker._id, speaker._key(key), self._pages.fresh)
-        found: bytes | None = await speaker._send(request, self._pages.timeout_ms)
-        return found
+        request = _native.Request.get(speaker._id, key, self._pages.fresh)
+        asked: bytes | None = await speaker._send(request, self._pages.timeout_ms)
+        return asked
 
     def _check_thread(self) -> None:
         if get_ident() != self._thread:
@@ -413,7 +409,7 @@ class RemoteBatch(BatchFace[K, V]):
     def keyspace(self, name: str, *, key: Any = codecs.Bytes, value: Any = codecs.Bytes, create: bool = True) -> Any:
         """Return a face of this same batch whose writes go to another keyspace of the store."""
         verbs: Any = self._verbs
-        return RemoteBatch(run(verbs.in_keyspace(name, key, value, create=create)), self._gathered)
+        return RemoteBatch(run(verbs._in_keyspace(name, key, value, create=create)), self._gathered)
 
     def __enter__(self) -> Self:
         self._begin()

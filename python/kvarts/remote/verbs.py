@@ -1,13 +1,14 @@
 """Verbs about keyspaces, views and care, as coroutines; with them a view has every verb."""
 
 import json
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, Self
 
 from kvarts import _native
 from kvarts.base import codecs
 from kvarts.base.codecs import Codec, check_codec
-from kvarts.base.errors import InvalidArgument, ReadOnlyError
+from kvarts.base.errors import InvalidArgument, ReadOnlyError, WrongType
 from kvarts.base.types import Damage, KeyspaceInfo, KeyspaceStats, Report, Revision, Stats
 from kvarts.embedded.paths import check_name
 from kvarts.remote.ranges import has_prefixes
@@ -21,29 +22,29 @@ Listed = tuple[int, str, str, str]
 class Verbs(Writing[K, V]):
     """Every verb of a keyspace, or view. A subclass says how requests are sent."""
 
-    def view(self, space: Space) -> Self:
+    def _view(self, space: Space) -> Self:
         """Return the verbs of another space of the same connection."""
         return type(self)(space)
 
     def prefixed(self, prefix: K, /) -> Self:
         """Return a view of the keys that begin with `prefix`, which it adds and takes away."""
         self._check_open()
-        if not has_prefixes(self.space.key):
-            name = self.space.key.name
+        if not has_prefixes(self._space.key):
+            name = self._space.key.name
             raise InvalidArgument(f"prefixed() needs Bytes or Str keys, these are {name}", hint="use a keyspace")
-        return self.view(self.space.within(self._encode_key(prefix)))
+        return self._view(self._space.within(self._encode_key(prefix)))
 
-    async def take_snapshot(self, *, timeout: Timeout = None) -> Self:
+    async def _take_snapshot(self, *, timeout: Timeout = None) -> Self:
         """Return a read-only view that stays at the newest revision as of now."""
         self._check_open()
-        if self.space.moment is not None:
-            return self.view(self.space)
+        if self._space.moment is not None:
+            return self._view(self._space)
         patience = self._patience(timeout)
         listed = await self._send(_native.Request.keyspaces(), patience)
         revision, now_ms = await self._send(_native.Request.moment(), patience)
-        return self.view(self.space.at(Moment(Revision(revision), now_ms, tuple(listed))))
+        return self._view(self._space.at(Moment(Revision(revision), now_ms, tuple(listed))))
 
-    async def in_keyspace(
+    async def _in_keyspace(
         self, name: str, key: Any, value: Any, *, create: bool = True, timeout: Timeout = None
     ) -> Self:
         """Return a view of another keyspace, made if absent; on a snapshot, of an existing one at its revision."""
@@ -52,12 +53,12 @@ class Verbs(Writing[K, V]):
         check_codec(value, "value")
         check_name(name)
         stored = await self._find(name, key, value, create, self._patience(timeout))
-        return self.view(_checked(self.space.connection, stored, key, value, self.space.moment))
+        return self._view(_checked(self._space.connection, stored, key, value, self._space.moment))
 
     async def keyspaces(self, *, timeout: Timeout = None) -> dict[str, KeyspaceInfo]:
         """Return the keyspaces of the cluster by name, with the names of their codecs."""
         self._check_open()
-        moment = self.space.moment
+        moment = self._space.moment
         listed: Any = moment.keyspaces if moment else None
         if listed is None:
             listed = await self._send(_native.Request.keyspaces(), self._patience(timeout))
@@ -69,10 +70,12 @@ class Verbs(Writing[K, V]):
 
     async def compact(self, *, timeout: Timeout = None) -> None:
         """Have the leader rewrite its tables into their deepest level, and wait for it."""
-        await self._admin("compact", timeout, keyspace=self.space.name)
+        await self._admin("compact", timeout, keyspace=self._space.name)
 
-    async def verify(self, *, timeout: Timeout = None) -> Report:
-        """Have the leader read all it has on disk and check it. Damage is listed, not raised."""
+    async def verify(self, *, progress: Callable[[int, int], object] | None = None, timeout: Timeout = None) -> Report:
+        """Have the leader read all it has on disk and check it. `progress` is called once, at the end."""
+        if progress is not None and not callable(progress):
+            raise WrongType(f"progress is a function, not {type(progress).__name__}", hint="progress(done, total)")
         answer = await self._admin("verify", timeout)
         damage = tuple(
             Damage(
@@ -85,6 +88,8 @@ class Verbs(Writing[K, V]):
             for each in answer.get("damage", ())
         )
         numbers = {name: answer.get(name, 0) for name in ("files", "blocks", "bytes")}
+        if progress is not None:
+            progress(numbers["bytes"], numbers["bytes"])
         return Report(**numbers, damage=damage)
 
     async def stats(self, *, timeout: Timeout = None) -> Stats:
@@ -107,22 +112,22 @@ class Verbs(Writing[K, V]):
         """Let go of the view; the store that was opened also ends its connections. Idempotent."""
         self._released = True
         if self._owner:
-            self.space.connection.client.close()
+            self._space.connection.client.close()
 
     @property
     def closed(self) -> bool:
         """True after close()."""
-        return self._released or self.space.connection.client.closed
+        return self._released or self._space.connection.client.closed
 
     async def _admin(self, verb: str, timeout: Timeout, **arguments: object) -> Any:
         self._check_open()
-        if self.space.moment is not None and verb != "verify":
+        if self._space.moment is not None and verb != "verify":
             raise ReadOnlyError(f"{verb}() on a snapshot", hint="call it on the store")
         request = _native.Request.admin(verb, json.dumps(arguments))
         return json.loads(await self._send(request, self._patience(timeout)))
 
     async def _find(self, name: str, key: Codec[Any], value: Codec[Any], create: bool, patience: int) -> Listed:
-        moment = self.space.moment
+        moment = self._space.moment
         if moment is not None:
             for listed in moment.keyspaces:
                 if listed[1] == name:

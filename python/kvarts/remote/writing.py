@@ -92,13 +92,13 @@ class Writing(Reading[K, V]):
         for items in (other, more):
             for key, value in pairs(items):
                 writes.append((self._id, self._key_to_write(key), self._value_to_write(value), 0))
-        await self.commit(writes, self._timeout_ms)
+        await self._commit(writes, self._timeout_ms)
 
     async def delete_range(
         self, start: K | None = None, stop: K | None = None, *, prefix: K | None = None, timeout: Timeout = None
     ) -> Revision:
         """Delete every key of a range, as one step, and return the revision that did it."""
-        pages = self.pages(
+        pages = self._pages_of(
             start,
             stop,
             prefix=prefix,
@@ -109,17 +109,17 @@ class Writing(Reading[K, V]):
             fresh=None,
             timeout=timeout,
         )
-        return await self.remove_range(pages.keys, timeout)
+        return await self._remove_range(pages.keys, timeout)
 
     async def clear(self, *, timeout: Timeout = None) -> None:
         """Delete every key of this keyspace, or view, as one step."""
-        await self.remove_range(self.whole(), timeout)
+        await self._remove_range(self._whole(), timeout)
 
-    async def remove_range(self, keys: Range, timeout: Timeout = None) -> Revision:
+    async def _remove_range(self, keys: Range, timeout: Timeout = None) -> Revision:
         """Delete the keys of a range."""
         self._check_writable()
         if keys.empty:
-            return await self.newest(timeout=timeout)
+            return await self._newest(timeout=timeout)
         request = _native.Request.delete_range(self._id, *keys.half_open())
         return _revision(await self._send(request, self._patience(timeout)))
 
@@ -129,7 +129,7 @@ class Writing(Reading[K, V]):
         encoded = self._key_to_write(key)
         if not isinstance(by, int):
             raise WrongType(f"expected by= an int, got {type(by).__name__}")
-        value = self.space.value
+        value = self._space.value
         if value is not codecs.U64 and value is not codecs.Bytes and value is not codecs.Str:
             return await self._incr_by_codec(key, encoded, by, self._patience(timeout))
         if abs(by) > 2**64 - 1:
@@ -162,7 +162,7 @@ class Writing(Reading[K, V]):
         self._check_writable()
         patience = self._patience(timeout)
         while True:
-            keys, _ = await Pages(self, self.whole(), None, patience, reverse=False, limit=1).fetch(keys_only=True)
+            keys, _ = await Pages(self, self._whole(), None, patience, reverse=False, limit=1).fetch(keys_only=True)
             if not keys:
                 raise KeyNotFound("popitem(): the store is empty")
             found = await self._send(_native.Request.entry(self._id, keys[0]), patience)
@@ -187,7 +187,7 @@ class Writing(Reading[K, V]):
         _revision(answer)
         return default
 
-    async def commit(self, writes: list[Write], timeout_ms: int) -> Revision | None:
+    async def _commit(self, writes: list[Write], timeout_ms: int) -> Revision | None:
         """Write many rows as one, and return the revision; None where there are none. Raises LimitExceeded."""
         if not writes:
             return None
@@ -211,7 +211,7 @@ class Writing(Reading[K, V]):
             size += row_size
         if chunk:
             last = _revision(await self._send(_native.Request.write(chunk), patience))
-        return await self.newest() if last is None else last
+        return await self._newest() if last is None else last
 
     async def _delete_at(self, encoded: bytes, revision: int, patience: int) -> tuple[tuple[bytes, int] | None, bool]:
         """Delete a key if it is still of a revision. Return what was found instead, and whether it was deleted."""

@@ -1,0 +1,1 @@
+"""Tests of kvarts.remote, against a tiny cluster."""
