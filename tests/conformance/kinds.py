@@ -4,8 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+import pytest
+
 import kvarts
 from kvarts.base.options import OpenOptions
+from kvarts.remote.store import RemoteStore
 from tests.tiny import Tiny
 
 TINY: OpenOptions = {
@@ -74,6 +77,12 @@ def remote(_folder: Path, **codecs: Any) -> "kvarts.Store[Any, Any]":
     # The first write also opens the client's session, which takes a revision: cases count those of their own writes.
     store.clear()
     return store
+
+
+def skip_where_remote(db: "kvarts.Store[Any, Any]", why: str) -> None:
+    """Skips a case that is about files of this machine."""
+    if isinstance(db, RemoteStore):
+        pytest.skip(why)
 
 
 def stop_servers() -> None:

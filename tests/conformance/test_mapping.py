@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 import kvarts
+from tests.conformance.kinds import skip_where_remote
 
 Db = kvarts.Store[bytes, bytes]
 
@@ -176,6 +177,7 @@ def test_a_store_is_not_hashable_by_content_nor_pickled(db: Db) -> None:
     import copy
     import pickle
 
+    skip_where_remote(db, "a remote store pickles as its target: tests/unit/python/remote")
     with pytest.raises(TypeError):
         pickle.dumps(db)
     with pytest.raises(TypeError):

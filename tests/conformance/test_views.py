@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 import kvarts
-from tests.conformance.kinds import Make
+from tests.conformance.kinds import Make, skip_where_remote
 
 Db = kvarts.Store[bytes, bytes]
 
@@ -173,6 +173,7 @@ def test_with_closes_also_when_the_block_raises() -> None:
 
 
 def test_flush_compact_verify_and_stats(db: Db) -> None:
+    skip_where_remote(db, "a tiny cluster has no tables to count")
     db.put_many((b"%04d" % number, b"v" * 100) for number in range(1000))
     db.flush()
     db.delete_many(b"%04d" % number for number in range(500))
@@ -229,6 +230,7 @@ def test_snapshot_has_the_keyspaces_there_were(db: Db) -> None:
 
 
 def test_open_report_is_of_the_whole_store(db: Db) -> None:
+    skip_where_remote(db, "a node's opening is in its own events: tests/unit/python/remote")
     assert db.open_report == db.snapshot().open_report == db.keyspace("other").open_report
     assert db.open_report.created
 
