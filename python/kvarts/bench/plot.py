@@ -46,13 +46,23 @@ def _draw_panel(axes: Any, outcome: Outcome, operation: str) -> None:
         for row, name in enumerate(names):
             if name not in by_peer:
                 continue
-            found = median_estimate([sample / 1000 for sample in by_peer[name]])
             colour = (OUR_COLOURS if name == OURS.name else COLOURS)[number % 2]
-            spread = [[found.value - found.low], [found.high - found.value]]
-            # Points, not bars: on a logarithmic axis the length of a bar means nothing.
             place = row + (number - (len(sizes) - 1) / 2) * 0.4
-            axes.errorbar(found.value, place, xerr=spread, fmt="o", color=colour, markersize=7, capsize=3)
-            axes.text(found.high, place, f"   {_short(found.value)}", va="center", fontsize=8)
+            draw_points(axes, [sample / 1000 for sample in by_peer[name]], place, colour)
+    finish_axes(axes, names)
+
+
+def draw_points(axes: Any, samples: list[float], place: float, colour: str) -> None:
+    """Draw the median of some samples with its interval in the row `place`."""
+    found = median_estimate(samples)
+    spread = [[found.value - found.low], [found.high - found.value]]
+    # Points, not bars: on a logarithmic axis the length of a bar means nothing.
+    axes.errorbar(found.value, place, xerr=spread, fmt="o", color=colour, markersize=7, capsize=3)
+    axes.text(found.high, place, f"   {_short(found.value)}", va="center", fontsize=8)
+
+
+def finish_axes(axes: Any, names: list[str]) -> None:
+    """Set up the axes of a panel with a row per name."""
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("")

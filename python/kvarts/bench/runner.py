@@ -14,6 +14,9 @@ from kvarts.bench.peers import OURS, PEERS, Peer
 from kvarts.bench.workloads import Counts
 
 VALUE_BYTES = (1_000, 100)
+Task = dict[str, Any]
+"""What a child does: at least `peer` and `value_bytes`."""
+Progress = Callable[[int, int, str], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,34 +73,39 @@ class Outcome:
         self.disk_bytes.setdefault(task["value_bytes"], {}).setdefault(task["peer"], []).append(result["disk_bytes"])
 
 
-def run(plan: Plan, scratch: Path, progress: Callable[[int, int, str], object]) -> Outcome:
-    """Run a plan in a folder, which is emptied after each repetition.
+def run(plan: Plan, scratch: Path, progress: Progress) -> Outcome:
+    """Run a plan in a folder, which is emptied after each repetition. Raises RepetitionFailedError."""
+    outcome = Outcome()
+    run_tasks(plan.tasks(), "kvarts.bench.child", scratch, outcome.add, progress)
+    return outcome
+
+
+def run_tasks(
+    tasks: list[Task], module: str, scratch: Path, add: Callable[[Task, Any], object], progress: Progress
+) -> None:
+    """Run each task in a process of its own, with a folder of its own that is emptied after, and add its result.
 
     `progress` gets repetitions done, in all, and what comes next. Raises RepetitionFailedError.
     """
-    outcome = Outcome()
-    tasks = plan.tasks()
     for done, task in enumerate(tasks):
         progress(done, len(tasks), f"{task['peer']}, {task['value_bytes']} B")
         folder = scratch / f"{done:03d}"
         try:
-            outcome.add(task, _run_child(task | {"folder": str(folder)}))
+            add(task, _run_child(module, task | {"folder": str(folder)}))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     progress(len(tasks), len(tasks), "done")
-    return outcome
 
 
-def _run_child(task: dict[str, Any]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "kvarts.bench.child"]
+def _run_child(module: str, task: Task) -> Any:
+    command = [sys.executable, "-m", module]
     done = subprocess.run(  # noqa: S603  # our own module
         command, input=json.dumps(task), capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         end = "\n".join(done.stderr.strip().splitlines()[-5:])
         raise RepetitionFailedError(f"{task['peer']} ended with {done.returncode}:\n{end}")
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
+    return json.loads(done.stdout)
 
 
 def others(outcome: Outcome, value_bytes: int) -> list[str]:

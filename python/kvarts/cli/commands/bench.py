@@ -1,4 +1,4 @@
-"""`bench embedded`: runs the measurement and shows it."""
+"""`bench embedded`: runs the measurement and shows it. `bench cluster` has a file of its own."""
 
 import json
 import tempfile
@@ -13,6 +13,7 @@ import click
 from kvarts.bench import machine, plot, report, runner
 from kvarts.bench.peers import BY_NAME, OURS, PEERS
 from kvarts.bench.workloads import QUICK, Counts
+from kvarts.cli.commands.bench_cluster import cluster
 from kvarts.cli.commands.options import json_option
 from kvarts.cli.help import Command
 from kvarts.cli.output import print_json, print_table
@@ -24,6 +25,9 @@ HISTORY = Path("benchmarks/history.jsonl")
 @click.group()
 def bench() -> None:
     """Measure kvarts beside its peers, on this machine."""
+
+
+bench.add_command(cluster)
 
 
 @bench.command(
