@@ -21,7 +21,7 @@ import kvarts
 def three_nodes() -> Iterator[dict[str, Any]]:
     """Run a cluster of three processes, and yield its URI and what each node is."""
     command = [sys.executable, "-m", "kvarts", "dev", "--nodes", "3", "--json"]
-    cluster = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    cluster = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603  # our own program
     try:
         assert cluster.stdout is not None
         yield json.loads(cluster.stdout.readline())  # One line, once a leader is found and writes are served.
