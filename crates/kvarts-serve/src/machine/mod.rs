@@ -18,6 +18,7 @@ mod sessions;
 pub use error::{Error, Result};
 pub use handle::{Machine, MachineOptions};
 pub use limits::{BATCH_BYTES_MAX, VALUE_BYTES_MAX, check_command, check_get, check_scan};
-pub use payload::encode_payload;
+pub use payload::{encode_payload, encode_result};
+pub use read::UserRow;
 pub use rows::Position;
 pub use sessions::SESSION_WINDOW;

@@ -26,6 +26,11 @@ pub fn encode_payload<'a>(stamp_us: u64, commands: impl IntoIterator<Item = &'a 
     payload
 }
 
+/// The bytes of a result, as a client gets them.
+pub fn encode_result(result: &v1::Result) -> Vec<u8> {
+    result.encode_to_vec()
+}
+
 /// Reads the payload of entry `index`; values borrow from it. Errors: `Unreadable`.
 pub(super) fn decode_payload(index: u64, payload: &Bytes) -> Result<Payload> {
     if payload.is_empty() {

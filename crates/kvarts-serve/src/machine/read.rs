@@ -38,6 +38,24 @@ pub(super) fn get(held: &Held, request: &v1::GetRequest, now_ms: u64) -> Result<
     Ok(v1::GetResponse { rows, revision: revision.0, now_ms: at.now_ms })
 }
 
+/// Key, value and revision of a user's row.
+pub type UserRow = (Vec<u8>, Vec<u8>, u64);
+
+/// All rows of a keyspace.
+pub(super) fn rows(held: &Held, keyspace: u32) -> Result<Vec<UserRow>> {
+    let bounds = user_bounds(keyspace, (b"", true), (b"", false));
+    let mut scan = held.db.scan_at(&held.tree, bounds, false, read_at(held, None, 0)?)?;
+    let mut chunk = RowChunk::default();
+    scan.fill(&mut chunk, usize::MAX, usize::MAX, true)?;
+    let (mut rows, mut key_start, mut value_start) = (Vec::new(), 0, 0);
+    for (at, (&key_end, &value_end)) in chunk.key_ends.iter().zip(&chunk.value_ends).enumerate() {
+        let key = chunk.keys[key_start + USER_PREFIX_BYTES..key_end].to_vec();
+        rows.push((key, chunk.values[value_start..value_end].to_vec(), chunk.revisions[at].0));
+        (key_start, value_start) = (key_end, value_end);
+    }
+    Ok(rows)
+}
+
 /// Answers one page of `request`.
 pub(super) fn scan_page(held: &Held, request: &v1::ScanRequest, now_ms: u64) -> Result<v1::ScanResponse> {
     check_scan(request)?;
