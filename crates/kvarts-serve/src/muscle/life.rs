@@ -39,8 +39,6 @@ pub struct Muscle {
     applies: Sender<apply::Job>,
     keeper: Sender<keeper::Job>,
     life: Mutex<Life>,
-    /// Other processes stay off the directory while this lives.
-    _lock: Box<dyn Send + Sync>,
 }
 
 /// What ends when the muscle stops.
@@ -49,6 +47,8 @@ struct Life {
     threads: Vec<JoinHandle<()>>,
     address: Option<SocketAddr>,
     shutdown: Option<oneshot::Sender<()>>,
+    /// Other processes stay off the directory while this lives.
+    lock: Option<Box<dyn Send + Sync>>,
 }
 
 /// An entry of the log as Python reads it: the payload only where it is not commands of users.
@@ -78,8 +78,8 @@ impl Muscle {
         let core = Core::new(config, parts);
         open::open_groups(&core)?;
         let threads = start_threads(&core, apply_jobs, keeper_jobs)?;
-        let life = Life { runtime: Some(runtime), threads, address: None, shutdown: None };
-        Ok(Self { core, applies, keeper, life: Mutex::new(life), _lock: lock })
+        let life = Life { runtime: Some(runtime), threads, address: None, shutdown: None, lock: Some(lock) };
+        Ok(Self { core, applies, keeper, life: Mutex::new(life) })
     }
 
     #[cfg(test)]
@@ -269,9 +269,9 @@ impl Muscle {
 
     /// Ends everything: whoever waits is answered, threads are joined, files closed. Not durable beyond what was synced.
     pub fn stop(&self) {
-        let (runtime, threads, shutdown) = {
+        let (runtime, threads, shutdown, lock) = {
             let mut life = self.life.lock();
-            (life.runtime.take(), std::mem::take(&mut life.threads), life.shutdown.take())
+            (life.runtime.take(), std::mem::take(&mut life.threads), life.shutdown.take(), life.lock.take())
         };
         drop(shutdown);
         self.core.syncs.stop();
@@ -289,6 +289,7 @@ impl Muscle {
             // What it holds beyond its tables is in the log.
             drop(group.machine.close());
         }
+        drop(lock);
     }
 
     fn refused(&self, group: u64, error: machine::Error) -> Error {
