@@ -8,7 +8,7 @@ import pytest
 
 from kvarts.testing.linearizability import Map, check
 from tests.cluster.clients import Recorder
-from tests.cluster.network import Network, enter
+from tests.cluster.network import Network, demand_root, enter
 from tests.cluster.nodes import Nodes
 
 HOSTS = 6
@@ -20,6 +20,7 @@ SEED = int(os.environ.get("KVARTS_SEED", "1"))
 @pytest.fixture
 def network() -> Iterator[Network]:
     """Six hosts."""
+    demand_root()
     net = Network(HOSTS, SEED)
     yield net
     net.close()

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
+
 T = TypeVar("T")
 
 CLONE_NEWNET = 0x40000000
@@ -30,6 +32,12 @@ MTU = 16_000
 PACKET_BYTES_MAX = 1 << 16
 BURST = 64
 """Packets read from one host before the others have their turn."""
+
+
+def demand_root() -> None:
+    """Skip where namespaces cannot be made; never in CI, which must be able to."""
+    if os.geteuid() != 0 and not os.environ.get("CI"):
+        pytest.skip("network namespaces need root")
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.network import Network, Weather, in_namespace
+from tests.cluster.network import Network, Weather, demand_root, in_namespace
 
 
 @pytest.fixture
 def network() -> Iterator[Network]:
+    demand_root()
     net = Network(2, seed=1)
     yield net
     net.close()
