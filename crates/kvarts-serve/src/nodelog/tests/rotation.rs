@@ -164,3 +164,30 @@ fn plan_follows_what_recovery_made() {
     assert_eq!(planned(&[2, 3, 4, 6, 9], &[(4, 2), (9, 6)]), [(2, Some(2), 0), (4, Some(6), 2), (9, None, 6)]);
     assert_eq!(planned(&[1, 2, 3, 4], &[(2, 0), (4, 0)]), [(4, None, 0)]);
 }
+
+#[test]
+fn files_of_the_machine_are_kept_the_same_way() {
+    use kvarts_engine::fs::OsFs;
+    let dir = std::env::temp_dir().join(format!("kvarts-nodelog-test-{}", std::process::id()));
+    let open = || NodeLog::open(Arc::new(OsFs), &dir, NODE, NodeLogOptions { cache_bytes: 0, ..small() }).unwrap();
+    let log = open();
+    log.add_group(GROUP, 0, 0).unwrap();
+    for index in 1..=40 {
+        sync(&log, entries(GROUP, index..=index, 1, 500));
+    }
+    log.compact(GROUP, 20).unwrap();
+    sync(&log, entries(GROUP, 35..=36, 2, 5000));
+    let expected = (21..=34).map(|index| (index, 1)).chain([(35, 2), (36, 2)]).collect::<Vec<_>>();
+    assert_eq!(kept(&log, GROUP), expected);
+    for _ in 0..2 {
+        assert_eq!(kept(&open(), GROUP), expected);
+    }
+    let log = open();
+    log.remove_group(GROUP).unwrap();
+    log.sync_to(log.append(&[]).unwrap()).unwrap();
+    assert_eq!((OsFs.list(&dir).unwrap().len(), log.stats().files), (1, 1));
+    for name in OsFs.list(&dir).unwrap() {
+        OsFs.remove(&dir.join(name)).unwrap();
+    }
+    std::fs::remove_dir(&dir).unwrap();
+}
