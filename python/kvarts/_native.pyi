@@ -1,7 +1,7 @@
 """The native module: the engine, and the hot verbs of a store. The contract of a verb is in kvarts.base.api.Store."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import GenericAlias, TracebackType
 from typing import Any, Final, Generic, Self, TypedDict, TypeVar, final, overload
 
@@ -31,6 +31,7 @@ __all__ = [
     "Request",
     "Scan",
     "Snapshot",
+    "StateMachine",
     "Tree",
     "__version__",
 ]
@@ -45,6 +46,15 @@ class ManualClock:
 
 @final
 class Snapshot: ...
+
+@final
+class StateMachine:
+    def __new__(cls, *, memtable_bytes: int = 65536) -> Self: ...
+    def apply(self, stamp_us: int, commands: Sequence[bytes]) -> list[bytes]: ...
+    def rows(self, keyspace: int) -> list[tuple[bytes, bytes, int]]: ...
+    def flush(self) -> None: ...
+    def compact(self) -> None: ...
+    def reopen(self) -> None: ...
 
 class _DamageFields(TypedDict):
     file: str

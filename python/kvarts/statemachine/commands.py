@@ -25,11 +25,12 @@ class Fence:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Set a key, if the condition holds."""
+    """Set a key, if the condition holds. `ttl_ms`: milliseconds of the log's time until it is absent; 0: it lasts."""
 
     key: bytes
     value: bytes
     condition: Condition = ANY
+    ttl_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +42,32 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteRange:
+    """Remove every key of [start, stop). Empty `start`: from the first; empty `stop`: to the last."""
+
+    start: bytes = b""
+    stop: bytes = b""
+
+
+class Counter(Enum):
+    """How a number stands in a value."""
+
+    DECIMAL = "decimal"
+    """Digits, perhaps with a sign in front: -2**63 to 2**63 - 1."""
+    U64 = "u64"
+    """8 bytes, big endian: 0 to 2**64 - 1."""
+
+
+@dataclass(frozen=True, slots=True)
 class Incr:
-    """Add to a key that holds a signed 64-bit integer in decimal digits; an absent one is 0."""
+    """Add to the number under a key; an absent one is 0. A ttl on the key stays."""
 
     key: bytes
     by: int = 1
+    counter: Counter = Counter.DECIMAL
 
 
-Operation = Put | Delete | Incr
+Operation = Put | Delete | DeleteRange | Incr
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +120,12 @@ class Outcome(Enum):
 class Result:
     """`revision` is the one of the writes; `values` has one element per operation: of Incr the sum, else None.
 
-    CONDITION_FAILED: `found` is the value and its revision that stood in the way, or None if the key was absent.
+    CONDITION_FAILED, NOT_A_COUNTER: `failed` is the position of the operation that was refused, `found` the value
+    and its revision that stood in the way, or None if the key was absent.
     """
 
     outcome: Outcome
     revision: Revision
     values: tuple[int | None, ...] = ()
     found: tuple[bytes, Revision] | None = None
+    failed: int = 0

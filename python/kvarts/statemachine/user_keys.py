@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kvarts.base.types import ABSENT, ANY, PRESENT, Condition, Revision
 from kvarts.statemachine.commands import (
     SESSION_NONE,
     AnyCommand,
     Command,
+    Counter,
     Delete,
+    DeleteRange,
     DropSessions,
     Incr,
     MoveLock,
@@ -27,7 +29,10 @@ SESSION_WINDOW = 1024
 """Results kept per session. A client has at most this many requests unanswered."""
 
 AT_REVISION = 3
-COUNTER_MAX = 2**63 - 1
+
+U64_BYTES = 8
+RANGES = {Counter.DECIMAL: range(-(2**63), 2**63), Counter.U64: range(2**64)}
+DECIMAL = re.compile(rb"([+-]?)0*([0-9]{1,19})")
 
 Row = tuple[bytes, Revision]
 
@@ -41,6 +46,14 @@ class Session:
     results: dict[int, Result] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A row as it is kept: from `expiry_ms` on, where there is one, it is absent."""
+
+    row: Row
+    expiry_ms: int | None = None
+
+
 class Refused(Exception):  # noqa: N818  # carries a result, not a failure of this program
     """An operation may not take place; the command ends with `result`."""
 
@@ -50,15 +63,18 @@ class Refused(Exception):  # noqa: N818  # carries a result, not a failure of th
 
 
 class UserKeys:
-    """A deterministic machine: the same commands under the same revisions give the same rows and results."""
+    """A deterministic machine: the same commands under the same revisions and times give the same rows and results."""
 
     def __init__(self) -> None:
-        self.rows: dict[bytes, Row] = {}
+        self.stored: dict[bytes, Stored] = {}
+        self.now_ms = 0
+        """The latest time that the log has told: expiry is judged by it."""
         self.tokens: dict[bytes, int] = {}
         self.sessions: dict[SessionId, Session] = {}
 
-    def apply(self, command: AnyCommand, revision: Revision) -> Result:
-        """Do one command. `revision` strictly increases from call to call."""
+    def apply(self, command: AnyCommand, revision: Revision, now_ms: int = 0) -> Result:
+        """Do one command. `revision` strictly increases from call to call; a time that goes back does not count."""
+        self.now_ms = max(self.now_ms, now_ms)
         match command:
             case Command():
                 return self._apply_once(command, revision)
@@ -75,7 +91,19 @@ class UserKeys:
 
     def get(self, key: bytes) -> Row | None:
         """Return value and revision of a key."""
-        return self.rows.get(key)
+        stored = self.live(key)
+        return None if stored is None else stored.row
+
+    @property
+    def rows(self) -> dict[bytes, Row]:
+        """All rows that have not expired."""
+        return {key: stored.row for key in self.stored if (stored := self.live(key)) is not None}
+
+    def live(self, key: bytes) -> Stored | None:
+        """Return what is stored under a key, unless it has expired."""
+        stored = self.stored.get(key)
+        expired = stored is not None and stored.expiry_ms is not None and stored.expiry_ms <= self.now_ms
+        return None if expired else stored
 
     def copy(self) -> UserKeys:
         """Return the machine as it is now, for a snapshot."""
@@ -102,53 +130,74 @@ class UserKeys:
         fence = command.fence
         if fence is not None and fence.token < self.tokens.get(fence.lock, 0):
             return Result(Outcome.FENCE_REJECTED, revision)
-        changed: dict[bytes, Row | None] = {}
-        try:
-            values = tuple(_operate(each, self.rows, changed, revision) for each in command.operations)
-        except Refused as refused:
-            return refused.result
-        for key, row in changed.items():
-            if row is None:
-                self.rows.pop(key, None)
+        work = _Work(self, revision)
+        values = []
+        for at, operation in enumerate(command.operations):
+            try:
+                values.append(work.do(operation))
+            except Refused as refused:
+                return replace(refused.result, failed=at)
+        for key, stored in work.changed.items():
+            if stored is None:
+                self.stored.pop(key, None)
             else:
-                self.rows[key] = row
-        return Result(Outcome.DONE, revision, values)
+                self.stored[key] = stored
+        return Result(Outcome.DONE, revision, tuple(values))
 
 
-def _operate(
-    operation: Operation, rows: Mapping[bytes, Row], changed: dict[bytes, Row | None], revision: Revision
-) -> int | None:
-    """Do one operation on top of `changed`; each sees those before it."""
-    key = operation.key
-    row = changed[key] if key in changed else rows.get(key)
-    match operation:
-        case Incr(_, by):
-            total = _counter(row, revision) + by
-            if not -COUNTER_MAX - 1 <= total <= COUNTER_MAX:
-                raise Refused(Result(Outcome.NOT_A_COUNTER, revision, found=row))
-            changed[key] = b"%d" % total, revision
-            return total
-        case Put(_, value, condition):
-            _demand(condition, row, revision)
-            changed[key] = value, revision
-        case Delete(_, condition):
-            _demand(condition, row, revision)
-            changed[key] = None
-    return None
+class _Work:
+    """The operations of one command: each sees what those before it have changed."""
+
+    def __init__(self, keys: UserKeys, revision: Revision) -> None:
+        self._keys = keys
+        self._revision = revision
+        self.changed: dict[bytes, Stored | None] = {}
+
+    def do(self, operation: Operation) -> int | None:
+        """Do one operation. Raises Refused."""
+        match operation:
+            case Incr():
+                return self._incr(operation)
+            case Put(key, value, condition, ttl_ms):
+                self._demand(condition, key)
+                expiry_ms = self._keys.now_ms + ttl_ms if ttl_ms else None
+                self.changed[key] = Stored((value, self._revision), expiry_ms)
+            case Delete(key, condition):
+                self._demand(condition, key)
+                self.changed[key] = None
+            case DeleteRange(start, stop):
+                for key in [*self._keys.stored, *self.changed]:
+                    if key >= start and (not stop or key < stop):
+                        self.changed[key] = None
+        return None
+
+    def _look(self, key: bytes) -> Stored | None:
+        return self.changed[key] if key in self.changed else self._keys.live(key)
+
+    def _incr(self, incr: Incr) -> int:
+        stored = self._look(incr.key)
+        number = 0 if stored is None else _number(stored.row[0], incr.counter)
+        if number is None or number + incr.by not in RANGES[incr.counter]:
+            found = None if stored is None else stored.row
+            raise Refused(Result(Outcome.NOT_A_COUNTER, self._revision, found=found))
+        total = number + incr.by
+        value = b"%d" % total if incr.counter is Counter.DECIMAL else total.to_bytes(U64_BYTES, "big")
+        self.changed[incr.key] = Stored((value, self._revision), stored.expiry_ms if stored else None)
+        return total
+
+    def _demand(self, condition: Condition, key: bytes) -> None:
+        stored = self._look(key)
+        row = None if stored is None else stored.row
+        if not _holds(condition, row):
+            raise Refused(Result(Outcome.CONDITION_FAILED, self._revision, found=row))
 
 
-def _counter(row: Row | None, revision: Revision) -> int:
-    if row is None:
-        return 0
-    try:
-        return int(row[0].decode("ascii"))
-    except ValueError:
-        raise Refused(Result(Outcome.NOT_A_COUNTER, revision, found=row)) from None
-
-
-def _demand(condition: Condition, row: Row | None, revision: Revision) -> None:
-    if not _holds(condition, row):
-        raise Refused(Result(Outcome.CONDITION_FAILED, revision, found=row))
+def _number(value: bytes, counter: Counter) -> int | None:
+    if counter is Counter.U64:
+        return int.from_bytes(value, "big") if len(value) == U64_BYTES else None
+    match = DECIMAL.fullmatch(value)
+    number = int(match[1] + match[2]) if match else None
+    return number if number is not None and number in RANGES[counter] else None
 
 
 def _holds(condition: Condition, row: Row | None) -> bool:

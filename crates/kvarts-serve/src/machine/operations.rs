@@ -103,11 +103,15 @@ impl<'s, 'a> Operations<'s, 'a> {
             let mut start = 0;
             for &end in &chunk.key_ends {
                 self.batch.delete(self.scene.tree, &chunk.keys[start..end]);
+                if let Some(changed) = &mut self.changed {
+                    changed.insert(chunk.keys[start..end].to_vec(), None);
+                }
                 start = end;
             }
         }
         if let Some(changed) = &mut self.changed {
-            for (key, change) in changed.range_mut::<[u8], _>((Bound::Included(&*first), Bound::Excluded(&*last))) {
+            let within = changed.range_mut::<[u8], _>((Bound::Included(&*first), Bound::Excluded(&*last)));
+            for (key, change) in within.filter(|(_, change)| change.is_some()) {
                 self.batch.delete(self.scene.tree, key);
                 *change = None;
             }
