@@ -116,7 +116,7 @@ impl Syncs {
             return None;
         }
         (state.busy, state.dirty) = (true, false);
-        Some((state.held.len(), state.written.clone()))
+        Some((state.held.len(), state.written))
     }
 
     fn sync(&self, core: &Core, count: usize, written: Option<LogPosition>) -> Result<(), String> {
