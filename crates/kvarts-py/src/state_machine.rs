@@ -12,6 +12,9 @@ use std::sync::Arc;
 /// Where it lies in its own memory.
 const DIR: &str = "/shard";
 
+/// Key, value, revision.
+type Row<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>, u64);
+
 /// A machine in memory. It has no threads: a full memtable is flushed by the call that filled it.
 #[pyclass(frozen, module = "kvarts._native")]
 pub struct StateMachine {
@@ -58,11 +61,7 @@ impl StateMachine {
     }
 
     /// Key, value and revision of each row of a keyspace, in the order of keys, by the time of the last entry.
-    fn rows<'py>(
-        &self,
-        py: Python<'py>,
-        keyspace: u32,
-    ) -> Outcome<Vec<(Bound<'py, PyBytes>, Bound<'py, PyBytes>, u64)>> {
+    fn rows<'py>(&self, py: Python<'py>, keyspace: u32) -> Outcome<Vec<Row<'py>>> {
         let rows = py.detach(|| self.machine.lock().rows(keyspace)).map_err(fault)?;
         Ok(rows
             .into_iter()

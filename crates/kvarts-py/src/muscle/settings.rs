@@ -36,7 +36,7 @@ pub fn config_from(given: &Bound<'_, PyDict>) -> Outcome<Config> {
 
 fn bytes_of_hex(text: &str) -> Outcome<Vec<u8>> {
     let refused = || Fault::invalid(format!("cluster_id={text:?}"), "an even number of hexadecimal digits");
-    if !text.is_ascii() || text.len() % 2 != 0 {
+    if !text.is_ascii() || !text.len().is_multiple_of(2) {
         return Err(refused());
     }
     let pairs = (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16));
