@@ -109,6 +109,10 @@ impl Fs for Lying {
         self.fs.remove(path)
     }
 
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.fs.remove_dir(path)
+    }
+
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.fs.link(from, to)
     }
