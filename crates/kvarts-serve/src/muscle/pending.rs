@@ -77,7 +77,10 @@ mod tests {
     use super::*;
     use std::sync::Mutex;
 
-    fn kept() -> (Arc<Mutex<Vec<Result<u8, String>>>>, impl Fn() -> Reply<u8>) {
+    /// What replies were called with.
+    type Kept = Arc<Mutex<Vec<Result<u8, String>>>>;
+
+    fn kept() -> (Kept, impl Fn() -> Reply<u8>) {
         let answers = Arc::new(Mutex::new(Vec::new()));
         let to = Arc::clone(&answers);
         let reply = move || {
