@@ -1,5 +1,6 @@
 """Snapshots, keyspaces, prefixed views, close."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -60,6 +61,19 @@ def test_closed_snapshot_is_refused(db: Db) -> None:
         snapshot.get(b"a")
     assert db.get(b"a") is None
     assert db.stats().snapshots == 0
+
+
+def test_snapshot_closed_while_a_call_is_under_way_is_refused_and_never_newer(db: Db) -> None:
+    db[b"n"] = b"old"
+    snapshot = db.snapshot()
+    db[b"n"] = b"new"
+
+    def keys() -> Iterator[bytes]:
+        yield b"n"
+        snapshot.close()
+
+    with pytest.raises(kvarts.ClosedError):
+        snapshot.get_many(keys())
 
 
 def test_snapshots_of_different_moments(db: Db) -> None:

@@ -99,15 +99,17 @@ impl Tree {
         Ok(encoded)
     }
 
-    /// The snapshot to read at, or `None` for the newest revision.
-    fn at(&self) -> Option<db::Snapshot> {
-        let held = self.snapshot.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
-        held.get().cloned()
+    /// The snapshot to read at, or `None` for the newest revision. Errors: `ClosedError` where the snapshot was let go, also
+    /// by a codec or another thread since the call began: it must not read the newest revision then.
+    fn at(&self) -> Outcome<Option<db::Snapshot>> {
+        let Some(snapshot) = &self.snapshot else { return Ok(None) };
+        let held = snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        held.get().cloned().map(Some).ok_or_else(|| kvarts_engine::Error::Closed.into())
     }
 
     fn start_scan(&self, py: Python<'_>, range: Range, mode: Mode) -> Outcome<Scan> {
         let db = self.live()?;
-        let at = self.at();
+        let at = self.at()?;
         let Some((bounds, reverse)) = range.bounds(&self.prefix) else {
             return Ok(Scan::empty(&self.handle, mode));
         };
@@ -308,7 +310,7 @@ impl Tree {
     #[getter]
     fn revision(&self) -> Outcome<u64> {
         let db = self.live()?;
-        Ok(self.at().map_or_else(|| db.revision(), |snapshot| snapshot.revision()).0)
+        Ok(self.at()?.map_or_else(|| db.revision(), |snapshot| snapshot.revision()).0)
     }
 
     /// Raises ForkedHandle or ClosedError where it cannot be used any more.
@@ -338,7 +340,7 @@ impl Tree {
     /// Another hold on the snapshot this reads at, or None.
     fn snapshot_handle(&self) -> Outcome<Option<Snapshot>> {
         self.live()?;
-        Ok(self.at().map(|snapshot| Snapshot::new(&self.handle, snapshot)))
+        Ok(self.at()?.map(|snapshot| Snapshot::new(&self.handle, snapshot)))
     }
 
     /// Closes this view and lets its snapshot go; the database stays open. Idempotent.

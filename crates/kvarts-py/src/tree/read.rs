@@ -77,7 +77,7 @@ impl Tree {
             return Ok(Found::Now(answer));
         }
         let bytes: &[u8] = &encoded;
-        let at = self.at();
+        let at = self.at()?;
         let copied = key.py().detach(|| db.get(&self.tree, bytes, at.as_ref(), |entry| entry.map(copy)))?;
         Ok(Found::Copied(copied))
     }
@@ -89,7 +89,7 @@ impl Tree {
         let objects: Vec<Bound<'py, PyAny>> = each_of(keys, "keys")?.collect::<PyResult<_>>()?;
         let encoded = objects.iter().map(|key| self.encode_key(key)).collect::<Outcome<Vec<_>>>()?;
         let slices: Vec<&[u8]> = encoded.iter().map(|key| &**key).collect();
-        let mut at = self.at();
+        let mut at = self.at()?;
         if at.is_none() && slices.len() > KEYS_PER_CHECK {
             at = Some(py.detach(|| db.snapshot())?);
         }
@@ -120,7 +120,7 @@ impl Tree {
     /// Counts the keys, up to about `rows_max`.
     fn fill_from_start(&self, py: Python<'_>, rows_max: usize) -> Outcome<usize> {
         let db = self.live()?;
-        let at = self.at();
+        let at = self.at()?;
         let Some((bounds, reverse)) = Range::default().bounds(&self.prefix) else { return Ok(0) };
         let mut scan = py.detach(|| db.scan(&self.tree, bounds, reverse, at.as_ref()))?;
         let mut rows = 0;
