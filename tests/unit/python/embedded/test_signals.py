@@ -1,5 +1,6 @@
 """Ctrl-C ends the long loops that run no line of Python: a signal's handler is called between two chunks."""
 
+import gc
 import signal
 from collections.abc import Callable, Iterator
 
@@ -17,14 +18,19 @@ class Stop(Exception):
 
 @pytest.fixture
 def stop_soon() -> Iterator[Callable[[], object]]:
-    """A call after which a signal comes in a millisecond, whose handler raises."""
+    """A call after which a signal comes in a millisecond, whose handler raises.
+
+    The collector rests: hypothesis gives it a callback in Python, and what a handler raises in there is swallowed.
+    """
 
     def stop(_number: int, _frame: object) -> None:
         raise Stop
 
     before = signal.signal(signal.SIGALRM, stop)
+    gc.disable()
     yield lambda: signal.setitimer(signal.ITIMER_REAL, 0.001)
     signal.setitimer(signal.ITIMER_REAL, 0)
+    gc.enable()
     signal.signal(signal.SIGALRM, before)
 
 
