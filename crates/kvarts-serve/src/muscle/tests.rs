@@ -37,6 +37,8 @@ struct Bench {
     door: Door,
     time: Arc<TestTime>,
     ticket: u64,
+    /// Events that were polled and that nobody has asked for yet.
+    seen: Mutex<Vec<Event>>,
 }
 
 impl Bench {
@@ -53,7 +55,7 @@ impl Bench {
             muscle.add_group(GROUP, FOUNDING).unwrap();
         }
         let door = Door(Arc::clone(muscle.core()));
-        Self { muscle, door, time, ticket: 0 }
+        Self { muscle, door, time, ticket: 0, seen: Mutex::default() }
     }
 
     fn lead(&self, leads: bool) {
@@ -64,12 +66,14 @@ impl Bench {
     /// Polls until there is an event that `which` wants.
     fn event<T>(&self, which: impl Fn(&Event) -> Option<T>) -> T {
         let deadline = OsTime.boot_ms() + LONG.as_millis() as u64;
+        let mut seen = self.seen.lock().unwrap();
         loop {
-            let (now_ms, events) = self.muscle.poll(deadline);
-            if let Some(found) = events.iter().find_map(&which) {
-                return found;
+            if let Some(at) = seen.iter().position(|event| which(event).is_some()) {
+                return which(&seen.remove(at)).unwrap();
             }
-            assert!(now_ms < deadline, "no such event; the last were {events:?}");
+            let (now_ms, events) = self.muscle.poll(deadline);
+            assert!(now_ms < deadline, "no such event; the last were {seen:?}");
+            seen.extend(events);
         }
     }
 

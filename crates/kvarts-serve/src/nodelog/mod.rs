@@ -45,7 +45,7 @@ pub struct EntryMeta {
     pub size: u32,
 }
 
-/// What a turn writes for one group, in this order: hard state, snapshot, entries.
+/// What a turn writes for one group, in this order: snapshot, entries, hard state.
 #[derive(Clone, Debug, Default)]
 pub struct GroupWrite {
     /// The group; it was added before.

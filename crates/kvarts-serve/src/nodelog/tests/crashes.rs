@@ -173,3 +173,24 @@ fn failed_sync_is_final_and_the_reopened_log_writes_anew_what_was_not_durable() 
         assert_eq!(kept(&open(&fs.crash(seed), small()).unwrap(), GROUP).len(), 6, "seed={seed}");
     }
 }
+
+#[test]
+fn commit_index_never_outlives_the_entries_of_its_turn() {
+    let fs = node();
+    let log = opened(&fs, small());
+    sync(&log, entries(GROUP, 1..=6, 1, 300));
+    let hard_state = HardState { term: 2, vote: 1, commit: 6 };
+    let mut write = entries(GROUP, 3..=6, 2, 300);
+    write.hard_state = Some(hard_state);
+    log.append(&[write]).unwrap();
+    let mut without = 0;
+    for seed in 0..200 {
+        let after = open(&fs.crash(seed), small()).unwrap();
+        if after.hard_state(GROUP) == Some(hard_state) {
+            assert_eq!((after.last_index(GROUP), after.term_at(GROUP, 6)), (Some(6), Some(2)), "seed={seed}");
+        } else {
+            without += 1;
+        }
+    }
+    assert!((20..180).contains(&without), "{without} of 200 crashes lost the hard state");
+}

@@ -121,7 +121,7 @@ fn changes_of(write: &GroupWrite) -> Vec<Change> {
     let hard_state = write.hard_state.map(|hard_state| Change::HardState(write.group, hard_state));
     let snapshot = write.snapshot.clone().map(|mark| Change::Snapshot(write.group, mark));
     let entries = write.entries.iter().map(|(meta, _)| Change::Entry(write.group, *meta));
-    hard_state.into_iter().chain(snapshot).chain(entries).collect()
+    snapshot.into_iter().chain(entries).chain(hard_state).collect()
 }
 
 /// Groups of the scripts: 1 is never compacted by itself, so that it lags behind the others.
