@@ -16,7 +16,8 @@ def program() -> str:
     given = os.environ.get("KVARTS_TINY_CLUSTER")
     if given:
         return given
-    command = ["cargo", "build", "--quiet", "-p", "kvarts-serve", "--example", "tiny_cluster"]
+    # The whole workspace: what `cargo test` has built serves, with the same features.
+    command = ["cargo", "build", "--quiet", "--workspace", "--example", "tiny_cluster"]
     done = subprocess.run(
         [*command, "--message-format=json"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=1200
     )
