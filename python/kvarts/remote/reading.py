@@ -77,6 +77,8 @@ class Reading(Speaker[K, V]):
         if not isinstance(keys, Iterable):
             raise WrongType(f"expected keys, got {type(keys).__name__}")
         encoded = [self._key(key) for key in keys]
+        # What yields the keys may have closed this store meanwhile.
+        self._check_open()
         values: list[V | None] = []
         parts = list(_parts(encoded))[::-1]
         while parts:
