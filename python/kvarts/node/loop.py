@@ -16,7 +16,7 @@ from kvarts.node.desk import Desk
 from kvarts.node.news import News
 from kvarts.raft.ids import NODE_NONE, NodeId
 from kvarts.raft.messages import Role
-from kvarts.replication.events import Event, Events, GroupId, StopRequested
+from kvarts.replication.events import Event, Events, GroupId, Restored, StopRequested
 from kvarts.replication.replicator import Replicator
 from kvarts.replication.turn import Turn
 from kvarts.statemachine.configuration import Configuration
@@ -106,6 +106,7 @@ class Loop:
 
     def run(self) -> str | None:
         """Turn until a stop was asked for and others lead, or the muscle gives up: then return why."""
+        self._tell_peers()
         self._tell()
         while True:
             due_ms = self.replicator.next_tick_ms()
@@ -121,6 +122,9 @@ class Loop:
             self._close_gates()
             self._muscle.perform(native_of(turn))
             self.desk.settle(turn)
+            # Only these change what a group's system keys say, and to read them costs more than most turns.
+            if turn.effects or any(isinstance(event, Restored) for event in events):
+                self._tell_peers()
             self._tell()
             self.figures.busy_ns += self._clock_ns() - begun_ns
             if self._may_stop(turn, now_ms):
@@ -149,7 +153,6 @@ class Loop:
             self._muscle.set_gate(group, None)
 
     def _tell(self) -> None:
-        self._tell_peers()
         for group, replica in self.replicator.replicas.items():
             status = replica.raft.status()
             leader = replica.leader
