@@ -53,7 +53,14 @@ class Silent:
     def wrote(self, *_: object) -> None:
         pass
 
-    leaves = applied = asked = read = wrote
+    leaves = applied = asked = read = served = read_at_once = wrote
+
+
+class Asking(SimMuscle):
+    """Lets every read ask the core: that is what scripts are about. Gates are told, and tried in simulated worlds."""
+
+    def gate_is_open(self, group: GroupId) -> bool:
+        return False
 
 
 class Node:
@@ -73,7 +80,7 @@ class Node:
     def start(self) -> None:
         self.starts += 1
         self.disk.health.stalled = True
-        self.muscle = SimMuscle(
+        self.muscle = Asking(
             self.id, self.cluster.agenda, self.disk, Silent(), self.cluster.transmit, self._wake, self.starts * 1000
         )
         self.muscle.clock_us = lambda: self.now_ms * MS

@@ -5,12 +5,13 @@ from collections.abc import Iterable, Sequence
 from kvarts.raft.ids import NodeId
 from kvarts.raft.messages import Entry, EntryKind, HardState, Message, MessageKind
 from kvarts.raft.node import Status
-from kvarts.replication.turn import Apply, CommandDone, Effects, Turn, Write
+from kvarts.replication.replicator import GATE_OPEN_MS
+from kvarts.replication.turn import Apply, CommandDone, Effects, Gate, Turn, Write
 
 
 def turn_words(turn: Turn, hard: HardState, sent: Sequence[Message]) -> tuple[list[str], HardState]:
     """Return what a turn does, in the order in which it is done, and the hard state after it."""
-    words: list[str] = []
+    words = [_gate(each) for each in turn.gates]
     for write in turn.writes:
         words += _write(write, hard)
         hard = write.hard_state or hard
@@ -29,6 +30,12 @@ def turn_words(turn: Turn, hard: HardState, sent: Sequence[Message]) -> tuple[li
     words += [f"refuse command {each.context}, {_ask(each.leader)}, {each.why.value}" for each in refused]
     words += ["stopped"] if turn.stopped else []
     return words, hard
+
+
+def _gate(gate: Gate) -> str:
+    if gate.until_ms == GATE_OPEN_MS:
+        return "reads at once"
+    return f"reads at once until {gate.until_ms}" if gate.until_ms else "no read at once"
 
 
 def _write(write: Write, before: HardState) -> list[str]:

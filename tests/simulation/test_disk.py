@@ -38,7 +38,7 @@ def _entries(term: int, *indexes: int) -> tuple[Entry, ...]:
 
 def _write(commit: int, term: int, entries: tuple[Entry, ...], snapshot: Snapshot | None = None) -> Turn:
     hard = HardState(Term(term), NodeId(2), LogIndex(commit))
-    return Turn(Ticket(1), must_sync=True, writes=[Write(GROUP, hard, snapshot, entries)])
+    return Turn(ticket=Ticket(1), must_sync=True, writes=[Write(GROUP, hard, snapshot, entries)])
 
 
 def _after_crash(keep: int, *turns: Turn, prepare: Callable[[SimMuscle], None] = lambda _: None) -> Disk:

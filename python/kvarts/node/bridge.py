@@ -129,6 +129,7 @@ _EVENTS: dict[int, Callable[..., Event]] = {
 def native_of(turn: Turn) -> Native:
     """Return a turn as the muscle takes it."""
     return (
+        [(each.group, each.until_ms, each.index) for each in turn.gates],
         turn.ticket,
         turn.must_sync,
         [_write(each) for each in turn.writes],

@@ -24,8 +24,6 @@ from kvarts.statemachine.configuration import Configuration
 META = GroupId(1)
 """The group that holds the configuration; so far it holds everything."""
 
-FAR_MS = 2**62
-
 
 class Muscle(Protocol):
     """What the loop needs of `_native.Muscle`."""
@@ -47,9 +45,6 @@ class Muscle(Protocol):
 
     def set_role(self, group: int, role: str, term: int, leader: int, leader_address: str) -> None:
         """Say who leads, so that requests which belong elsewhere are refused at the door."""
-
-    def set_gate(self, group: int, until_ms: int | None) -> None:
-        """Let linearizable reads be answered at once until then; None: never."""
 
 
 @dataclass(slots=True)
@@ -97,7 +92,6 @@ class Loop:
         self.desk = Desk(muscle, replicator, META, static_peers, cluster)
         self.figures = LoopFigures()
         self._told: dict[GroupId, _Told] = {}
-        self._gates: set[GroupId] = set()
         self._peers: dict[NodeId, str] = {}
         self._membership: object = None
         self._stop_by_ms: int | None = None
@@ -109,7 +103,7 @@ class Loop:
         self._tell_peers()
         self._tell()
         while True:
-            due_ms = self.replicator.next_tick_ms()
+            due_ms = self.replicator.next_due_ms()
             now_ms, natives = self._muscle.poll(due_ms)
             begun_ns = self._clock_ns()
             events, calls, stop = _sorted_out(natives)
@@ -119,7 +113,6 @@ class Loop:
             for call in calls:
                 self.desk.take(*call[1:], now_ms=now_ms)
             turn = self.replicator.turn(Events(now_ms, [*events, *self._stop_event(now_ms), *self.desk.work(now_ms)]))
-            self._close_gates()
             self._muscle.perform(native_of(turn))
             self.desk.settle(turn)
             # Only these change what a group's system keys say, and to read them costs more than most turns.
@@ -146,12 +139,6 @@ class Loop:
     def _may_stop(self, turn: Turn, now_ms: int) -> bool:
         return self._stop_by_ms is not None and (turn.stopped or now_ms >= self._stop_by_ms)
 
-    def _close_gates(self) -> None:
-        """Before anything of a turn leaves: reads that need no round are over where this node does not lead alone."""
-        for group in [each for each in self._gates if not self.replicator.replicas[each].raft.leads_alone]:
-            self._gates.discard(group)
-            self._muscle.set_gate(group, None)
-
     def _tell(self) -> None:
         for group, replica in self.replicator.replicas.items():
             status = replica.raft.status()
@@ -161,9 +148,6 @@ class Loop:
                 self._told[group] = told
                 self._muscle.set_role(group, told.role.name.lower(), told.term, told.leader, told.address)
                 self._news.say("role", group=group, role=told.role.name.lower(), term=told.term, leader=told.leader)
-            if replica.raft.leads_alone and group not in self._gates:
-                self._gates.add(group)
-                self._muscle.set_gate(group, FAR_MS)
 
     def _tell_peers(self) -> None:
         meta = self.replicator.replicas.get(META)

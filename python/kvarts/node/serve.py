@@ -138,8 +138,10 @@ def _replicator(value: Mapping[str, Any], identity: Identity, muscle: _native.Mu
         node=NodeId(identity.node),
         election_ticks=ELECTION_TICKS,
         forward_proposals=False,
+        eager_commit=False,
         read_mode=ReadMode.LEASE if lease else ReadMode.SAFE,
-        vote_quiet_ticks=ELECTION_TICKS if lease else 0,
+        # One that has never been told of a term has promised nothing.
+        vote_quiet_ticks=ELECTION_TICKS if lease and any(map(muscle.hard_state, muscle.groups())) else 0,
     )
     options = ReplicatorOptions(raft=raft, tick_ms=value["tick_ms"], keep_entries=value["keep_entries"])
     groups = [

@@ -65,6 +65,8 @@ class Core:
         self.config_pending = LOG_INDEX_MIN
         """No new change of membership may be proposed before this entry is applied."""
         self.uncommitted_bytes = 0
+        self.commit_owed = False
+        """Something was committed, and followers were not told; see RaftOptions.eager_commit."""
         self.reads = Reads()
         self.read_states: list[ReadState] = []
         self.reads_dropped: list[object] = []

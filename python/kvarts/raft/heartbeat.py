@@ -8,6 +8,9 @@ from kvarts.raft.messages import Message, MessageKind, ReadState, Role
 from kvarts.raft.options import ReadMode
 from kvarts.raft.reads import ReadRequest
 
+TICKS_ALONE = 2**31
+"""As long as the only voter leads."""
+
 
 def broadcast_heartbeat(core: Core) -> None:
     """Begin a round. The commit index is cut to what the receiver is known to have: it need not have more."""
@@ -71,3 +74,18 @@ def lease_holds(core: Core) -> bool:
     if not core.committed_in_term:
         return False
     return core.ticks < reads.confirmed_tick + options.election_ticks - options.lease_margin_ticks
+
+
+def ticks_at_once(core: Core) -> int:
+    """Return for how many ticks from now on what is committed may be read without asking this core again.
+
+    The only voter needs no round at all.
+    """
+    if core.role is not Role.LEADER or not core.committed_in_term:
+        return 0
+    if core.tracker.membership.voters.voters == {core.node}:
+        return TICKS_ALONE
+    if core.options.read_mode is not ReadMode.LEASE or not lease_holds(core):
+        return 0
+    assert core.reads.confirmed_tick is not None
+    return core.reads.confirmed_tick + core.options.election_ticks - core.options.lease_margin_ticks - core.ticks

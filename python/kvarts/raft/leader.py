@@ -52,8 +52,11 @@ def _on_progress(core: Core, node: NodeId, progress: Progress, index: LogIndex) 
         progress.become_replicate()
     if advance_commit(core):
         release_parked_reads(core)
-        broadcast_append(core)
-    elif node != core.node and progress.commit_may_help(core.log.committed):
+        if core.options.eager_commit:
+            broadcast_append(core)
+        else:
+            core.commit_owed = True
+    elif core.options.eager_commit and node != core.node and progress.commit_may_help(core.log.committed):
         send_append(core, node, progress)
     if node == core.node:
         return

@@ -10,7 +10,7 @@ from kvarts.raft.confchange import ConfigChange
 from kvarts.raft.core import Core, Random
 from kvarts.raft.election import stand
 from kvarts.raft.errors import UnknownPeer, invariant
-from kvarts.raft.heartbeat import broadcast_heartbeat, lease_holds
+from kvarts.raft.heartbeat import broadcast_heartbeat, lease_holds, ticks_at_once
 from kvarts.raft.ids import LOG_INDEX_MIN, NODE_NONE, TERM_NONE, LogIndex, NodeId, Term
 from kvarts.raft.membership import Membership
 from kvarts.raft.messages import RESPONSES, Entry, EntryKind, Message, MessageKind, Role, make_entry
@@ -18,6 +18,7 @@ from kvarts.raft.options import RaftOptions, ReadMode
 from kvarts.raft.progress import ProgressState
 from kvarts.raft.ready import Outbox, Ready
 from kvarts.raft.reconfigure import reconfigure
+from kvarts.raft.replication import tell_commit
 from kvarts.raft.step import step
 from kvarts.raft.storage import LogStore
 
@@ -130,11 +131,23 @@ class RaftNode:
         return min(lag, key=lag.__getitem__, default=NODE_NONE) if core.role is Role.LEADER else NODE_NONE
 
     @property
-    def leads_alone(self) -> bool:
-        """True while this node leads, is the only voter and knows what is committed: its reads need no round."""
-        core = self._core
-        alone = core.tracker.membership.voters.voters == {core.node}
-        return alone and core.role is Role.LEADER and core.committed_in_term
+    def committed(self) -> LogIndex:
+        """The commit index."""
+        return self._core.log.committed
+
+    @property
+    def ticks_at_once(self) -> int:
+        """For how many ticks from now on what is committed may be read without a round; TICKS_ALONE: while it leads."""
+        return ticks_at_once(self._core)
+
+    def owes_commit(self) -> bool:
+        """Return whether this leader committed something since the last call and told nobody; see `eager_commit`."""
+        owed, self._core.commit_owed = self._core.commit_owed, False
+        return owed
+
+    def tell_commit(self) -> None:
+        """Tell of the commit index whoever could use it and has not heard of it by an append since."""
+        tell_commit(self._core)
 
     def heard_from(self, node: NodeId) -> bool:
         """Return whether this leader has heard from `node` within the last election timeout."""

@@ -43,6 +43,8 @@ class RaftOptions:
     """Payload of proposals not yet committed; more are dropped. One is always taken."""
     apply_bytes_max: int | None = 16 * MIB
     """Committed entries handed out and not yet applied."""
+    eager_commit: bool = True
+    """Tell followers of a commit at once; otherwise with the next append or heartbeat, or by `tell_commit`."""
     read_mode: ReadMode = ReadMode.SAFE
     lease_margin_ticks: int = 2
     """A lease ends this many ticks before the earliest election, for clocks that drift and ticks that round."""

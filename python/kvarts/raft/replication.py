@@ -5,7 +5,7 @@ from __future__ import annotations
 from kvarts.raft.core import Core
 from kvarts.raft.errors import Compacted
 from kvarts.raft.ids import LogIndex, NodeId
-from kvarts.raft.messages import Message, MessageKind, payload_bytes
+from kvarts.raft.messages import Message, MessageKind, Role, payload_bytes
 from kvarts.raft.progress import Progress, ProgressState
 
 
@@ -13,6 +13,14 @@ def broadcast_append(core: Core) -> None:
     """Send everyone what it lacks, or else the commit index."""
     for node, progress in core.tracker.others(core.node):
         send_append(core, node, progress)
+
+
+def tell_commit(core: Core) -> None:
+    """Send an append to those whom the commit index could tell something new."""
+    if core.role is Role.LEADER:
+        for node, progress in core.tracker.others(core.node):
+            if progress.commit_may_help(core.log.committed):
+                send_append(core, node, progress)
 
 
 def probe_all(core: Core) -> None:

@@ -16,6 +16,8 @@ class ReplicatorOptions:
     """One tick of Raft. Ten of them without a heartbeat make an election."""
     ticks_max: int = 2
     """More ticks than this between two turns are a pause: the time was not measured, leases are void."""
+    commit_notice_ms: int = 5
+    """How long after a commit followers hear of it where no append tells them sooner; without `eager_commit`."""
     keep_entries: int = 1000
     """Entries kept behind what the state machine has flushed, for followers that are a little late."""
 
@@ -26,5 +28,5 @@ class ReplicatorOptions:
             raise ValueError("a replicator needs async_storage")
         if self.raft.forward_proposals:
             raise ValueError("a replicator refuses what it does not lead: forward_proposals must be off")
-        if min(self.tick_ms, self.ticks_max) < 1 or self.keep_entries < 0:
-            raise ValueError("tick_ms and ticks_max must be positive, keep_entries not negative")
+        if min(self.tick_ms, self.ticks_max, self.commit_notice_ms) < 1 or self.keep_entries < 0:
+            raise ValueError("tick_ms, ticks_max and commit_notice_ms must be positive, keep_entries not negative")

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from kvarts.raft.core import Random
 from kvarts.raft.errors import invariant
-from kvarts.raft.ids import NODE_NONE, NodeId
+from kvarts.raft.heartbeat import TICKS_ALONE
+from kvarts.raft.ids import LOG_INDEX_MIN, NODE_NONE, NodeId
 from kvarts.raft.messages import Entry, Message, Snapshot
 from kvarts.raft.node import RaftNode
 from kvarts.replication.events import (
@@ -36,7 +37,10 @@ from kvarts.replication.events import (
 from kvarts.replication.muscle import NodeLog
 from kvarts.replication.options import ReplicatorOptions
 from kvarts.replication.replica import Replica, ReplicaStatus
-from kvarts.replication.turn import CommandRefused, ReadRefused, Turn, WriteRefused
+from kvarts.replication.turn import CommandRefused, Gate, ReadRefused, Turn, WriteRefused
+
+GATE_OPEN_MS = 2**62
+"""A gate without an end: the only voter's."""
 
 
 class Replicator:
@@ -66,6 +70,10 @@ class Replicator:
         self._waiting: deque[tuple[Ticket, GroupId, Message]] = deque()
         """Words to ourselves, to be taken when the log is durable up to their ticket."""
         self._ticked_ms = now_ms
+        self._gates: dict[GroupId, Gate] = {}
+        """Until when reads need no round, as the muscle was told."""
+        self._notices_ms: dict[GroupId, int] = {}
+        """When followers are to hear of a commit at the latest."""
         self._stopping = False
 
     def turn(self, events: Events) -> Turn:
@@ -74,6 +82,7 @@ class Replicator:
         taken: list[Handle] = []
         # The clock first: a read that waited out a pause with us must not be served under the lease from before.
         self._tick(events.now_ms)
+        self._give_notice(events.now_ms)
         # Completed work next: an apply that was reached before a snapshot came belongs to the membership before it.
         for event in sorted(events.events, key=_order):
             taken += _handles_of_event(event)
@@ -83,6 +92,8 @@ class Replicator:
             leads = [replica.hand_over() for replica in self.replicas.values()]
             turn.stopped = not any(leads)
         self._collect(turn)
+        self._owe_notice(events.now_ms)
+        self._set_gates(turn)
         written = set(_handles_of_writes(turn))
         turn.release = [handle for handle in taken if handle not in written]
         return turn
@@ -138,6 +149,8 @@ class Replicator:
     def _close(self, group: GroupId, turn: Turn) -> None:
         self.replicas.pop(group).close(turn)
         self._waiting = deque(each for each in self._waiting if each[1] != group)
+        self._gates.pop(group, None)
+        self._notices_ms.pop(group, None)
         turn.closed.append(group)
 
     def _synced(self, ticket: Ticket) -> None:
@@ -177,9 +190,37 @@ class Replicator:
         self._ticket = turn.ticket = Ticket(self._ticket + 1)
         self._waiting += [(self._ticket, group, message) for group, message in local]
 
+    def _give_notice(self, now_ms: int) -> None:
+        for group in [group for group, due_ms in self._notices_ms.items() if due_ms <= now_ms]:
+            del self._notices_ms[group]
+            self.replicas[group].raft.tell_commit()
+
+    def _owe_notice(self, now_ms: int) -> None:
+        for group, replica in self.replicas.items():
+            if replica.raft.owes_commit():
+                # What was committed before went out with the append of what is committed now.
+                self._notices_ms[group] = now_ms + self._options.commit_notice_ms
+
+    def _set_gates(self, turn: Turn) -> None:
+        for group, replica in self.replicas.items():
+            ticks = replica.raft.ticks_at_once
+            # The tick began when `_ticked_ms` says, or later: counted from there, a lease is never too long.
+            until_ms = GATE_OPEN_MS if ticks == TICKS_ALONE else self._ticked_ms + ticks * self._options.tick_ms
+            if ticks:
+                gate = Gate(group, until_ms, replica.raft.committed)
+                if gate != self._gates.get(group):
+                    self._gates[group] = gate
+                    turn.gates.append(gate)
+            elif self._gates.pop(group, None):
+                turn.gates.append(Gate(group, 0, LOG_INDEX_MIN))
+
     def next_tick_ms(self) -> int:
-        """Return when the clock alone makes the next turn due."""
+        """Return when the next tick of Raft is due."""
         return self._ticked_ms + self._options.tick_ms
+
+    def next_due_ms(self) -> int:
+        """Return when the clock alone makes the next turn due."""
+        return min([self.next_tick_ms(), *self._notices_ms.values()])
 
     def status(self) -> list[ReplicaStatus]:
         """Return every replica's state at this moment, by group."""

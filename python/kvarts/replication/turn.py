@@ -126,6 +126,19 @@ class CommandRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class Gate:
+    """Until the node's clock shows `until_ms`, a group may be read without a round once `index` is applied; 0: no more.
+
+    The index counts: what is committed may be known elsewhere before it is applied here. Whoever reads looks at the
+    clock after it has taken the state, or has found that it must wait for the index.
+    """
+
+    group: GroupId
+    until_ms: int
+    index: LogIndex
+
+
+@dataclass(frozen=True, slots=True)
 class Compaction:
     """Entries up to and including `index` are needed no more."""
 
@@ -135,7 +148,8 @@ class Compaction:
 
 @dataclass(slots=True)
 class Turn:
-    """In this order: write and, if `must_sync`, begin a sync; take effects; flush; send; apply; answer; release; close.
+    """In this order: set gates; write and, if `must_sync`, begin a sync; take effects; flush; send; apply; answer;
+    release; close.
 
     `flushes`: groups whose state machine is to go to disk now, since older snapshots of it are of no use to a newcomer.
 
@@ -145,6 +159,7 @@ class Turn:
     `stopped`: a stop was asked for, and of the groups that others could lead this node leads none.
     """
 
+    gates: list[Gate] = field(default_factory=list)
     ticket: Ticket | None = None
     must_sync: bool = False
     writes: list[Write] = field(default_factory=list)

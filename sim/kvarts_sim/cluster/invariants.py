@@ -39,6 +39,8 @@ class Ledger:
     votes: dict[tuple[int, Term], NodeId] = field(default_factory=dict)
     memberships: dict[LogIndex, Membership] = field(default_factory=dict)
     asked: dict[tuple[int, int], LogIndex] = field(default_factory=dict)
+    served: LogIndex = LOG_INDEX_MIN
+    """The newest state that a client was told of."""
     reign: Term = TERM_NONE
     """The highest term in which a leader has committed an entry of its own."""
 
@@ -58,9 +60,12 @@ class Invariants:
         disks: dict[int, Disk],
         now: Callable[[], int],
         gives_way_us: int | None,
-        ready: Callable[[GroupId], Iterable[tuple[int, Status]]] = lambda _: (),
+        ready: Callable[[GroupId], Iterable[tuple[int, Status, bool]]] = lambda _: (),
     ) -> None:
-        """`ready` tells of the nodes that would serve a read at this very moment without looking at the clock again."""
+        """`ready` tells of the nodes that would serve a read at this very moment, and whether their muscle would alone.
+
+        The others would take a turn, without looking at the clock again.
+        """
         self.ledgers = {group: Ledger() for group in groups}
         self._disks = disks
         self._now = now
@@ -121,6 +126,15 @@ class Invariants:
         asked = self.ledgers[group].asked.pop((node, context), LOG_INDEX_MIN)
         demand(index >= asked, "read freshness", f"n{node} s{group} reads at {index}, committed was {asked}")
 
+    def served(self, group: GroupId, index: LogIndex) -> None:
+        """Remember what clients were told of."""
+        self.ledgers[group].served = max(self.ledgers[group].served, index)
+
+    def read_at_once(self, node: int, group: GroupId, index: LogIndex) -> None:
+        """Read freshness without a round: nobody was told of anything newer. Thesis 6.4.1."""
+        known = self.ledgers[group].served
+        demand(index >= known, "read freshness", f"n{node} s{group} serves {index} at once, {known} was told before")
+
     def after_turn(self, node: int, group: GroupId, raft: RaftNode, status: Status) -> None:
         """Everything that shows in a node's status."""
         if status.role is Role.LEADER:
@@ -155,14 +169,14 @@ class Invariants:
             slow = now - max(waits, since) > self._gives_way_us
             demand(not slow, "stalled leader gives way", f"n{node} s{group} leads, its disk waits since {waits} us")
 
-    def _lease(self, node: int, group: GroupId, status: Status) -> None:
+    def _lease(self, node: int, group: GroupId, status: Status, *, at_once: bool = False) -> None:
         """Lease exclusivity: nobody holds a lease once a leader of a later term has committed. Source: thesis 6.4.1.
 
         A lease counts only in turns, and each turn reads the clock first. So it is asked after every turn, and at the
         moment of the commit of all who would take a turn without a tick.
         """
         reign = self.ledgers[group].reign
-        alone = not status.lease or status.term >= reign
+        alone = not (status.lease or at_once) or status.term >= reign
         demand(alone, "lease exclusivity", f"n{node} s{group} holds a lease of {status.term}, {reign} has committed")
 
     def _elected(self, node: int, group: GroupId, raft: RaftNode, status: Status) -> None:
@@ -190,8 +204,8 @@ class Invariants:
         own_commit = status.role is Role.LEADER and ledger.committed.get(status.committed) == status.term
         if own_commit and status.term > ledger.reign:
             ledger.reign = status.term
-            for other, its_status in self._ready(group):
-                self._lease(other, group, its_status)
+            for other, its_status, at_once in self._ready(group):
+                self._lease(other, group, its_status, at_once=at_once)
         if status.committed <= ledger.last:
             return
         ledger.last = status.committed

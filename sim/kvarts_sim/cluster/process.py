@@ -55,6 +55,7 @@ class Process:
         self.muscle: SimMuscle | None = None
         self.replicator: Replicator | None = None
         self._turn_due = False
+        self._noticed_ms = 0
         self._told: dict[GroupId, tuple[object, ...]] = {}
 
     @property
@@ -163,7 +164,19 @@ class Process:
             return
         except InvariantBroken as broken:
             raise Broken("core's own invariant", f"n{self.node} {broken}") from broken
+        self._wake_for_notices(boot)
         self._look()
+
+    def _wake_for_notices(self, boot: int) -> None:
+        """The poll's timeout, where it is due before the tick that `_beat` waits for."""
+        assert self.replicator is not None
+        due_ms = self.replicator.next_due_ms()
+        if due_ms < self.replicator.next_tick_ms() and due_ms != self._noticed_ms:
+            self._noticed_ms = due_ms
+            wait_us = max(1, due_ms * MS - self.clock_us())
+            self._around.agenda.after(
+                int(wait_us / self.drift) + MS, lambda: self._wake(0) if boot == self.starts else None
+            )
 
     def _look(self) -> None:
         assert self.replicator is not None

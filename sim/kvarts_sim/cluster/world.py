@@ -134,6 +134,7 @@ class Scenario:
             append_bytes_max=rng.choice([1, 200, 1 << 20]),
             inflight_count_max=rng.choice([1, 4, 256]),
             apply_bytes_max=rng.choice([1, 1000, None]),
+            eager_commit=seeds.stream("eager").random() < 0.3,
         )
         return cls(
             seed=seed,
@@ -266,10 +267,13 @@ class World:
         assert replicator is not None
         return replicator.replicas[group].raft.status().membership
 
-    def _ready_to_serve(self, group: GroupId) -> Iterator[tuple[int, Status]]:
+    def _ready_to_serve(self, group: GroupId) -> Iterator[tuple[int, Status, bool]]:
         for node, process in self.processes.items():
-            if process.replicator is not None and process.serves_without_a_tick:
-                yield node, process.replicator.replicas[group].raft.status()
+            if process.replicator is None or process.muscle is None:
+                continue
+            at_once = process.muscle.gate_is_open(group)
+            if at_once or process.serves_without_a_tick:
+                yield node, process.replicator.replicas[group].raft.status(), at_once
 
     def push(self, node: int, event: Event) -> None:
         """Give an event to a node if it lives."""

@@ -246,6 +246,19 @@ def _confirm_from_now(core: Core) -> None:
 _CONFIRM = heartbeat.confirm_rounds
 
 
+def _gates_without_index(self: Replicator, turn: Turn) -> None:
+    _SET_GATES(self, turn)
+    turn.gates = [replace(gate, index=LOG_INDEX_MIN) for gate in turn.gates]
+
+
+def _gates_stay_open(self: Replicator, turn: Turn) -> None:
+    _SET_GATES(self, turn)
+    turn.gates = [gate for gate in turn.gates if gate.until_ms]
+
+
+_SET_GATES = Replicator._set_gates
+
+
 def _never(_: Core) -> bool:
     return False
 
@@ -413,6 +426,18 @@ BUGS = (
             (reconfigure, "confirm_rounds", _confirm_from_now),
         ),
         scenario="echoes",
+    ),
+    Bug(
+        "gate without an index",
+        "found while building this",
+        ((Replicator, "_set_gates", _gates_without_index),),
+        scenario="leases",
+    ),
+    Bug(
+        "gate stays open for a transfer",
+        "openraft#1747",
+        ((Replicator, "_set_gates", _gates_stay_open),),
+        scenario="leases",
     ),
     Bug(
         "leader keeps leading while its disk stalls",

@@ -111,12 +111,6 @@ impl Muscle {
         Ok(self.native()?.set_role(group, settings::role_of(role, term, leader, leader_address))?)
     }
 
-    /// Says until when linearizable reads need no round.
-    #[pyo3(signature = (group, until_ms))]
-    fn set_gate(&self, group: u64, until_ms: Option<u64>) -> Outcome<()> {
-        Ok(self.native()?.set_gate(group, until_ms.unwrap_or(0))?)
-    }
-
     /// Groups that the node holds.
     fn groups(&self) -> Outcome<Vec<u64>> {
         Ok(self.native()?.groups())

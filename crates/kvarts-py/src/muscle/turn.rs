@@ -20,24 +20,25 @@ type RawEffects<'py> = (u64, u64, Bound<'py, PyBytes>, Vec<(Vec<u8>, Option<Vec<
 pub fn from_python(turn: &Bound<'_, PyAny>) -> Outcome<Turn> {
     let turn = turn.cast::<PyTuple>().map_err(PyErr::from)?;
     Ok(Turn {
-        ticket: turn.get_item(0)?.extract()?,
-        must_sync: turn.get_item(1)?.extract()?,
-        writes: list(turn, 2, write_of)?,
-        sends: list(turn, 3, outgoing_of)?,
-        held: list(turn, 4, outgoing_of)?,
-        effects: list(turn, 5, |(group, index, membership, rows): RawEffects<'_>| {
+        gates: turn.get_item(0)?.extract()?,
+        ticket: turn.get_item(1)?.extract()?,
+        must_sync: turn.get_item(2)?.extract()?,
+        writes: list(turn, 3, write_of)?,
+        sends: list(turn, 4, outgoing_of)?,
+        held: list(turn, 5, outgoing_of)?,
+        effects: list(turn, 6, |(group, index, membership, rows): RawEffects<'_>| {
             Ok(Effects { group, index, membership: owned(&membership), rows })
         })?,
-        flushes: turn.get_item(6)?.extract()?,
-        applies: list(turn, 7, |(group, first, last, barrier)| Ok(Apply { group, first, last, barrier }))?,
-        reads: turn.get_item(8)?.extract()?,
-        reads_refused: turn.get_item(9)?.extract()?,
-        writes_refused: list(turn, 10, |(group, handle, leader, why): (u64, u64, u64, String)| {
+        flushes: turn.get_item(7)?.extract()?,
+        applies: list(turn, 8, |(group, first, last, barrier)| Ok(Apply { group, first, last, barrier }))?,
+        reads: turn.get_item(9)?.extract()?,
+        reads_refused: turn.get_item(10)?.extract()?,
+        writes_refused: list(turn, 11, |(group, handle, leader, why): (u64, u64, u64, String)| {
             Ok(WriteRefused { group, handle, leader, why: why_of(&why)? })
         })?,
-        compactions: turn.get_item(11)?.extract()?,
-        release: turn.get_item(12)?.extract()?,
-        closed: turn.get_item(13)?.extract()?,
+        compactions: turn.get_item(12)?.extract()?,
+        release: turn.get_item(13)?.extract()?,
+        closed: turn.get_item(14)?.extract()?,
     })
 }
 

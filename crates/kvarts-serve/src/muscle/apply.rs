@@ -83,7 +83,13 @@ fn work(core: &Core, group: &Arc<Group>, queue: &mut VecDeque<Apply>) -> Result<
         queue.pop_front();
         let waits = apply.barrier && group.applied() < apply.last;
         let command = if waits { python_command(core, group, apply.last)? } else { None };
-        core.queue.push(Event::Applied { group: group.id, index: apply.last, command });
+        let applied = Event::Applied { group: group.id, index: apply.last, command };
+        // Whoever waits for a plain entry is answered here; a barrier's effects come from Python.
+        if apply.barrier {
+            core.queue.push(applied)
+        } else {
+            core.queue.push_quiet(applied)
+        }
         serve_reached(core, group);
         if waits {
             return Ok(());

@@ -48,17 +48,17 @@ impl Door {
             serve::now(core, group, ask);
             return;
         }
-        let Some(ask) = serve::under_gate(core, group, ask) else {
+        let Some(read) = serve::under_gate(core, group, WaitingRead { ask, deadline }) else {
             core.stats.reads_at_once.one();
             return;
         };
         // How old this node's state is it cannot tell; a follower asks the leader how far it must have come.
         if !stale && !group.leads() {
             core.stats.refused.one();
-            ask.refuse(group.not_leader());
+            read.ask.refuse(group.not_leader());
             return;
         }
-        if let Some(context) = group.reads.add(WaitingRead { ask, deadline }, || core.next_context()) {
+        if let Some(context) = group.reads.add(read, || core.next_context()) {
             core.queue.push(Event::Read { group: group.id, context });
         }
     }

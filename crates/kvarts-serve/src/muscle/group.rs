@@ -63,6 +63,8 @@ pub struct Group {
     role: RwLock<Role>,
     /// Until when linearizable reads need no round, by the clock that never stops; 0: they do.
     gate_ms: AtomicU64,
+    /// What such reads wait for: the index that was committed when the gate was set.
+    gate_index: AtomicU64,
     writers: Mutex<BTreeMap<u64, Writers>>,
 }
 
@@ -81,6 +83,7 @@ impl Group {
             applied,
             role: RwLock::default(),
             gate_ms: AtomicU64::new(0),
+            gate_index: AtomicU64::new(0),
             writers: Mutex::default(),
         }
     }
@@ -121,8 +124,18 @@ impl Group {
         self.gate_ms.load(Ordering::Acquire)
     }
 
-    /// Python says until when reads need no round.
-    pub fn set_gate(&self, until_ms: u64) {
+    /// What such reads wait for.
+    pub fn gate_index(&self) -> u64 {
+        self.gate_index.load(Ordering::Acquire)
+    }
+
+    /// Python says until when reads need no round, and what they wait for.
+    pub fn set_gate(&self, until_ms: u64, index: u64) {
+        // A read that sees the old index was asked for before anybody could hear of the new; a closed gate keeps its index,
+        // since a read takes that first and looks at the clock then.
+        if until_ms > 0 {
+            self.gate_index.store(index, Ordering::Release);
+        }
         self.gate_ms.store(until_ms, Ordering::Release);
     }
 

@@ -176,12 +176,6 @@ impl Muscle {
         Ok(())
     }
 
-    /// Says until when linearizable reads of a group need no round; 0: they do.
-    pub fn set_gate(&self, group: u64, until_ms: u64) -> Result<()> {
-        self.group(group)?.set_gate(until_ms);
-        Ok(())
-    }
-
     /// Numbers of the groups that this node holds.
     pub fn groups(&self) -> Vec<u64> {
         self.core.groups().iter().map(|group| group.id).collect()

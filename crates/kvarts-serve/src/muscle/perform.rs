@@ -22,6 +22,12 @@ pub fn perform(core: &Core, mut turn: Turn) {
     if core.failure().is_some() {
         return;
     }
+    // Before anything leaves that lets another lead.
+    for &(id, until_ms, index) in &turn.gates {
+        if let Some(group) = core.group(id) {
+            group.set_gate(until_ms, index);
+        }
+    }
     if let Err(reason) = write_and_send(core, &mut turn) {
         core.fail(&reason);
         return;
@@ -57,6 +63,10 @@ pub fn perform(core: &Core, mut turn: Turn) {
 /// In this order: write, compact, take effects, flush, send, hold.
 fn write_and_send(core: &Core, turn: &mut Turn) -> Result<(), String> {
     let mut installs = Vec::new();
+    let urgent = turn.writes.iter().any(|write| core.group(write.group).is_some_and(|group| group.leads()));
+    if turn.ticket.is_some() || !turn.applies.is_empty() {
+        core.queue.expect_quiet();
+    }
     let written = append(core, mem::take(&mut turn.writes), &mut installs)?;
     for &(group, index) in &turn.compactions {
         core.log.compact(group, index).map_err(|error| error.to_string())?;
@@ -75,7 +85,7 @@ fn write_and_send(core: &Core, turn: &mut Turn) -> Result<(), String> {
     send::send(core, mem::take(&mut turn.sends));
     if let Some(ticket) = turn.ticket {
         let outgoing = mem::take(&mut turn.held);
-        core.syncs.hold(core, sync::Held { ticket, must_sync: turn.must_sync, outgoing, installs }, written);
+        core.syncs.hold(core, sync::Held { ticket, must_sync: turn.must_sync, urgent, outgoing, installs }, written);
     }
     Ok(())
 }

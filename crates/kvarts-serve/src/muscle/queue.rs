@@ -5,10 +5,17 @@ use std::collections::VecDeque;
 use std::mem;
 use std::time::Duration;
 
+/// For how long a quiet event waits for another to be told with.
+const QUIET: Duration = Duration::from_millis(5);
+
 /// What waits for the next poll.
 #[derive(Debug, Default)]
 struct Waiting {
     events: Vec<Event>,
+    /// Some of `events` wants to be told now.
+    loud: bool,
+    /// The poll looks after a while whether quiet events came: they need not wake it.
+    expecting: bool,
     /// (group, handle, size): apart, because a poll takes only so many bytes of them.
     writes: VecDeque<(u64, u64, usize)>,
     woken: bool,
@@ -18,7 +25,7 @@ struct Waiting {
 
 impl Waiting {
     fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.writes.is_empty() && !self.woken
+        !self.loud && self.writes.is_empty() && !self.woken
     }
 }
 
@@ -52,11 +59,36 @@ impl Queue {
             waiting.stopped = matches!(event, Event::Stop(_));
             match event {
                 Event::Write { group, handle, size } => waiting.writes.push_back((group, handle, size)),
-                other => waiting.events.push(other),
+                other => {
+                    waiting.events.push(other);
+                    waiting.loud = true;
+                }
             }
         }
         drop(waiting);
         self.arrived.notify_one();
+    }
+
+    /// Adds an event that nothing waits for: Python hears of it with the next one, or a little later.
+    ///
+    /// A turn costs more than most of what it is for, so one less counts.
+    pub fn push_quiet(&self, event: Event) {
+        let mut waiting = self.waiting.lock();
+        if waiting.stopped {
+            return;
+        }
+        waiting.events.push(event);
+        waiting.loud |= !waiting.expecting;
+        let loud = waiting.loud;
+        drop(waiting);
+        if loud {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// What was begun ends in a quiet event. Told by the thread that polls.
+    pub fn expect_quiet(&self) {
+        self.waiting.lock().expecting = true;
     }
 
     /// Lets the poll under way, or the next one, return at once.
@@ -73,9 +105,15 @@ impl Queue {
             if left.is_zero() {
                 break;
             }
-            self.arrived.wait_for(&mut waiting, left);
+            if !waiting.expecting {
+                self.arrived.wait_for(&mut waiting, left);
+            } else if self.arrived.wait_for(&mut waiting, left.min(QUIET)) {
+                // From here on one that comes wakes the poll.
+                waiting.expecting = false;
+                waiting.loud = !waiting.events.is_empty();
+            }
         }
-        waiting.woken = false;
+        (waiting.woken, waiting.loud) = (false, false);
         let mut events = mem::take(&mut waiting.events);
         let mut bytes = 0;
         while let Some(&(group, handle, size)) = waiting.writes.front() {
@@ -110,6 +148,21 @@ mod tests {
         assert_eq!(queue.take(AT_ONCE), [write(2, 6), write(3, 4)]);
         assert_eq!(queue.take(AT_ONCE), [write(4, 1)]);
         assert_eq!(queue.take(AT_ONCE), []);
+    }
+
+    #[test]
+    fn a_quiet_event_comes_with_the_next_loud_one_or_a_little_later() {
+        let queue = Arc::new(Queue::new(10));
+        queue.expect_quiet();
+        queue.push_quiet(Event::Synced(1));
+        queue.push(Event::Synced(2));
+        assert_eq!(queue.take(AT_ONCE), [Event::Synced(1), Event::Synced(2)]);
+        queue.push_quiet(Event::Synced(3));
+        assert_eq!(queue.take(|| Duration::from_secs(60)), [Event::Synced(3)], "nothing else came");
+        let other = Arc::clone(&queue);
+        let poll = thread::spawn(move || other.take(|| Duration::from_secs(60)));
+        queue.push_quiet(Event::Synced(4));
+        assert_eq!(poll.join().unwrap(), [Event::Synced(4)], "the poll was not told to expect it");
     }
 
     #[test]

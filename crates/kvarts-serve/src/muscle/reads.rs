@@ -85,6 +85,19 @@ impl Reads {
         None
     }
 
+    /// Keeps a read that needs no round until `index` is applied; gives it back if `applied()` has reached it.
+    pub fn wait(&self, read: WaitingRead, index: u64, applied: impl FnOnce() -> u64) -> Option<WaitingRead> {
+        let mut table = self.table.lock();
+        if applied() >= index {
+            return Some(read);
+        }
+        match table.ready.iter_mut().find(|(at, _)| *at == index) {
+            Some((_, batch)) => batch.push(read),
+            None => table.ready.push((index, vec![read])),
+        }
+        None
+    }
+
     /// A batch is not confirmed.
     pub fn reject(&self, context: u64) -> Option<ReadBatch> {
         self.table.lock().waiting.remove(&context)

@@ -1,7 +1,7 @@
 //! Answering reads from a state machine.
 use super::core::Core;
 use super::group::Group;
-use super::reads::{Ask, ReadBatch};
+use super::reads::{Ask, ReadBatch, WaitingRead};
 use super::refusal;
 use std::sync::Arc;
 
@@ -37,23 +37,25 @@ pub fn now(core: &Core, group: &Group, ask: Ask) {
 }
 
 /// Answers a read without a round if a gate lets it: the state first, then the clock. Gives it back otherwise.
-pub fn under_gate(core: &Core, group: &Group, ask: Ask) -> Option<Ask> {
+pub fn under_gate(core: &Core, group: &Group, read: WaitingRead) -> Option<WaitingRead> {
+    let index = group.gate_index();
     if group.gate_ms() <= core.time.boot_ms() {
-        return Some(ask);
+        return Some(read);
     }
+    let WaitingRead { ask, deadline } = group.reads.wait(read, index, || group.applied())?;
     let now_ms = core.time.unix_us() / 1_000;
     match ask {
         Ask::Get(request, answer) => {
             let outcome = group.machine.get(&request, now_ms);
             if group.gate_ms() <= core.time.boot_ms() {
-                return Some(Ask::Get(request, answer));
+                return Some(WaitingRead { ask: Ask::Get(request, answer), deadline });
             }
             answer.give(outcome.map_err(|error| refusal::of_machine(&error)));
         }
         Ask::Scan(request, answer) => {
             let outcome = group.machine.scan_page(&request, now_ms);
             if group.gate_ms() <= core.time.boot_ms() {
-                return Some(Ask::Scan(request, answer));
+                return Some(WaitingRead { ask: Ask::Scan(request, answer), deadline });
             }
             answer.give(outcome.map_err(|error| refusal::of_machine(&error)));
         }

@@ -30,6 +30,8 @@ pub struct Held {
     pub ticket: u64,
     /// It waits for a sync.
     pub must_sync: bool,
+    /// Python waits to hear of it: a leader's own log counts for what is committed.
+    pub urgent: bool,
     /// What leaves then.
     pub outgoing: Vec<Outgoing>,
     /// What is installed then.
@@ -150,5 +152,6 @@ fn let_go(core: &Core, held: Held) {
         }
     }
     send::send(core, held.outgoing);
-    core.queue.push(Event::Synced(held.ticket));
+    let synced = Event::Synced(held.ticket);
+    if held.urgent { core.queue.push(synced) } else { core.queue.push_quiet(synced) }
 }

@@ -116,6 +116,10 @@ impl Bench {
         self.event(|event| (*event == Event::Synced(ticket)).then_some(()));
     }
 
+    fn set_gate(&self, until_ms: u64, index: u64) {
+        self.muscle.perform(Turn { gates: vec![(GROUP, until_ms, index)], ..Turn::default() });
+    }
+
     fn apply(&self, first: u64, last: u64, barrier: bool) {
         let applies = vec![Apply { group: GROUP, first, last, barrier }];
         self.muscle.perform(Turn { applies, ..Turn::default() });
@@ -222,13 +226,27 @@ fn reads_of_a_batch_are_answered_when_its_index_is_applied() {
 fn a_gate_lets_reads_pass_without_a_round_until_it_closes() {
     let bench = Bench::new();
     bench.lead(true);
-    bench.muscle.set_gate(GROUP, u64::MAX).unwrap();
+    bench.set_gate(u64::MAX, 1);
     assert!(of(&bench.get("a")).is_ok());
-    bench.muscle.set_gate(GROUP, 0).unwrap();
+    bench.set_gate(0, 0);
     let waiting = bench.get("a");
     let context = bench.context();
     bench.muscle.perform(Turn { reads_refused: vec![(GROUP, context, 0)], ..Turn::default() });
     assert_eq!(of(&waiting).unwrap_err(), "NotLeader");
+}
+
+#[test]
+fn a_read_under_a_gate_waits_for_its_index() {
+    let mut bench = Bench::new();
+    bench.lead(true);
+    let _written = bench.put("a");
+    let handle = bench.handle();
+    bench.append(1, 2, 0, Payload::Handles(vec![handle]));
+    bench.set_gate(u64::MAX, 2);
+    let read = bench.get("a");
+    assert!(read.try_recv().is_err(), "entry 2 is committed and not applied");
+    bench.apply(2, 2, false);
+    assert!(of(&read).unwrap().rows[0].found);
 }
 
 #[test]
@@ -281,7 +299,7 @@ fn what_is_durable_is_there_again_though_nothing_was_flushed() {
     assert_eq!((bench.muscle.position(GROUP).unwrap(), bench.muscle.last_index(GROUP).unwrap()), ((1, 0), 2));
     assert_eq!(bench.muscle.hard_state(GROUP).map(|hard| (hard.term, hard.vote)), Some((1, 1)));
     bench.apply(2, 2, false);
-    bench.muscle.set_gate(GROUP, u64::MAX).unwrap();
+    bench.set_gate(u64::MAX, 2);
     assert!(of(&bench.get("a")).unwrap().rows[0].found);
 }
 

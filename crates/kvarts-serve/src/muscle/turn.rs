@@ -121,6 +121,9 @@ pub struct WriteRefused {
 /// One turn.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Turn {
+    /// (group, milliseconds of the clock that never stops, index): until when linearizable reads need no round but only
+    /// wait until `index` is applied; 0: they do need one.
+    pub gates: Vec<(u64, u64, u64)>,
     /// Its number, where something of it waits for the log.
     pub ticket: Option<u64>,
     /// What it writes is to be durable.

@@ -109,7 +109,7 @@ def test_a_turn_goes_out_as_numbers_bytes_and_handles() -> None:
     ]
     turn = Turn(writes=[Write(G, HardState(Term(3), NodeId(1), LogIndex(2)), None, entries)], must_sync=True)
     turn.sends.append(Outgoing(G, Message(MessageKind.HEARTBEAT, NodeId(2), NodeId(1), Term(3), round=8)))
-    ticket, must_sync, writes, sends, *_ = native_of(turn)
+    _, ticket, must_sync, writes, sends, *_ = native_of(turn)
     assert (ticket, must_sync) == (None, True)
     leave = encode_change(LEAVE_JOINT)
     assert writes == [(1, (3, 1, 2), None, [(3, 4, 0, (1, 2), 20), (3, 5, 0, (), 0), (3, 6, 1, leave, 0)])]
