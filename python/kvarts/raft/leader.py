@@ -89,9 +89,11 @@ def propose(core: Core, proposals: Sequence[Entry]) -> None:
         raise ProposalDropped("this node was removed from the group")
     if core.transferee != NODE_NONE:
         raise ProposalDropped("the leadership is being transferred")
+    pending = core.config_pending
     if any([proposal[2] for proposal in proposals]):  # noqa: C419  # twice as fast as a generator; only NORMAL is false
         proposals = _without_untimely_changes(core, proposals)
     if not core.append_own(proposals):
+        core.config_pending = pending
         raise Busy("too much is uncommitted")
     broadcast_append(core)
 
@@ -103,7 +105,9 @@ def _without_untimely_changes(core: Core, proposals: Sequence[Entry]) -> Sequenc
     for at, proposal in enumerate(taken):
         if proposal.kind is not EntryKind.CONFIG:
             continue
-        untimely = core.config_pending > core.log.applied or joint is not proposal.change.leaves_joint
+        change = proposal.change
+        changes_nothing = not change.changes and not change.leaves_joint
+        untimely = core.config_pending > core.log.applied or joint is not change.leaves_joint or changes_nothing
         if untimely and core.options.check_config_changes:
             taken[at] = NOTHING
         else:

@@ -3,7 +3,7 @@
 import pytest
 
 from kvarts.raft.confchange import LEAVE_JOINT, ChangeKind, ConfigChange, NodeChange, Transition
-from kvarts.raft.errors import ProposalDropped
+from kvarts.raft.errors import Busy, ProposalDropped
 from kvarts.raft.ids import NodeId
 from kvarts.raft.membership import Membership
 from kvarts.raft.messages import Role
@@ -211,3 +211,23 @@ def test_last_change_of_a_log_is_not_taken_for_committed() -> None:
     group[1].start()
     assert group[1].raft.status().last == committed + 1
     assert group[1].raft.status().committed <= committed
+
+
+def test_explicit_change_of_nothing_becomes_an_empty_entry() -> None:
+    group = Group(1, 2, 3)
+    leader = group.elect(1)
+    _changed(group, 1, transition=Transition.EXPLICIT)
+    _changed(group, 1, transition=Transition.IMPLICIT)
+    assert leader.log[-2:] == [(1, b""), (1, b"")]
+    assert leader.raft.status().membership == Membership.of(1, 2, 3)
+
+
+def test_change_that_finds_the_leader_busy_leaves_no_trace() -> None:
+    group = Group(1, 2, 3, uncommitted_bytes_max=10)
+    leader = group.elect(1)
+    leader.raft.propose(b"0123456789")
+    with pytest.raises(Busy):
+        leader.raft.propose_config(change("v4"), size=1)
+    group.settle()
+    _changed(group, 1, "v4")
+    assert leader.raft.status().membership == Membership.of(1, 2, 3, 4)
