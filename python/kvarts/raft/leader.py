@@ -131,7 +131,9 @@ def on_read_index(core: Core, message: Message) -> None:
 
 
 def on_transfer(core: Core, message: Message) -> None:
-    """Someone wants `sender` to lead."""
+    """Someone wants `sender` to lead. Who may not lead does not end the transfer to another."""
+    if message.sender not in core.tracker.membership.voters.voters:
+        return
     if core.transferee not in {NODE_NONE, message.sender}:
         give_up_transfer(core)
     begin_transfer(core, message.sender)
