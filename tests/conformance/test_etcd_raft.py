@@ -67,5 +67,23 @@ def test_script_without_separator_is_refused() -> None:
         list(parse_script("\nvote\n"))
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("add-nodes 1\n----\n----\nok\n", "twice"),
+        ("add-nodes 1 voters=(1) index=3 \\", "no ----"),
+        ("add-nodes 1\n----\nok\n\ncampaign\n----\nok\n", "line 5: campaign"),
+        ("add-nodes 1\n----\nok\n\ndeliver-msgs 1 type=MsgSong\n----\nok\n", "unknown message type MsgSong"),
+        ("add-nodes 1 prevote=perhaps\n----\nok\n", "true or false"),
+        ("add-nodes one\n----\nok\n", "line 1: add-nodes one"),
+    ],
+)
+def test_script_that_cannot_be_run_is_an_error_with_its_line(text: str, why: str, tmp_path: Path) -> None:
+    script = tmp_path / "wrong.txt"
+    script.write_text(text)
+    with pytest.raises(ScriptError, match=why):
+        run_file(script)
+
+
 def test_only_structural_lines_count() -> None:
     assert structural_lines("ok\n  INFO 1 became leader\n> 1 handling Ready\n") == ["> 1 handling Ready"]

@@ -54,6 +54,8 @@ class Core:
         self.lead = NODE_NONE
         self.role = Role.FOLLOWER
         self.ticks = 0
+        self.quiet_until = options.vote_quiet_ticks
+        """Before this tick no vote is given: a leader may rely on it for its lease, whatever has been heard since."""
         self.election_elapsed = 0
         self.heartbeat_elapsed = 0
         self.election_ticks_drawn = 0
@@ -91,7 +93,7 @@ class Core:
 
     def hears_leader(self) -> bool:
         """Return whether this node must not help another to lead: it heard from a leader within the least timeout."""
-        if self.ticks < self.options.vote_quiet_ticks:
+        if self.ticks < self.quiet_until:
             return True
         return (
             self.options.check_quorum and self.lead != NODE_NONE and self.election_elapsed < self.options.election_ticks

@@ -44,8 +44,11 @@ def on_vote_request(core: Core, message: Message) -> None:
     """Vote for a candidate whose log is at least as complete as ours, once a term; learners vote too.
 
     A learner that is asked is a voter by a membership that it has not learnt of yet: were it silent, that membership
-    might have no quorum.
+    might have no quorum. Nothing is said while a leader may hold a lease on our word: a higher term that we have heard
+    of since, or a crash, makes us forget the leader, but not the word.
     """
+    if core.ticks < core.quiet_until and not message.forced:
+        return
     pre = message.kind is MessageKind.PRE_VOTE
     free = core.vote == NODE_NONE and core.lead == NODE_NONE
     may_vote = core.vote == message.sender or free or (pre and message.term > core.term)

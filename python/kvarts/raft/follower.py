@@ -9,6 +9,7 @@ from kvarts.raft.election import stand
 from kvarts.raft.errors import ProposalDropped
 from kvarts.raft.ids import NODE_NONE, LogIndex
 from kvarts.raft.messages import Message, MessageKind, ReadState, Role, Snapshot
+from kvarts.raft.options import ReadMode
 
 
 def on_leader_message(core: Core, message: Message) -> None:
@@ -18,6 +19,8 @@ def on_leader_message(core: Core, message: Message) -> None:
         core.lead = message.sender
     else:
         core.become_follower(message.term, message.sender)
+    if core.options.read_mode is ReadMode.LEASE:
+        core.quiet_until = max(core.quiet_until, core.ticks + core.options.election_ticks)
     if message.kind is MessageKind.APPEND:
         _on_append(core, message)
     elif message.kind is MessageKind.HEARTBEAT:

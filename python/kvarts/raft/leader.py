@@ -92,9 +92,11 @@ def propose(core: Core, proposals: Sequence[Entry]) -> None:
         raise ProposalDropped("this node was removed from the group")
     if core.transferee != NODE_NONE:
         raise ProposalDropped("the leadership is being transferred")
+    pending = core.config_pending
     if any([proposal[2] for proposal in proposals]):  # noqa: C419  # twice as fast as a generator; only NORMAL is false
         proposals = _without_untimely_changes(core, proposals)
     if not core.append_own(proposals):
+        core.config_pending = pending
         raise Busy("too much is uncommitted")
     broadcast_append(core)
 
@@ -106,7 +108,9 @@ def _without_untimely_changes(core: Core, proposals: Sequence[Entry]) -> Sequenc
     for at, proposal in enumerate(taken):
         if proposal.kind is not EntryKind.CONFIG:
             continue
-        untimely = core.config_pending > core.log.applied or joint is not proposal.change.leaves_joint
+        change = proposal.change
+        changes_nothing = not change.changes and not change.leaves_joint
+        untimely = core.config_pending > core.log.applied or joint is not change.leaves_joint or changes_nothing
         if untimely and core.options.check_config_changes:
             taken[at] = NOTHING
         else:
@@ -130,7 +134,9 @@ def on_read_index(core: Core, message: Message) -> None:
 
 
 def on_transfer(core: Core, message: Message) -> None:
-    """Someone wants `sender` to lead."""
+    """Someone wants `sender` to lead. Who may not lead does not end the transfer to another."""
+    if message.sender not in core.tracker.membership.voters.voters:
+        return
     if core.transferee not in {NODE_NONE, message.sender}:
         give_up_transfer(core)
     begin_transfer(core, message.sender)

@@ -171,6 +171,17 @@ class RaftLog:
         stop = LogIndex(self.committed + 1)
         return any(entry.kind is EntryKind.CONFIG for entry in self._scan(start, stop))
 
+    def last_change_but_one(self) -> LogIndex:
+        """Return the index of the last change of membership beyond the commit index that another one follows, or 0.
+
+        It is committed, whatever a crash has left of the commit index: a leader takes no second change before it has
+        applied the first. A node that did not know this would stand by a membership two changes old, whose majorities
+        need not overlap with the latest.
+        """
+        start, stop = LogIndex(self.committed + 1), LogIndex(self.last_index() + 1)
+        changes = [entry.index for entry in self._scan(start, stop) if entry.kind is EntryKind.CONFIG]
+        return changes[-2] if len(changes) > 1 else LOG_INDEX_MIN
+
     def _scan(self, start: LogIndex, stop: LogIndex) -> Iterator[Entry]:
         while start < stop:
             page = self.slice(start, stop, SCAN_BYTES_MAX)

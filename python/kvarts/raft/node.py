@@ -59,6 +59,8 @@ class RaftNode:
         if hard.commit:
             invariant(core.log.committed <= hard.commit <= core.log.last_index(), "commit outside the log", hard)
             core.log.committed = hard.commit
+        if options.check_config_changes:
+            core.log.commit_to(core.log.last_change_but_one())
         core.term, core.vote = hard.term, hard.vote
         if applied > core.log.applied:
             core.log.applied_to(applied, 0)

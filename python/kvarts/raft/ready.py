@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kvarts.raft.core import Core
-from kvarts.raft.ids import LOG_STORE, STATE_MACHINE, LogIndex
+from kvarts.raft.ids import LOG_INDEX_MIN, LOG_STORE, STATE_MACHINE, TERM_NONE
 from kvarts.raft.messages import Entry, HardState, Message, MessageKind, ReadState, Snapshot, SoftState
 
 
@@ -145,7 +145,7 @@ class Outbox:
         core, unstable = self._core, self._core.log.unstable
         if not unstable.entries and snapshot is None:
             return ()
-        last, last_term = LogIndex(0), core.term
+        last, last_term = LOG_INDEX_MIN, TERM_NONE
         if unstable.entries:
             last, last_term = core.log.last_index(), core.log.last_term()
         kind = MessageKind.STORAGE_APPEND_RESPONSE

@@ -11,7 +11,7 @@ from kvarts.raft.replication import send_append
 def begin_transfer(core: Core, target: NodeId) -> None:
     """Bring `target` up to date, taking no proposals meanwhile, and let it stand; tried for one election timeout."""
     progress = core.tracker.progress.get(target)
-    if progress is None or core.tracker.is_learner(target) or target in {core.transferee, core.node}:
+    if progress is None or target in {core.transferee, core.node}:
         return
     core.transferee = target
     core.election_elapsed = 0

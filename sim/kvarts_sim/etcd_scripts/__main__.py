@@ -20,7 +20,7 @@ def main(arguments: Sequence[str]) -> int:
     for name in arguments:
         try:
             count, difference = run_file(Path(name))
-        except (ScriptError, OSError, ValueError, InvariantBroken) as error:
+        except (ScriptError, OSError, ValueError, LookupError, InvariantBroken) as error:
             failed += 1
             sys.stdout.write(f"error {name}: {type(error).__name__}: {error}\n")
             continue

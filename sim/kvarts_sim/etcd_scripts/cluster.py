@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from kvarts.raft.core import Core
-from kvarts.raft.errors import ProposalDropped, RaftError, UnknownPeer
+from kvarts.raft.errors import Compacted, ProposalDropped, RaftError, UnknownPeer
 from kvarts.raft.ids import LOG_STORE, LogIndex, NodeId, Term
 from kvarts.raft.membership import Membership
 from kvarts.raft.messages import Entry, EntryKind, HardState, Message, MessageKind, Snapshot
@@ -180,6 +180,8 @@ def error_line(error: RaftError) -> str:
     """An error in the words of the scripts."""
     if isinstance(error, ProposalDropped):
         return "raft proposal dropped"
+    if isinstance(error, Compacted):
+        return "requested index is unavailable due to compaction"
     return "raft: cannot step as peer not found" if isinstance(error, UnknownPeer) else str(error)
 
 

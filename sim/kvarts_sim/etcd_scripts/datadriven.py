@@ -53,14 +53,14 @@ def parse_script(text: str) -> Iterator[Case]:
     lines = text.splitlines()
     at = 0
     while at < len(lines):
-        if not lines[at].strip() or lines[at].startswith("#"):
+        if not lines[at].strip() or lines[at].lstrip().startswith("#"):
             at += 1
             continue
         start = at
         directive = lines[at]
-        while directive.endswith("\\"):
+        while directive.rstrip().endswith("\\") and at + 1 < len(lines):
             at += 1
-            directive = directive[:-1] + " " + lines[at].strip()
+            directive = directive.rstrip()[:-1] + " " + lines[at].strip()
         at, given = _input(lines, at + 1, start)
         at, expected = _expected(lines, at)
         yield _case(start + 1, directive, given, expected)
@@ -79,6 +79,8 @@ def _expected(lines: list[str], at: int) -> tuple[int, tuple[str, ...]]:
     if lines[at : at + 1] == [_SEPARATOR]:
         end = at + 1
         while lines[end : end + 2] != [_SEPARATOR, _SEPARATOR]:
+            if end == len(lines):
+                raise ScriptError(f"line {at}: the output does not end with {_SEPARATOR} twice")
             end += 1
         return end + 2, tuple(lines[at + 1 : end])
     end = at

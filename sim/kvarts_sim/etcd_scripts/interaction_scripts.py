@@ -26,6 +26,10 @@ LOG_LEVELS = ("debug", "info", "warn", "error", "fatal", "none")
 MESSAGE_KINDS = {word: kind for kind, word in KIND_WORDS.items()}
 
 
+class CommandRefused(Exception):  # noqa: N818  # it is what the script is told
+    """The command makes no sense; this is what it prints."""
+
+
 class InteractionScript:
     """Runs interaction commands on one cluster. Lines that the implementation logs are not printed."""
 
@@ -37,12 +41,14 @@ class InteractionScript:
         """Return what the command prints."""
         lines: list[str] = []
         failed: list[str] = []
-        if case.command not in COMMANDS:
-            raise ScriptError(f"line {case.line}: unknown command {case.command}")
         try:
-            lines.extend(COMMANDS[case.command](self, case))
+            lines.extend(COMMANDS.get(case.command, _unknown)(self, case))
         except RaftError as error:
             failed = [error_line(error)]
+        except CommandRefused as refused:
+            failed = [str(refused)]
+        except (LookupError, ValueError) as error:
+            raise ScriptError(f"line {case.line}: {case.raw}: {error}") from error
         level = case.value("log-level")
         quiet = self._quiet if level is None else level.lower() == "none"
         return "\n".join(failed if quiet else lines + failed) or "ok"
@@ -50,7 +56,7 @@ class InteractionScript:
     def _log_level(self, case: Case) -> Iterator[str]:
         (level,) = case.words
         if level.lower() not in LOG_LEVELS:
-            raise ScriptError(f"line {case.line}: log level {level}")
+            raise CommandRefused(f"log levels must be either of [{' '.join(LOG_LEVELS).upper()}]")
         self._quiet = level.lower() == "none"
         yield from ()
 
@@ -59,6 +65,8 @@ class InteractionScript:
         voters, learners = (tuple(map(int, case.values(key) or ())) for key in ("voters", "learners"))
         index = LogIndex(int(case.value("index") or 0))
         data = (case.value("content") or "").encode()
+        if (voters or learners or index or data) and index <= 1:
+            raise CommandRefused("index must be specified as > 1 due to bootstrap")
         for _ in range(int(count)):
             options = node_options(case, NodeId(len(self._cluster.members) + 1))
             self._cluster.add(options, Membership.of(*voters, learners=learners), index, data)
@@ -74,12 +82,13 @@ class InteractionScript:
         yield from self._log_lines(NodeId(node))
 
     def _deliver(self, case: Case) -> Iterator[str]:
-        drops = [NodeId(int(value)) for value in case.values("drop") or ()]
-        kind = case.value("type")
-        recipients = [(node, False) for node in _nodes(case.words)] + [(node, True) for node in drops]
+        word = case.value("type")
+        if word and word not in MESSAGE_KINDS:
+            raise ScriptError(f"line {case.line}: unknown message type {word}")
+        kind = MESSAGE_KINDS[word] if word else None
         delivered = False
-        for node, drop in recipients:
-            for line in self._cluster.deliver(node, MESSAGE_KINDS[kind] if kind else None, drop=drop):
+        for node, drop in _recipients(case):
+            for line in self._cluster.deliver(node, kind, drop=drop):
                 delivered = True
                 yield line
         if not delivered:
@@ -145,10 +154,15 @@ class InteractionScript:
         yield from ()
 
     def _propose_config(self, case: Case) -> Iterator[str]:
-        old_style = case.value("v1") == "true"
+        old_style = _is_on(case, "v1")
         changes = parse_changes(case.input)
-        transition = Transition(case.value("transition") or "auto")
-        if old_style and (len(changes) != 1 or transition is not Transition.AUTO):
+        word = case.value("transition") or "auto"
+        if word not in {each.value for each in Transition}:
+            raise CommandRefused(f"unknown transition {word}")
+        transition = Transition(word)
+        if old_style and (len(changes) > 1 or transition is not Transition.AUTO):
+            raise CommandRefused("v1 conf change can only have one operation and no transition")
+        if old_style and not changes:
             raise ScriptError(f"line {case.line}: the old form changes one node")
         change = ConfigChange(changes, transition, OLD_STYLE if old_style else None)
         # A size near that of the encoded change; leaving is nothing, and is always taken.
@@ -156,8 +170,10 @@ class InteractionScript:
         yield from ()
 
     def _report_unreachable(self, case: Case) -> Iterator[str]:
-        source, target = _nodes(case.words)
-        self._cluster.member(source).node.report_unreachable(target)
+        nodes = _nodes(case.words)
+        if len(nodes) != 2:
+            raise CommandRefused("must specify exactly two node indexes: node on which to report, and reported node")
+        self._cluster.member(nodes[0]).node.report_unreachable(nodes[1])
         yield from ()
 
     def _each(self, case: Case, doing: str, work: Callable[[NodeId], Iterator[str]]) -> Iterator[str]:
@@ -213,6 +229,30 @@ def _nodes(words: Sequence[str]) -> list[NodeId]:
     return [NodeId(int(word)) for word in words]
 
 
+def _unknown(_script: InteractionScript, _case: Case) -> Iterator[str]:
+    raise CommandRefused("unknown command")
+
+
+def _recipients(case: Case) -> Iterator[tuple[NodeId, bool]]:
+    """Those to deliver to, and those whose messages are dropped, in the order in which they are named."""
+    for key, values in case.arguments:
+        if not values:
+            yield NodeId(int(key)), False
+        elif key == "drop":
+            yield from ((NodeId(int(value)), True) for value in values)
+
+
+TRUTH = dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True)
+TRUTH |= dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False)
+
+
+def _is_on(case: Case, key: str) -> bool:
+    word = case.value(key) or "false"
+    if word not in TRUTH:
+        raise ScriptError(f"line {case.line}: {key} is true or false, not {word}")
+    return TRUTH[word]
+
+
 READ_MODES = {None: ReadMode.SAFE, "safe": ReadMode.SAFE, "lease-based": ReadMode.LEASE}
 NODE_OPTIONS = {
     "voters",
@@ -235,25 +275,24 @@ def node_options(case: Case, node: NodeId) -> RaftOptions:
     unknown = {key for key, values in case.arguments if values} - NODE_OPTIONS
     if unknown:
         raise ScriptError(f"line {case.line}: unknown options {sorted(unknown)}")
-
-    def on(key: str) -> bool:
-        return case.value(key) == "true"
-
+    read_only = case.value("read-only")
+    if read_only not in READ_MODES:
+        raise CommandRefused(f'invalid read-only option "{read_only}"')
     apply_bytes_max = case.value("max-committed-size-per-ready")
     return RaftOptions(
         node=node,
         election_ticks=3,
         heartbeat_ticks=1,
-        pre_vote=on("prevote"),
-        check_quorum=on("checkquorum"),
-        async_storage=on("async-storage-writes"),
+        pre_vote=_is_on(case, "prevote"),
+        check_quorum=_is_on(case, "checkquorum"),
+        async_storage=_is_on(case, "async-storage-writes"),
         append_bytes_max=None,
         inflight_count_max=int(case.value("inflight") or 2**31),
         inflight_bytes_max=None,
         uncommitted_bytes_max=None,
         apply_bytes_max=int(apply_bytes_max) if apply_bytes_max else None,
-        read_mode=READ_MODES[case.value("read-only")],
+        read_mode=READ_MODES[read_only],
         lease_margin_ticks=1,
-        step_down_on_removal=on("step-down-on-removal"),
-        check_config_changes=not on("disable-conf-change-validation"),
+        step_down_on_removal=_is_on(case, "step-down-on-removal"),
+        check_config_changes=not _is_on(case, "disable-conf-change-validation"),
     )

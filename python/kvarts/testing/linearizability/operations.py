@@ -55,6 +55,8 @@ def checked(operations: Iterable[Operation]) -> list[Operation]:
         # Written so that a moment that is no number (NaN) is refused too.
         if operation.returned is not None and not operation.invoked <= operation.returned:
             raise ValueError(f"{operation!r} returns before it is invoked")
+        if operation.invoked != operation.invoked:
+            raise ValueError(f"{operation!r} was invoked at no moment")
     return listed
 
 

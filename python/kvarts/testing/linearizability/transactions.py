@@ -63,16 +63,29 @@ def collect(operations: Sequence[Operation]) -> History:
 
 
 def _check_form(operation: Operation) -> None:
+    if not isinstance(operation.input, Sequence):
+        raise ValueError(f"{operation!r}: the input is no tuple")
     for micro in operation.input:
         if not isinstance(micro, tuple) or (micro[:1], len(micro)) not in ((("append",), 3), (("read",), 2)):
             raise ValueError(f"{operation!r}: {micro!r} is neither ('append', key, value) nor ('read', key)")
-    if operation.returned is None or operation.output is ABORTED:
-        return
+    if operation.returned is not None and operation.output is not ABORTED:
+        _check_answers(operation)
+    _check_hashable(operation)
+
+
+def _check_answers(operation: Operation) -> None:
     if not isinstance(operation.output, Sequence) or len(operation.output) != len(operation.input):
         raise ValueError(f"{operation!r}: the output is not as long as the input")
     for micro, answer in zip(operation.input, operation.output, strict=True):
         if micro[0] == "read" and (not isinstance(answer, Sequence) or isinstance(answer, str | bytes)):
             raise ValueError(f"{operation!r}: a read returns a list")
+
+
+def _check_hashable(operation: Operation) -> None:
+    try:
+        hash((operation.client, operation.input, tuple(_answers(operation))))
+    except TypeError:
+        raise ValueError(f"{operation!r}: clients, keys and values are hashable") from None
 
 
 def _answers(operation: Operation) -> list[tuple[Hashable, tuple[Hashable, ...]]]:
@@ -87,6 +100,7 @@ def _parse(operation: Operation, history: History) -> Transaction:
     parsed = Transaction(operation, whole_reads=_answers(operation))
     answers = iter(parsed.whole_reads)
     known = operation.returned is not None
+    own_elements = {(micro[1], micro[2]) for micro in operation.input if micro[0] == "append"}
     for micro in operation.input:
         key: Hashable = micro[1]
         if micro[0] == "append":
@@ -96,7 +110,10 @@ def _parse(operation: Operation, history: History) -> Transaction:
             own = tuple(parsed.appends.get(key, ()))
             others = seen[: len(seen) - len(own)] if own else seen
             before = parsed.reads.get(key)
-            if own and seen[-len(own) :] != own:
+            early = [value for value in others if (key, value) in own_elements]
+            if early:
+                history.internal.append((operation, f"read {early!r} of {key!r} before its own appends"))
+            elif own and seen[-len(own) :] != own:
                 history.internal.append((operation, f"read {key!r} without its own appends {list(own)!r}"))
             elif before and before[0] != others:
                 text = f"read {key!r} as {list(before[0])!r} and later as {list(others)!r}"

@@ -288,6 +288,18 @@ def test_transfer_to_a_node_that_is_gone_is_given_up() -> None:
     assert group[2].applied == [b"x", b"y"]
 
 
+@pytest.mark.parametrize("other", [4, 9], ids=["learner", "stranger"])
+def test_wish_that_a_node_without_a_vote_leads_does_not_end_a_transfer(other: int) -> None:
+    group = Group(1, 2, 3, learners=(4,))
+    leader = group.elect(1)
+    leader.raft.propose(b"x")
+    leader.raft.transfer_to(NodeId(2))
+    leader.raft.transfer_to(NodeId(other))
+    assert leader.raft.status().transferee == 2
+    group.settle()
+    assert group.leaders == [2]
+
+
 def test_follower_passes_the_wish_for_a_transfer_on() -> None:
     group = Group(1, 2, 3)
     group.elect(1)

@@ -3,7 +3,7 @@
 import pytest
 
 from kvarts.raft.confchange import LEAVE_JOINT, ChangeKind, ConfigChange, NodeChange, Transition
-from kvarts.raft.errors import ProposalDropped
+from kvarts.raft.errors import Busy, ProposalDropped
 from kvarts.raft.ids import NodeId
 from kvarts.raft.membership import Membership
 from kvarts.raft.messages import Role
@@ -168,3 +168,66 @@ def test_membership_of_a_restarted_node_is_that_of_its_snapshot_until_it_applies
     group[1].start()
     assert repr(group[1].raft.status().membership) == "voters=(1 2 3) learners=(4)"
     assert group[1].membership != Membership.of(1, 2, 3)
+
+
+def test_node_that_lost_its_commit_index_does_not_stand_by_a_membership_two_changes_old() -> None:
+    group = Group(1, 2, 3)
+    leader = group.elect(1)
+    group.isolate(3)
+    for node in (4, 5):
+        group.add(node)
+        _changed(group, 1, f"v{node}")
+        group.tick(2, nodes=[1])
+    group.heal()
+    _append_torn_write(group, 3)
+    group[3].start()
+    # Two of the three that node 3 knew are no majority of the five that the changes led to.
+    group.isolate(2, 3)
+    group.tick(50, nodes=[2, 3])
+    leader.raft.propose(b"x")
+    group.settle()
+    assert leader.applied == [b"x"]
+    assert group.leaders == [1]
+    assert group[3].raft.status().membership == Membership.of(1, 2, 3, 4)
+
+
+def _append_torn_write(group: Group, node: int) -> None:
+    """Let a node write both changes; of that write the last record is lost, with the commit index."""
+    group.stalled = {node}
+    while not (group[node].writes and len(group[node].writes[0].entries) == 2):
+        group.messages += [response for _ in group[node].writes for response in group[node].write()]
+        group.tick(1, nodes=[1])
+    group[node].store.append(group[node].writes[0].entries)
+    group.stalled, group.messages = set(), []
+
+
+def test_last_change_of_a_log_is_not_taken_for_committed() -> None:
+    group = Group(1, 2, 3)
+    group.elect(1)
+    group.isolate(1)
+    group[1].raft.propose_config(change("v4"))
+    group.settle()
+    committed = group[1].raft.status().committed
+    group[1].start()
+    assert group[1].raft.status().last == committed + 1
+    assert group[1].raft.status().committed <= committed
+
+
+def test_explicit_change_of_nothing_becomes_an_empty_entry() -> None:
+    group = Group(1, 2, 3)
+    leader = group.elect(1)
+    _changed(group, 1, transition=Transition.EXPLICIT)
+    _changed(group, 1, transition=Transition.IMPLICIT)
+    assert leader.log[-2:] == [(1, b""), (1, b"")]
+    assert leader.raft.status().membership == Membership.of(1, 2, 3)
+
+
+def test_change_that_finds_the_leader_busy_leaves_no_trace() -> None:
+    group = Group(1, 2, 3, uncommitted_bytes_max=10)
+    leader = group.elect(1)
+    leader.raft.propose(b"0123456789")
+    with pytest.raises(Busy):
+        leader.raft.propose_config(change("v4"), size=1)
+    group.settle()
+    _changed(group, 1, "v4")
+    assert leader.raft.status().membership == Membership.of(1, 2, 3, 4)

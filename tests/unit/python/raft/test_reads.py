@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kvarts.raft.ids import NodeId, Term
+from kvarts.raft.ids import LogIndex, NodeId, Term
 from kvarts.raft.messages import Message, MessageKind, Role
 from kvarts.raft.options import RaftOptions, ReadMode
 from tests.unit.python.raft.group import Group
@@ -166,6 +166,33 @@ def test_follower_under_lease_neither_forgets_its_leader_nor_stands_at_will() ->
     group.settle()
     assert group.leaders == [1]
     assert group[2].raft.status().lead == 1
+
+
+@pytest.mark.parametrize("crashes", [False, True])
+def test_word_given_to_a_leaseholder_outlives_a_higher_term_and_a_crash(crashes: bool) -> None:
+    group = Group(1, 2, 3, **LEASE, vote_quiet_ticks=5)
+    group.tick(5)
+    leader = group.elect(1)
+    group.tick(1)
+    # Node 3 stood in term 2 before this heartbeat, and refused a pre-vote that node 2 asked for then: late words.
+    group[2].raft.step(Message(MessageKind.PRE_VOTE_RESPONSE, NodeId(2), NodeId(3), Term(2), reject=True))
+    group.work(2)
+    if crashes:
+        group[2].start()
+    wish = Message(MessageKind.VOTE, NodeId(2), NodeId(3), Term(2), Term(1), LogIndex(2))
+    group[2].raft.step(wish)
+    group.work(2)
+    assert leader.raft.status().lease
+    assert not _votes(group)
+    for _ in range(10):
+        group[2].raft.tick()
+    group[2].raft.step(wish)
+    group.work(2)
+    assert [vote.reject for vote in _votes(group)] == [False]
+
+
+def _votes(group: Group) -> list[Message]:
+    return [message for message in group.messages if message.kind is MessageKind.VOTE_RESPONSE]
 
 
 @pytest.mark.parametrize(

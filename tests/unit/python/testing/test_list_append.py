@@ -77,6 +77,13 @@ def test_a_read_that_changes_within_a_transaction_is_internal() -> None:
     assert names(check(history, SERIALIZABLE)) >= {"internal"}
 
 
+@pytest.mark.parametrize("answers", [([1], None), ([2, 1], None)])
+def test_a_read_of_what_the_transaction_appends_only_later_is_internal(answers: Any) -> None:
+    history = [txn(1, (X2,), (None,)), txn(2, (RX, X1), answers)]
+    assert names(check(history, SERIALIZABLE)) >= {"internal"}
+    assert not has_serial_order(history, realtime=False, sessions=False)
+
+
 def test_appends_of_one_transaction_are_read_in_their_order() -> None:
     history = [txn(1, (X1, X2), (None, None)), txn(2, (RX,), ([2, 1],))]
     assert "incompatible-order" in names(check(history, SERIALIZABLE))
@@ -124,6 +131,11 @@ def test_an_unknown_outcome_counts_only_if_it_was_seen() -> None:
         ([txn(1, (X1, RX), (None,))], "not as long"),
         ([txn(1, (RX,), (None,))], "returns a list"),
         ([txn(1, (RX,), ("ab",))], "returns a list"),
+        ([txn(1, None, ())], "no tuple"),  # type: ignore[arg-type]  # wrong on purpose
+        ([txn(1, (("append", ["x"], 1),), (None,))], "hashable"),
+        ([txn(1, (("append", "x", [1]),), None, (0, None))], "hashable"),
+        ([txn(1, (RX,), ([[1]],))], "hashable"),
+        ([txn(1, (RX,), None, (float("nan"), None))], "no moment"),
     ],
 )
 def test_a_malformed_history_is_refused(history: list[Operation], why: str) -> None:
@@ -146,7 +158,7 @@ def _transactions(keys: int, size: int) -> Callable[[random.Random], Request]:
 
 
 def _spoil(history: list[Operation], draw: random.Random) -> list[Operation]:
-    """Take away, swap or move what one read saw; or call a transaction aborted."""
+    """Take away, swap, move or add to what one read saw; or call a transaction aborted."""
     spoiled = list(history)
     index = draw.randrange(len(history))
     operation = history[index]
@@ -157,7 +169,10 @@ def _spoil(history: list[Operation], draw: random.Random) -> list[Operation]:
         return spoiled
     answers = [list(answer) if answer is not None else None for answer in operation.output]
     seen = draw.choice(answers)
-    if seen:
+    if seen is not None and draw.random() < 0.3:
+        appended = [micro[2] for each in history for micro in each.input if micro[0] == "append"]
+        seen.append(draw.choice(appended or [0]))
+    elif seen:
         match draw.randrange(3):
             case 0:
                 seen.pop()
