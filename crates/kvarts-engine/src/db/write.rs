@@ -14,7 +14,8 @@ use kvarts_formats::record::PAYLOAD_BYTES_MAX;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Largest batch that `try_write` takes: its copy is short enough for a caller who holds other threads up.
+/// Largest batch that `try_write` takes: its copies are short enough for a caller who holds other threads up. Where the log
+/// would write it by a system call instead, it is not taken at all.
 const TRY_BYTES_MAX: usize = 64 << 10;
 
 const LOG_IS_OPEN: &str = "a closed store is refused before its log is asked for";
@@ -138,7 +139,8 @@ impl Db {
         shared.finish(commit)
     }
 
-    /// Commits if that takes no wait: the lock is free, log and memtable have room, durability is not `sync`.
+    /// Commits if that takes no wait: the lock is free, log and memtable have room, the log takes the record by a copy in
+    /// memory, durability is not `sync`.
     pub fn try_write(&self, batch: &mut Batch) -> Result<Attempt<Revision>> {
         let shared = &*self.shared;
         if shared.options.durability == Durability::Sync || batch.bytes_len() > TRY_BYTES_MAX || batch.is_empty() {
@@ -149,7 +151,7 @@ impl Db {
         };
         shared.check_writable()?;
         write.check(batch, shared.options.memory_bytes)?;
-        if shared.wants_room(&write) || shared.must_rotate(&write, batch) {
+        if shared.wants_room(&write) || shared.must_rotate(&write, batch) || shared.writes_to_file(&write, batch) {
             return Ok(Attempt::WouldBlock);
         }
         let revision = shared.next_revision();
@@ -251,6 +253,11 @@ impl Shared {
     /// Tells whether the log has no room for a batch.
     fn must_rotate(&self, write: &WriteState, batch: &Batch) -> bool {
         self.options.log && !write.log().fits(batch.bytes_len())
+    }
+
+    /// Tells whether appending a batch to the log takes a system call.
+    fn writes_to_file(&self, write: &WriteState, batch: &Batch) -> bool {
+        self.options.log && !write.log().copies(batch.bytes_len())
     }
 
     /// Appends a checked batch to the log and inserts it. Visible on return unless it first has to be durable.

@@ -93,6 +93,8 @@ pub trait LogFile: Send {
     }
     /// Bytes it may hold.
     fn capacity(&self) -> u64;
+    /// Tells whether an append of `len` bytes is a copy in memory: no system call, so nothing it could wait for.
+    fn copies(&self, len: usize) -> bool;
     /// Returns the handle that syncs this file, for another thread.
     fn syncer(&self) -> Arc<dyn LogSync>;
 }

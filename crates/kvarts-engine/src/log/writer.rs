@@ -96,6 +96,11 @@ impl LogWriter {
         self.log.len() + (bytes + end_record_bytes()) as u64 <= self.log.capacity()
     }
 
+    /// Tells whether appending a record with a payload of `len` bytes is a copy in memory: it waits for nothing.
+    pub fn copies(&self, len: usize) -> bool {
+        self.log.copies(record_bytes(len))
+    }
+
     /// Appends a batch record; it must fit. On return it is in the kernel's hands. Returns where it ends.
     ///
     /// Errors: `Io`; nothing is appended then.

@@ -6,6 +6,7 @@ mod crash;
 mod errors;
 mod full;
 mod life;
+mod mapping;
 mod model;
 mod support;
 mod threads;

@@ -84,11 +84,11 @@ struct MappedLog {
 impl LogFile for MappedLog {
     fn append_with(&mut self, len: usize, fill: &mut dyn FnMut(&mut [u8])) -> io::Result<()> {
         let end = end_of(self.len, len, self.capacity())?;
-        if len >= WRITTEN_BYTES_MIN {
+        if self.copies(len) {
+            fill(self.mapping.range_mut(self.len as usize, len));
+        } else {
             self.scratch.write(&self.file, self.len, len, fill)?;
             self.mapping.skip(end as usize);
-        } else {
-            fill(self.mapping.range_mut(self.len as usize, len));
         }
         self.len = end;
         Ok(())
@@ -100,6 +100,10 @@ impl LogFile for MappedLog {
 
     fn capacity(&self) -> u64 {
         self.mapping.len() as u64
+    }
+
+    fn copies(&self, len: usize) -> bool {
+        len < WRITTEN_BYTES_MIN
     }
 
     fn syncer(&self) -> Arc<dyn LogSync> {
@@ -150,6 +154,10 @@ impl LogFile for WrittenLog {
 
     fn capacity(&self) -> u64 {
         self.capacity
+    }
+
+    fn copies(&self, _len: usize) -> bool {
+        false
     }
 
     fn syncer(&self) -> Arc<dyn LogSync> {
