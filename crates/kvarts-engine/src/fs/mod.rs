@@ -38,6 +38,7 @@ pub trait Fs: Send + Sync + 'static {
     /// Makes a new file for writing from its start. Errors: `AlreadyExists`.
     fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>>;
     /// Makes a new log file with `capacity` bytes allocated (so that no later append meets ENOSPC), all zero.
+    /// Errors: `Unsupported` where it cannot be mapped; it may be written then. Nothing is left behind on any.
     fn create_log(&self, path: &Path, capacity: u64, mode: LogMode) -> io::Result<Box<dyn LogFile>>;
     /// Renames, replacing `to`.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;

@@ -7,6 +7,7 @@ mod errors;
 mod full;
 mod life;
 mod mapping;
+mod meddled;
 mod model;
 mod support;
 mod threads;

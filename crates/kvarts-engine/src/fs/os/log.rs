@@ -20,13 +20,15 @@ pub(super) fn create(path: &Path, capacity: u64, mode: LogMode) -> io::Result<Bo
     })
 }
 
-fn build(file: File, capacity: u64, mode: LogMode) -> io::Result<Box<dyn LogFile>> {
+pub(super) fn build(file: File, capacity: u64, mode: LogMode) -> io::Result<Box<dyn LogFile>> {
     allocate(&file, capacity)?;
     let file = Arc::new(file);
     match mode {
         #[cfg(target_os = "linux")]
         LogMode::Mapped if capacity > 0 => {
-            let mapping = Mapping::new(&file, capacity)?;
+            // Whatever the reason (a file system without shared mappings, no address space left): writing needs none.
+            let mapping =
+                Mapping::new(&file, capacity).map_err(|why| io::Error::new(io::ErrorKind::Unsupported, why))?;
             Ok(Box::new(MappedLog { mapping, len: 0, file, scratch: Scratch::default() }))
         }
         // Elsewhere than on Linux a mapping is not known to be cheaper, so both modes write.
