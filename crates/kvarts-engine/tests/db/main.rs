@@ -9,5 +9,6 @@ mod life;
 mod mapping;
 mod meddled;
 mod model;
+mod plants;
 mod support;
 mod threads;
