@@ -1,5 +1,6 @@
 """Revisions, conditions, incr, expiry, batches: writes that promise more than a dict's."""
 
+import math
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -118,10 +119,46 @@ def test_incr_of_json_number(make: Make) -> None:
         db.incr(b"text")
 
 
-@pytest.mark.parametrize("ttl", [0, -1, float("nan"), timedelta(0), timedelta(seconds=-1)], ids=repr)
-def test_ttl_must_be_above_zero(db: Db, ttl: Any) -> None:
-    with pytest.raises(kvarts.InvalidArgument):
+IMPOSSIBLE_TTLS = [
+    0,
+    -1,
+    math.nan,
+    math.inf,
+    -math.inf,
+    1e12,
+    10**400,
+    -(10**400),
+    10**5000,
+    timedelta(0),
+    -timedelta(1),
+]
+
+
+@pytest.mark.parametrize("ttl", IMPOSSIBLE_TTLS, ids=range(len(IMPOSSIBLE_TTLS)))
+def test_ttl_must_be_above_zero_and_within_reason(db: Db, ttl: Any) -> None:
+    with pytest.raises(kvarts.InvalidArgument) as caught:
         db.put(b"a", b"1", ttl=ttl)
+    with pytest.raises(kvarts.InvalidArgument) as caught_too, db.batch() as batch:
+        batch.put(b"a", b"1", ttl=ttl)
+    for error in (caught.value, caught_too.value):
+        assert (error.code, error.hint) == ("KV-1001", "seconds above 0, at most 1e11")
+    assert b"a" not in db
+
+
+@pytest.mark.parametrize("number", [-1, 2**64, -(10**400), 10**5000], ids=["-1", "2**64", "-huge", "huge"])
+def test_condition_on_a_number_that_no_revision_has(db: Db, number: int) -> None:
+    db[b"a"] = b"1"
+    with pytest.raises(kvarts.InvalidArgument) as caught:
+        db.put(b"a", b"2", if_=AtRevision(number))
+    assert (type(caught.value), caught.value.code) == (kvarts.InvalidArgument, "KV-1001")
+    assert "2**64 - 1" in (caught.value.hint or "")
+    assert db[b"a"] == b"1"
+
+
+@pytest.mark.parametrize("number", [1.5, "1", None], ids=repr)
+def test_condition_on_what_is_no_revision(db: Db, number: Any) -> None:
+    with pytest.raises(kvarts.WrongType):
+        db.put(b"a", b"2", if_=AtRevision(number))
     assert b"a" not in db
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import kvarts
 from kvarts.base.options import Durability
-from tests.fault.workload import options, state, step, steps_found
+from tests.fault.workload import LONG_BYTES_MIN, options, state, step, steps_found
 from tests.processes import python, surroundings
 
 ROUNDS = int(os.environ.get("KVARTS_KILL_ROUNDS", "8"))
@@ -66,6 +66,15 @@ def _steps_after(path: Path, durability: Durability, threads: int) -> list[int]:
         wanted |= state(SEED, thread, steps)
     assert rows == wanted
     return found
+
+
+def test_steps_take_both_ways_into_a_mapped_log() -> None:
+    steps = [step(SEED, 0, number) for number in range(200)]
+    sizes = [sum(len(value or b"") for _, value in writes) for writes in steps]
+    alone = {size >= LONG_BYTES_MIN for size, writes in zip(sizes, steps, strict=True) if len(writes) == 1}
+    in_batches = {size >= LONG_BYTES_MIN for size, writes in zip(sizes, steps, strict=True) if len(writes) > 1}
+    assert alone == in_batches == {True, False}
+    assert sum(map(len, state(SEED, 0, 1000).values())) < 1 << 20, "long values do not stay"
 
 
 def test_the_alarm_rings_for_a_hole_and_for_a_torn_batch() -> None:

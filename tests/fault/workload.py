@@ -7,6 +7,10 @@ from kvarts.base.options import Compression, Durability, OpenOptions
 
 Write = tuple[bytes, bytes | None]
 
+LONG_BYTES_MIN = 16 << 10
+"""A mapped log copies shorter records and writes those of so many bytes: docs/adr/0004-mapped-log.md."""
+_LONG_BYTES_MAX = 24 << 10
+
 TINY: OpenOptions = {
     "memory": "4MiB",
     "memtable_bytes": 32 << 10,
@@ -23,14 +27,27 @@ def options(durability: Durability, compression: Compression = "lz4") -> OpenOpt
 
 
 def step(seed: int, thread: int, number: int) -> list[Write]:
-    """The writes of one step: always a marker that names it; each tenth is a batch that overwrites and deletes."""
+    """The writes of one step: always a marker that names it; each tenth is a batch that overwrites and deletes.
+
+    One marker in forty is long until a later batch shortens it, so that a store of many steps stays small. One batch in
+    six has a long value.
+    """
     random_ = random.Random(f"{seed} {thread} {number}")
-    writes: list[Write] = [(b"%d/step/%08d" % (thread, number), random_.randbytes(random_.randrange(300)))]
+    bytes_ = random_.randrange(LONG_BYTES_MIN, _LONG_BYTES_MAX) if number % 40 == 5 else random_.randrange(300)
+    writes: list[Write] = [(_marker(thread, number), random_.randbytes(bytes_))]
     if number % 10 == 0:
         for _ in range(random_.randrange(1, 8)):
             key = b"%d/key/%02d" % (thread, random_.randrange(60))
             writes.append((key, None if random_.random() < 0.3 else random_.randbytes(random_.randrange(900))))
+        if number % 60 == 0:
+            writes.append((b"%d/long/%d" % (thread, number % 7), random_.randbytes(LONG_BYTES_MIN)))
+        if number % 40 == 20:
+            writes.append((_marker(thread, number - 15), b"shortened"))
     return writes
+
+
+def _marker(thread: int, number: int) -> bytes:
+    return b"%d/step/%08d" % (thread, number)
 
 
 def state(seed: int, thread: int, steps: int) -> dict[bytes, bytes]:

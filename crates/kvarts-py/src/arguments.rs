@@ -1,5 +1,5 @@
 //! Arguments whose wrong values are errors of ours, with our words, in place of Python's own.
-use crate::fault::Fault;
+use crate::fault::{Fault, Outcome};
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 
@@ -19,6 +19,16 @@ pub struct Count(pub usize);
 
 /// What `incr` adds.
 pub struct Addend(pub i128);
+
+/// Returns the revision that `AtRevision` was given.
+pub fn revision_of(given: &Bound<'_, PyAny>) -> Outcome<u64> {
+    given.extract().map_err(|error: PyErr| {
+        if error.is_instance_of::<PyOverflowError>(given.py()) {
+            return Fault::invalid("AtRevision(): no revision has this number", "0 to 2**64 - 1; put returns one");
+        }
+        Fault::wrong_type("AtRevision of a revision (int)", given)
+    })
+}
 
 impl<'a, 'py> FromPyObject<'a, 'py> for Given<'py> {
     type Error = PyErr;

@@ -1,4 +1,5 @@
 //! What `put(if_=...)` asks of a key.
+use crate::arguments::revision_of;
 use crate::fault::{Fault, Outcome};
 use crate::tree::Tree;
 use kvarts_engine::Revision;
@@ -30,9 +31,7 @@ impl Condition {
             0 => return Ok(None),
             1 => Self::Absent,
             2 => Self::Present,
-            3 => Self::AtRevision(Revision(
-                argument.extract().map_err(|_| Fault::wrong_type("AtRevision of a revision", &argument))?,
-            )),
+            3 => Self::AtRevision(Revision(revision_of(&argument)?)),
             _ => Self::Equals(tree.encode_value(&argument)?.to_vec()),
         }))
     }

@@ -221,14 +221,21 @@ def _open_sqlite(folder: Path, sync: bool) -> Engine:
 def _open_gnu(folder: Path, sync: bool) -> Engine:
     from dbm import gnu
 
-    db: Any = gnu.open(str(folder / "gnu.db"), "ns" if sync else "nf")  # noqa: SIM115  # the engine closes it
+    db: Any = gnu.open(str(folder / "gnu.db"), "nf")  # noqa: SIM115  # the engine closes it
+
+    # The flag "s" would sync where the directory of the file changes, which most puts leave as it is.
+    def put_and_sync(key: bytes, value: bytes) -> None:
+        db[key] = value
+        db.sync()
 
     def put_batch(pairs: Pairs) -> None:
         for key, value in pairs:
             db[key] = value
+        if sync:
+            db.sync()
 
     return Engine(
-        put=db.__setitem__,
+        put=put_and_sync if sync else db.__setitem__,
         put_batch=put_batch,
         get=db.get,
         get_many=lambda keys: [db.get(key) for key in keys],
@@ -243,7 +250,13 @@ PEERS = (
     Peer("rocksdict", "rocksdict", "rocksdict", _open_rocksdict, "RocksDB; raw mode"),
     Peer("lmdb", "lmdb", "lmdb", _open_lmdb, "reads in one open transaction; a transaction per put"),
     Peer("sqlite3", "sqlite3", "sqlite3", _open_sqlite, "WAL; a table WITHOUT ROWID"),
-    Peer("dbm.gnu", "_gdbm", "python with gdbm", _open_gnu, "no order, no batch; a killed process may lose puts"),
+    Peer(
+        "dbm.gnu",
+        "_gdbm",
+        "python with gdbm",
+        _open_gnu,
+        "no order, no batch, no recovery: a crash of the machine may damage the file",
+    ),
     Peer("dict", "builtins", "python", _open_dict, "the limit: nothing is kept"),
 )
 BY_NAME = {peer.name: peer for peer in PEERS}

@@ -283,7 +283,8 @@ def ttl_milliseconds(ttl: Ttl) -> int:
     if not isinstance(seconds, int | float):
         raise WrongType(f"expected ttl in seconds, or a timedelta, got {type(ttl).__name__}")
     if not 0 < seconds <= _TTL_SECONDS_MAX:
-        raise InvalidArgument(f"ttl={seconds} is out of range", hint="seconds above 0, at most 1e11")
+        digits = "" if abs(seconds) >= 2**64 else seconds  # a longer int may be too long to print
+        raise InvalidArgument(f"ttl={digits} is out of range", hint="seconds above 0, at most 1e11")
     return -int(-seconds * 1000 // 1)
 
 

@@ -68,6 +68,8 @@ impl Shared {
 
     /// Lets go of memory, files and the lock. Scans keep what they hold.
     fn let_go(&self) {
+        self.write.lock().let_go();
+        self.syncer.close();
         for tree in self.live_trees() {
             tree.change(|_| TreeState::empty(&self.chunks));
         }

@@ -135,7 +135,7 @@ pub(super) struct Counters {
 
 impl Shared {
     pub(super) fn new(parts: Parts) -> Self {
-        let position = parts.write.log.position();
+        let position = parts.write.log().position();
         let appended = AtomicPosition::default();
         let retain_from = if parts.options.keep_history { 0 } else { u64::MAX };
         appended.store(position);
@@ -151,7 +151,7 @@ impl Shared {
             applied: AtomicU64::new(parts.revision.0),
             visible: AtomicU64::new(parts.revision.0),
             appended,
-            syncer: parts.write.log.syncer(),
+            syncer: parts.write.log().syncer(),
             write: Mutex::new(parts.write),
             flushing: Mutex::new(()),
             compacting: Mutex::new(TreeId(0)),
@@ -226,13 +226,16 @@ impl Shared {
         Error::Poisoned(kept)
     }
 
-    /// Puts the log up to `position` on stable storage. A failure poisons the store.
+    /// Puts the log up to `position` on stable storage. A failure poisons the store. Errors: `Poisoned`, `Closed`.
     pub(super) fn sync_to(&self, position: LogPosition) -> Result<()> {
         if self.syncer.synced() >= position {
             return Ok(());
         }
         self.counters.syncs.fetch_add(1, Ordering::Relaxed);
-        self.syncer.sync_to(position).map_err(|error| self.poison(error))
+        self.syncer.sync_to(position).map_err(|error| match error {
+            Error::Closed if !self.is_poisoned() => Error::Closed,
+            other => self.poison(other),
+        })
     }
 
     /// Wakes writers that wait for room.

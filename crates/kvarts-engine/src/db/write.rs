@@ -14,13 +14,16 @@ use kvarts_formats::record::PAYLOAD_BYTES_MAX;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Largest batch that `try_write` takes: its copy is short enough for a caller who holds other threads up.
+/// Largest batch that `try_write` takes: its copies are short enough for a caller who holds other threads up. Where the log
+/// would write it by a system call instead, it is not taken at all.
 const TRY_BYTES_MAX: usize = 64 << 10;
+
+const LOG_IS_OPEN: &str = "a closed store is refused before its log is asked for";
 
 /// What the write lock guards.
 pub(super) struct WriteState {
-    /// The end of the log.
-    pub(super) log: LogWriter,
+    /// The end of the log; none once the store is closed.
+    log: Option<LogWriter>,
     /// Trees by id.
     pub(super) trees: Vec<WriteTree>,
     /// Bytes that rows take in all active memtables.
@@ -39,7 +42,22 @@ pub(super) struct WriteTree {
 impl WriteState {
     /// Returns the state of a store whose log ends in `log`.
     pub(super) fn new(log: LogWriter) -> Self {
-        Self { log, trees: Vec::new(), active_bytes: 0, paced_bytes: 0 }
+        Self { log: Some(log), trees: Vec::new(), active_bytes: 0, paced_bytes: 0 }
+    }
+
+    /// The end of the log. Every write asks first whether the store is closed, under the lock that guards this.
+    pub(super) fn log(&self) -> &LogWriter {
+        self.log.as_ref().expect(LOG_IS_OPEN)
+    }
+
+    fn log_mut(&mut self) -> &mut LogWriter {
+        self.log.as_mut().expect(LOG_IS_OPEN)
+    }
+
+    /// Closes the file of the log and drops the memtables. Called once the store is closed.
+    pub(super) fn let_go(&mut self) {
+        (self.log, self.active_bytes) = (None, 0);
+        self.trees.clear();
     }
 
     /// Lets batches name `tree`.
@@ -121,7 +139,8 @@ impl Db {
         shared.finish(commit)
     }
 
-    /// Commits if that takes no wait: the lock is free, log and memtable have room, durability is not `sync`.
+    /// Commits if that takes no wait: the lock is free, log and memtable have room, the log takes the record by a copy in
+    /// memory, durability is not `sync`.
     pub fn try_write(&self, batch: &mut Batch) -> Result<Attempt<Revision>> {
         let shared = &*self.shared;
         if shared.options.durability == Durability::Sync || batch.bytes_len() > TRY_BYTES_MAX || batch.is_empty() {
@@ -132,7 +151,7 @@ impl Db {
         };
         shared.check_writable()?;
         write.check(batch, shared.options.memory_bytes)?;
-        if shared.wants_room(&write) || shared.must_rotate(&write, batch) {
+        if shared.wants_room(&write) || shared.must_rotate(&write, batch) || shared.writes_to_file(&write, batch) {
             return Ok(Attempt::WouldBlock);
         }
         let revision = shared.next_revision();
@@ -233,7 +252,12 @@ impl Shared {
 
     /// Tells whether the log has no room for a batch.
     fn must_rotate(&self, write: &WriteState, batch: &Batch) -> bool {
-        self.options.log && !write.log.fits(batch.bytes_len())
+        self.options.log && !write.log().fits(batch.bytes_len())
+    }
+
+    /// Tells whether appending a batch to the log takes a system call.
+    fn writes_to_file(&self, write: &WriteState, batch: &Batch) -> bool {
+        self.options.log && !write.log().copies(batch.bytes_len())
     }
 
     /// Appends a checked batch to the log and inserts it. Visible on return unless it first has to be durable.
@@ -250,9 +274,9 @@ impl Shared {
         }
         let half_done = HalfDone::of(self, "a panic in the middle of a commit");
         let end = if self.options.log {
-            write.log.append(batch.encoded(revision)).map_err(|error| self.poison(error))?
+            write.log_mut().append(batch.encoded(revision)).map_err(|error| self.poison(error))?
         } else {
-            write.log.position()
+            write.log().position()
         };
         let user_bytes = write.insert(batch, revision, end) as u64;
         write.paced_bytes += batch.bytes_len();
@@ -275,8 +299,8 @@ impl Shared {
 
     /// Goes on in a new log file that has room for a record of `len` bytes. Errors that may pass leave all as it was.
     fn rotate(&self, write: &mut WriteState, len: usize) -> Result<()> {
-        let (file, bytes) = (self.new_file(), write.log.position().offset);
-        write.log.rotate(file, len).map_err(|error| match error {
+        let (file, bytes) = (self.new_file(), write.log().position().offset);
+        write.log_mut().rotate(file, len).map_err(|error| match error {
             refused @ Error::InvalidArgument { .. } => refused,
             passing if passing.may_pass() => passing,
             other => self.poison(other),
@@ -287,7 +311,7 @@ impl Shared {
         }
         logs.push((file, 0));
         drop(logs);
-        self.appended.store(write.log.position());
+        self.appended.store(write.log().position());
         Ok(())
     }
 

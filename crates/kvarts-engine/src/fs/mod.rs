@@ -38,6 +38,7 @@ pub trait Fs: Send + Sync + 'static {
     /// Makes a new file for writing from its start. Errors: `AlreadyExists`.
     fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>>;
     /// Makes a new log file with `capacity` bytes allocated (so that no later append meets ENOSPC), all zero.
+    /// Errors: `Unsupported` where it cannot be mapped; it may be written then. Nothing is left behind on any.
     fn create_log(&self, path: &Path, capacity: u64, mode: LogMode) -> io::Result<Box<dyn LogFile>>;
     /// Renames, replacing `to`.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
@@ -93,6 +94,8 @@ pub trait LogFile: Send {
     }
     /// Bytes it may hold.
     fn capacity(&self) -> u64;
+    /// Tells whether an append of `len` bytes is a copy in memory: no system call, so nothing it could wait for.
+    fn copies(&self, len: usize) -> bool;
     /// Returns the handle that syncs this file, for another thread.
     fn syncer(&self) -> Arc<dyn LogSync>;
 }

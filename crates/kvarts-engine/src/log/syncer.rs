@@ -50,6 +50,8 @@ struct State {
     /// A thread is syncing for all.
     led: bool,
     poisoned: Option<Arc<str>>,
+    /// The files were let go.
+    closed: bool,
     syncs: u64,
 }
 
@@ -57,7 +59,7 @@ impl LogSyncer {
     pub(super) fn new(dir: &Path, first: Arc<Segment>) -> Self {
         let synced = LogPosition { file: first.file, offset: first.synced() };
         let segments = VecDeque::from([first]);
-        let state = State { segments, synced, led: false, poisoned: None, syncs: 0 };
+        let state = State { segments, synced, led: false, poisoned: None, closed: false, syncs: 0 };
         Self { dir: dir.to_owned(), state: Mutex::new(state), done: Condvar::default() }
     }
 
@@ -69,7 +71,7 @@ impl LogSyncer {
     /// Returns once everything before `position` is on stable storage. The first waiter syncs for all who wait;
     /// older files are synced before newer ones, so that what is durable is always a prefix.
     ///
-    /// Errors: the first failed sync poisons the syncer; every later call fails with `Poisoned`, none retries.
+    /// Errors: the first failed sync poisons the syncer; every later call fails with `Poisoned`, none retries. `Closed`.
     pub fn sync_to(&self, position: LogPosition) -> Result<()> {
         let mut led_here = false;
         let mut state = self.state.lock();
@@ -79,6 +81,9 @@ impl LogSyncer {
             }
             if state.synced >= position {
                 return Ok(());
+            }
+            if state.closed {
+                return Err(Error::Closed);
             }
             if state.led {
                 self.done.wait(&mut state);
@@ -97,6 +102,16 @@ impl LogSyncer {
             }
             self.done.notify_all();
         }
+    }
+
+    /// Lets the files go, once nobody syncs them: what was not synced before never is.
+    pub fn close(&self) {
+        let mut state = self.state.lock();
+        while state.led {
+            self.done.wait(&mut state);
+        }
+        state.closed = true;
+        state.segments.clear();
     }
 
     /// Everything before this position is on stable storage.

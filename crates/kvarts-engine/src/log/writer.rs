@@ -96,6 +96,11 @@ impl LogWriter {
         self.log.len() + (bytes + end_record_bytes()) as u64 <= self.log.capacity()
     }
 
+    /// Tells whether appending a record with a payload of `len` bytes is a copy in memory: it waits for nothing.
+    pub fn copies(&self, len: usize) -> bool {
+        self.log.copies(record_bytes(len))
+    }
+
     /// Appends a batch record; it must fit. On return it is in the kernel's hands. Returns where it ends.
     ///
     /// Errors: `Io`; nothing is appended then.
@@ -195,7 +200,7 @@ fn capacity_for(bytes: usize) -> u64 {
     (HEADER_BYTES + bytes + end_record_bytes()) as u64
 }
 
-/// Makes a log file that is durable with its name. On error nothing is left behind.
+/// Makes a log file that is durable with its name, written where it cannot be mapped. On error nothing is left behind.
 fn create_file(
     fs: &dyn Fs,
     path: &Path,
@@ -205,7 +210,13 @@ fn create_file(
     mode: LogMode,
 ) -> Result<Box<dyn LogFile>> {
     let failed = |error| Error::io("making log", path, error);
-    let mut log = fs.create_log(path, capacity, mode).map_err(failed)?;
+    let mut log = match fs.create_log(path, capacity, mode) {
+        Err(refused) if mode == LogMode::Mapped && refused.kind() == io::ErrorKind::Unsupported => {
+            fs.create_log(path, capacity, LogMode::Written)
+        }
+        made => made,
+    }
+    .map_err(failed)?;
     let header = FileHeader { kind: FileKind::Log, file, store }.encode();
     let begun = (|| -> io::Result<()> {
         log.append_with(HEADER_BYTES, &mut |out| out.copy_from_slice(&header))?;

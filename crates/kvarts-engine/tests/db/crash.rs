@@ -1,5 +1,7 @@
 //! Power loss, or the end of the process, at any operation: what is recovered is a prefix of what was written, and holds all that was promised.
-use crate::support::{Chance, Said, open, rows, tiny};
+use crate::meddled::Meddled;
+use crate::plants::Plant;
+use crate::support::{Chance, DIR, Said, open_on, rows, tiny};
 use kvarts_engine::clock::ManualClock;
 use kvarts_engine::db::Db;
 use kvarts_engine::formats::batch::Batch;
@@ -7,10 +9,14 @@ use kvarts_engine::fs::MemFs;
 use kvarts_engine::options::{Durability, Options};
 use kvarts_engine::{Result, Revision};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 const KEYS: u64 = 40;
 const ROUNDS: u64 = 3;
+
+/// `Err` says how the promises were broken.
+pub type Verdict = std::result::Result<(), String>;
 
 /// One step of the trace.
 #[derive(Clone, Debug)]
@@ -47,6 +53,8 @@ fn step(state: &mut State, event: &Event) {
 /// A run of one store through several crashes.
 struct Run {
     chance: Chance,
+    /// What the file system does wrong.
+    plant: Plant,
     options: Options,
     /// The state that the last recovery showed.
     base: State,
@@ -63,16 +71,18 @@ struct Run {
 }
 
 impl Run {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, plant: Plant) -> Self {
         let mut chance = Chance(seed);
         let durability = *chance.pick(&[Durability::Sync, Durability::Batch, Durability::None]);
         let options = Options { memtable_bytes: *chance.pick(&[2 << 10, 8 << 10, 256 << 10]), ..tiny(durability) };
         let (base, trace) = (State::new(), Vec::new());
-        Self { chance, options, base, trace, promised: 0, answered: 0, revision: Revision::ZERO, lost_power: true }
+        let (promised, answered, revision, lost_power) = (0, 0, Revision::ZERO, true);
+        Self { chance, plant, options, base, trace, promised, answered, revision, lost_power }
     }
 
     fn open(&self, fs: &MemFs) -> Result<Arc<Db>> {
-        open(fs, &Arc::new(ManualClock::new(1_000)), self.options.clone())
+        let fs = Meddled::new(Arc::new(fs.clone()), Path::new(DIR), Arc::new(self.plant));
+        open_on(Arc::new(fs), &Arc::new(ManualClock::new(1_000)), self.options.clone())
     }
 
     /// What the trees hold after the whole trace.
@@ -139,35 +149,40 @@ impl Run {
     }
 
     /// Acts until the planned crash (or for a while), and returns what a power loss or the end of the process leaves.
-    fn live(&mut self, fs: &MemFs) -> MemFs {
+    fn live(&mut self, fs: &MemFs) -> std::result::Result<MemFs, String> {
         let crash_at = fs.ops() + self.chance.below(300);
         fs.crash_at_op(crash_at);
-        if let Ok(db) = self.open(fs) {
-            for _ in 0..120 {
-                if self.act(&db).is_err() {
-                    assert!(fs.has_crashed(), "nothing fails before the crash");
-                    break;
-                }
-                self.answered = self.trace.len();
-            }
-            // Closing after the crash must not panic; without one it is part of the life.
-            if db.close().is_ok() && !fs.has_crashed() {
-                self.promised = self.trace.len();
-            }
-        } else {
-            assert!(fs.has_crashed(), "opening fails only through the crash");
+        match self.open(fs) {
+            Ok(db) => self.use_until_crash(fs, &db)?,
+            Err(_) if fs.has_crashed() => {}
+            Err(error) => return Err(format!("opening failed before the crash: {error}")),
         }
         if self.chance.one_in(4) {
             (self.promised, self.lost_power) = (self.answered, false);
-            return fs.kill();
+            return Ok(fs.kill());
         }
         self.lost_power = true;
-        fs.crash(self.chance.next())
+        Ok(fs.crash(self.chance.next()))
+    }
+
+    fn use_until_crash(&mut self, fs: &MemFs, db: &Db) -> Verdict {
+        for _ in 0..120 {
+            match self.act(db) {
+                Ok(()) => self.answered = self.trace.len(),
+                Err(_) if fs.has_crashed() => break,
+                Err(error) => return Err(format!("a call failed before the crash: {error}")),
+            }
+        }
+        // Closing after the crash must not panic; without one it is part of the life.
+        if db.close().is_ok() && !fs.has_crashed() {
+            self.promised = self.trace.len();
+        }
+        Ok(())
     }
 
     /// Opens what is left and checks that it is a prefix with all that was promised.
-    fn recover(&mut self, fs: &MemFs) {
-        let db = self.open(fs).expect("a power loss is no damage");
+    fn recover(&mut self, fs: &MemFs) -> Verdict {
+        let db = self.open(fs).map_err(|error| format!("a power loss is taken for damage: {error}"))?;
         let found = read_state(&db);
         let mut state = self.base.clone();
         let mut matches = Vec::new();
@@ -179,19 +194,21 @@ impl Run {
                 matches.push(len);
             }
         }
-        let longest = matches.last().copied();
-        assert!(
-            longest.is_some_and(|len| len >= self.promised),
-            "recovered {found:?}\nis no prefix of at least {} steps (prefixes that match: {matches:?}) of\n{:?}\nafter {:?}",
-            self.promised,
-            self.trace,
-            self.base
-        );
-        let report = db.verify(&mut |_, _| {}).unwrap();
-        assert!(report.damage.is_empty(), "{:?}", report.damage);
+        if matches.last().is_none_or(|&len| len < self.promised) {
+            let (promised, trace, base) = (self.promised, &self.trace, &self.base);
+            return Err(format!(
+                "recovered is no prefix of at least {promised} steps (prefixes that match: {matches:?})\n\
+                 recovered: {found:?}\nsteps: {trace:?}\nafter: {base:?}"
+            ));
+        }
+        let report = db.verify(&mut |_, _| {}).map_err(|error| format!("verify: {error}"))?;
+        if !report.damage.is_empty() {
+            return Err(format!("verify finds damage: {:?}", report.damage));
+        }
         (self.base, self.promised, self.answered) = (found, 0, 0);
         self.trace.clear();
         self.revision = db.revision();
+        Ok(())
     }
 }
 
@@ -206,11 +223,12 @@ fn read_state(db: &Db) -> State {
     state
 }
 
-fn run(seed: u64) {
-    let mut run = Run::new(seed);
+/// Lives through several crashes on a file system with a fault planted in it.
+pub fn run(seed: u64, plant: Plant) -> Verdict {
+    let mut run = Run::new(seed, plant);
     let mut fs = MemFs::new();
     for _ in 0..ROUNDS {
-        let mut left = run.live(&fs);
+        let mut left = run.live(&fs)?;
         // Recovery itself may be cut short, again and again.
         while run.chance.one_in(3) {
             let crash_at = left.ops() + run.chance.below(30);
@@ -218,10 +236,11 @@ fn run(seed: u64) {
             drop(run.open(&left));
             left = if run.lost_power { left.crash(run.chance.next()) } else { left.kill() };
         }
-        run.recover(&left);
+        run.recover(&left)?;
         // The store that checked was closed; what it left is what the next round lives on.
         fs = if run.chance.one_in(2) { left.crash(run.chance.next()) } else { left };
     }
+    Ok(())
 }
 
 /// Seeds that once failed.
@@ -232,11 +251,12 @@ fn what_survives_a_crash_is_a_prefix_with_all_that_was_promised() {
     let seeds: u64 = std::env::var("KVARTS_CRASH_SEEDS").map_or(2_000, |count| count.parse().unwrap());
     let first: u64 = std::env::var("KVARTS_CRASH_SEED").map_or(0, |seed| seed.parse().unwrap());
     for seed in (first..first + seeds).chain(FOUND) {
-        let outcome = std::panic::catch_unwind(|| run(seed));
+        let outcome = std::panic::catch_unwind(|| run(seed, Plant::None)).unwrap_or_else(|_| Err("a panic".into()));
         assert!(
             outcome.is_ok(),
             "seed {seed} failed; replay: KVARTS_CRASH_SEED={seed} KVARTS_CRASH_SEEDS=1 \
-             cargo test -p kvarts-engine --test db what_survives_a_crash"
+             cargo test -p kvarts-engine --test db what_survives_a_crash\n{}",
+            outcome.unwrap_err()
         );
     }
 }

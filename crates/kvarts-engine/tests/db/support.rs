@@ -7,8 +7,25 @@ use kvarts_engine::iter::Bounds;
 use kvarts_engine::options::{Durability, Options};
 use kvarts_engine::{Result, Revision};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// A directory of the machine's disk that goes when dropped.
+pub struct Temp(pub PathBuf);
+
+impl Temp {
+    pub fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("kvarts-{name}-{}", std::process::id()));
+        std::fs::remove_dir_all(&path).ok();
+        Self(path)
+    }
+}
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
 
 /// Where the stores of these tests lie.
 pub const DIR: &str = "/store";
@@ -74,7 +91,11 @@ pub fn tiny(durability: Durability) -> Options {
 
 /// Opens the store in `DIR`.
 pub fn open(fs: &MemFs, clock: &Arc<ManualClock>, options: Options) -> Result<Arc<Db>> {
-    let fs: Arc<dyn Fs> = Arc::new(fs.clone());
+    open_on(Arc::new(fs.clone()), clock, options)
+}
+
+/// Opens the store in `DIR` of any file system.
+pub fn open_on(fs: Arc<dyn Fs>, clock: &Arc<ManualClock>, options: Options) -> Result<Arc<Db>> {
     Db::open(fs, Arc::clone(clock) as _, Path::new(DIR), "test", options)
 }
 

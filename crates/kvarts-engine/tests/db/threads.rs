@@ -1,5 +1,5 @@
 //! A store on the machine's disk, with its threads: readers, a writer, flush and compaction at once.
-use crate::support::{Chance, drain, get, put};
+use crate::support::{Chance, Temp, drain, get, put};
 use kvarts_engine::clock::OsClock;
 use kvarts_engine::db::{Attempt, Db, Tree};
 use kvarts_engine::formats::batch::Batch;
@@ -7,27 +7,9 @@ use kvarts_engine::fs::OsFs;
 use kvarts_engine::iter::Bounds;
 use kvarts_engine::options::{Durability, Options};
 use kvarts_engine::{Error, Revision};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-
-/// A directory that goes when dropped.
-struct Temp(PathBuf);
-
-impl Temp {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("kvarts-{name}-{}", std::process::id()));
-        std::fs::remove_dir_all(&path).ok();
-        Self(path)
-    }
-}
-
-impl Drop for Temp {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).ok();
-    }
-}
 
 fn small(durability: Durability) -> Options {
     Options {

@@ -1,4 +1,5 @@
 //! Requests, made of plain objects: what is asked, of which node, and the shape of the answer.
+use crate::arguments::revision_of;
 use crate::fault::{Fault, Outcome};
 use bytes::Bytes;
 use kvarts_serve::client::{Aim, Request as Ask, Unary};
@@ -257,10 +258,7 @@ fn condition((kind, argument): Given<'_>) -> Outcome<v1::Condition> {
         0 => None,
         1 => Some(ConditionKind::Absent(true)),
         2 => Some(ConditionKind::Present(true)),
-        3 => {
-            let revision = argument.extract().map_err(|_| Fault::wrong_type("AtRevision of a revision", &argument))?;
-            Some(ConditionKind::AtRevision(revision))
-        }
+        3 => Some(ConditionKind::AtRevision(revision_of(&argument)?)),
         _ => Some(ConditionKind::Equals(Bytes::copy_from_slice(argument.extract().map_err(PyErr::from)?))),
     };
     Ok(v1::Condition { kind })

@@ -5,6 +5,7 @@ use crate::fault::{Fault, Outcome, condition_failed};
 use kvarts_engine::Revision;
 use kvarts_engine::db::Attempt;
 use kvarts_formats::batch::Batch;
+use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 use std::cell::RefCell;
 
@@ -12,6 +13,7 @@ use std::cell::RefCell;
 const ATTACHED_BYTES_MAX: usize = 64 << 10;
 /// Longest time to live: about three thousand years.
 const TTL_SECONDS_MAX: f64 = 1e11;
+const TTL_RANGE: &str = "seconds above 0, at most 1e11";
 
 thread_local! {
     /// The buffer of this thread's single writes. Never borrowed while Python code runs.
@@ -115,10 +117,15 @@ impl Tree {
         let seconds = if ttl.hasattr("total_seconds")? {
             ttl.call_method0("total_seconds")?.extract::<f64>()?
         } else {
-            ttl.extract::<f64>().map_err(|_| Fault::wrong_type("ttl in seconds, or a timedelta", ttl))?
+            ttl.extract::<f64>().map_err(|error| {
+                if error.is_instance_of::<PyOverflowError>(ttl.py()) {
+                    return Fault::invalid("ttl= is out of range", TTL_RANGE);
+                }
+                Fault::wrong_type("ttl in seconds, or a timedelta", ttl)
+            })?
         };
         if !(seconds > 0.0 && seconds <= TTL_SECONDS_MAX) {
-            return Err(Fault::invalid(format!("ttl={seconds} is out of range"), "seconds above 0, at most 1e11"));
+            return Err(Fault::invalid(format!("ttl={seconds} is out of range"), TTL_RANGE));
         }
         Ok(self.handle.unix_ms() + (seconds * 1000.0).ceil() as u64)
     }

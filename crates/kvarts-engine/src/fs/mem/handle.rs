@@ -70,6 +70,10 @@ impl LogFile for MemLog {
         self.capacity
     }
 
+    fn copies(&self, _len: usize) -> bool {
+        true
+    }
+
     fn syncer(&self) -> Arc<dyn LogSync> {
         Arc::new(MemLogSync { fs: self.fs.clone(), inode: self.inode.clone() })
     }

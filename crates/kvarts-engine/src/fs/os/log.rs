@@ -20,13 +20,15 @@ pub(super) fn create(path: &Path, capacity: u64, mode: LogMode) -> io::Result<Bo
     })
 }
 
-fn build(file: File, capacity: u64, mode: LogMode) -> io::Result<Box<dyn LogFile>> {
+pub(super) fn build(file: File, capacity: u64, mode: LogMode) -> io::Result<Box<dyn LogFile>> {
     allocate(&file, capacity)?;
     let file = Arc::new(file);
     match mode {
         #[cfg(target_os = "linux")]
         LogMode::Mapped if capacity > 0 => {
-            let mapping = Mapping::new(&file, capacity)?;
+            // Whatever the reason (a file system without shared mappings, no address space left): writing needs none.
+            let mapping =
+                Mapping::new(&file, capacity).map_err(|why| io::Error::new(io::ErrorKind::Unsupported, why))?;
             Ok(Box::new(MappedLog { mapping, len: 0, file, scratch: Scratch::default() }))
         }
         // Elsewhere than on Linux a mapping is not known to be cheaper, so both modes write.
@@ -84,11 +86,11 @@ struct MappedLog {
 impl LogFile for MappedLog {
     fn append_with(&mut self, len: usize, fill: &mut dyn FnMut(&mut [u8])) -> io::Result<()> {
         let end = end_of(self.len, len, self.capacity())?;
-        if len >= WRITTEN_BYTES_MIN {
+        if self.copies(len) {
+            fill(self.mapping.range_mut(self.len as usize, len));
+        } else {
             self.scratch.write(&self.file, self.len, len, fill)?;
             self.mapping.skip(end as usize);
-        } else {
-            fill(self.mapping.range_mut(self.len as usize, len));
         }
         self.len = end;
         Ok(())
@@ -100,6 +102,10 @@ impl LogFile for MappedLog {
 
     fn capacity(&self) -> u64 {
         self.mapping.len() as u64
+    }
+
+    fn copies(&self, len: usize) -> bool {
+        len < WRITTEN_BYTES_MIN
     }
 
     fn syncer(&self) -> Arc<dyn LogSync> {
@@ -150,6 +156,10 @@ impl LogFile for WrittenLog {
 
     fn capacity(&self) -> u64 {
         self.capacity
+    }
+
+    fn copies(&self, _len: usize) -> bool {
+        false
     }
 
     fn syncer(&self) -> Arc<dyn LogSync> {

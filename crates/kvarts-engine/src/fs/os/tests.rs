@@ -125,6 +125,17 @@ fn log_that_cannot_be_allocated_leaves_nothing() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn log_that_cannot_be_mapped_is_told_apart() {
+    let dir = Scratch::new();
+    // What is open for writing alone cannot be mapped: a mapping is read as well.
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).open(dir.path("log")).unwrap();
+    let refused = super::log::build(file, 4096, LogMode::Mapped).map(|_| ()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    assert!(refused.to_string().contains("ermission"), "it says why: {refused}");
+}
+
+#[test]
 fn second_lock_is_told_the_holder_until_the_first_is_dropped() {
     let dir = Scratch::new();
     let path = dir.path("LOCK");

@@ -93,6 +93,10 @@ impl LogFile for HookedLog {
         self.log.capacity()
     }
 
+    fn copies(&self, len: usize) -> bool {
+        self.log.copies(len)
+    }
+
     fn syncer(&self) -> Arc<dyn LogSync> {
         Arc::new(HookedSync { sync: self.log.syncer(), path: self.path.clone(), hook: self.hook.clone() })
     }

@@ -155,3 +155,42 @@ fn failed_sync_poisons_for_good() {
     }
     assert_eq!((fs.syncs(), syncer.synced()), (syncs, one), "nothing is retried, nothing more is promised");
 }
+
+#[test]
+fn closing_waits_for_the_sync_that_runs_and_lets_every_file_go() {
+    let (entered_send, entered) = mpsc::channel();
+    let (go, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let holding = Arc::new(AtomicBool::new(false));
+    let armed = holding.clone();
+    let hook: SyncHook = Arc::new(move |_, sync| {
+        if armed.swap(false, Ordering::SeqCst) {
+            entered_send.send(()).unwrap();
+            gate.lock().unwrap().recv().unwrap();
+        }
+        sync()
+    });
+    let files = Arc::downgrade(&hook);
+    let mut log = writer(Hooked { fs: store(), hook }, 4096);
+    let syncer = log.syncer();
+    log.append(b"one").unwrap();
+    log.rotate(FileId(2), 8).unwrap();
+    let two = log.append(b"two").unwrap();
+    holding.store(true, Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        let leader = scope.spawn(|| syncer.sync_to(two));
+        entered.recv().unwrap();
+        let closer = scope.spawn(|| {
+            syncer.close();
+            syncer.synced()
+        });
+        go.send(()).unwrap();
+        leader.join().unwrap().unwrap();
+        assert_eq!(closer.join().unwrap(), two, "the sync was not cut short");
+    });
+    let three = log.append(b"three").unwrap();
+    drop(log);
+    assert!(files.upgrade().is_none(), "nobody holds a file of the log");
+    syncer.sync_to(two).unwrap();
+    assert!(matches!(syncer.sync_to(three), Err(Error::Closed)));
+}

@@ -62,6 +62,10 @@ impl LogFile for LyingLog {
         self.log.capacity()
     }
 
+    fn copies(&self, len: usize) -> bool {
+        self.log.copies(len)
+    }
+
     fn syncer(&self) -> Arc<dyn LogSync> {
         Arc::new(LyingSync { sync: self.log.syncer(), lie: self.lie, syncs: self.syncs.clone() })
     }
