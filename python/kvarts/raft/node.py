@@ -133,6 +133,12 @@ class RaftNode:
         return min(lag, key=lag.__getitem__, default=NODE_NONE) if core.role is Role.LEADER else NODE_NONE
 
     @property
+    def has_uncommitted(self) -> bool:
+        """True while this node leads and entries of its log are not committed."""
+        core = self._core
+        return core.role is Role.LEADER and core.log.last_index() > core.log.committed
+
+    @property
     def committed(self) -> LogIndex:
         """The commit index."""
         return self._core.log.committed

@@ -96,7 +96,10 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class WriteRequested:
-    """A client's batch of `size` bytes waits behind `handle`, which also names the request in a refusal."""
+    """Clients' writes of `size` bytes so far wait behind `handle`, which also names the request in a refusal.
+
+    What a turn takes is what waits there when it is performed: no more than one entry should hold.
+    """
 
     group: GroupId
     handle: Handle

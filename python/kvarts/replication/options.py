@@ -18,6 +18,10 @@ class ReplicatorOptions:
     """More ticks than this between two turns are a pause: the time was not measured, leases are void."""
     commit_notice_ms: int = 5
     """How long after a commit followers hear of it where no append tells them sooner; without `eager_commit`."""
+    gather_ms: int = 2
+    """How long writes wait at most for the entry before theirs to commit: those that come meanwhile go with them."""
+    entry_bytes_max: int = 1 << 20
+    """Batches of writes that become one entry, unless one alone is larger."""
     keep_entries: int = 1000
     """Entries kept behind what the state machine has flushed, for followers that are a little late."""
 
@@ -28,5 +32,7 @@ class ReplicatorOptions:
             raise ValueError("a replicator needs async_storage")
         if self.raft.forward_proposals:
             raise ValueError("a replicator refuses what it does not lead: forward_proposals must be off")
-        if min(self.tick_ms, self.ticks_max, self.commit_notice_ms) < 1 or self.keep_entries < 0:
-            raise ValueError("tick_ms, ticks_max and commit_notice_ms must be positive, keep_entries not negative")
+        if min(self.tick_ms, self.ticks_max, self.commit_notice_ms, self.entry_bytes_max) < 1:
+            raise ValueError("tick_ms, ticks_max, commit_notice_ms and entry_bytes_max must be positive")
+        if min(self.keep_entries, self.gather_ms) < 0:
+            raise ValueError("keep_entries and gather_ms must not be negative")

@@ -14,7 +14,8 @@ from kvarts.raft.messages import Entry, EntryKind, Message, Role
 from kvarts.raft.node import RaftNode
 from kvarts.raft.ready import Ready
 from kvarts.raft.storage import LogStore
-from kvarts.replication.events import Batch, CommandRequested, GroupId, WriteRequested
+from kvarts.replication.events import Batch, CommandRequested, GroupId, Handle, WriteRequested
+from kvarts.replication.options import ReplicatorOptions
 from kvarts.replication.turn import (
     Apply,
     CommandDone,
@@ -54,13 +55,21 @@ class Replica:
     """Invariant: of the entries to apply, those before the first barrier have been handed out, and it, no more."""
 
     def __init__(
-        self, group: GroupId, raft: RaftNode, store: LogStore, system: Mapping[bytes, bytes], *, keep_entries: int
+        self,
+        group: GroupId,
+        raft: RaftNode,
+        store: LogStore,
+        system: Mapping[bytes, bytes],
+        options: ReplicatorOptions,
     ) -> None:
         self.group = group
         self.raft = raft
         self.system = SystemKeys(system)
         self._store = store
-        self._keep_entries = keep_entries
+        self._options = options
+        self.gathered: dict[Handle, int] = {}
+        """Writes that wait for the entry before theirs, with their sizes; at `propose_by_ms` they wait no longer."""
+        self.propose_by_ms = 0
         self._to_apply: deque[Message] = deque()
         """Applies that the core asked for and that are not acknowledged; the first may be half done."""
         self._handed_out = LOG_INDEX_MIN
@@ -89,11 +98,34 @@ class Replica:
         with suppress(ProposalDropped, UnknownPeer):
             self.raft.step(message)
 
-    def write(self, requests: list[WriteRequested], turn: Turn) -> None:
-        """Propose all batches of this turn as one entry, or refuse them."""
-        batch = Batch(tuple(request.handle for request in requests))
+    def gather(self, request: WriteRequested, now_ms: int) -> None:
+        """Let writes wait for the entry that is on its way."""
+        if not self.gathered:
+            self.propose_by_ms = now_ms + self._options.gather_ms
+        self.gathered[request.handle] = request.size
+
+    def propose_due(self, now_ms: int, turn: Turn) -> None:
+        """Propose what was gathered, or refuse it, unless an entry is on its way and it may still wait.
+
+        A turn per entry costs the same for one write as for a hundred.
+        """
+        if self.raft.has_uncommitted and now_ms < self.propose_by_ms:
+            return
+        gathered, self.gathered = self.gathered, {}
+        handles: list[Handle] = []
+        size = 0
+        for handle, more in gathered.items():
+            if handles and size + more > self._options.entry_bytes_max:
+                self._propose(handles, size, turn)
+                handles, size = [], 0
+            handles.append(handle)
+            size += more
+        self._propose(handles, size, turn)
+
+    def _propose(self, handles: list[Handle], size: int, turn: Turn) -> None:
+        batch = Batch(tuple(handles))
         try:
-            self.raft.propose(batch, sum(request.size for request in requests))
+            self.raft.propose(batch, size)
         except ProposalDropped as dropped:
             leader, why = self.leader, _why(dropped)
             turn.writes_refused += [WriteRefused(self.group, handle, leader, why) for handle in batch.handles]
@@ -127,6 +159,7 @@ class Replica:
 
     def close(self, turn: Turn) -> None:
         """Nothing more will come of this replica."""
+        turn.writes_refused += [WriteRefused(self.group, handle, NODE_NONE) for handle in self.gathered]
         self._end_asked(self.raft.status().last, Why.UNKNOWN, turn)
 
     def restored(self, index: LogIndex, system: Mapping[bytes, bytes], turn: Turn) -> None:
@@ -151,7 +184,7 @@ class Replica:
 
     def flushed(self, index: LogIndex, turn: Turn) -> None:
         """Let go of the log that neither a crash nor a follower a little behind needs."""
-        target = LogIndex(min(index, index - self._keep_entries))
+        target = LogIndex(min(index, index - self._options.keep_entries))
         if target > max(self._compacted, self._store.first_index() - 1):
             self._compacted = target
             turn.compactions.append(Compaction(self.group, target))

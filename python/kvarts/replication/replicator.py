@@ -79,7 +79,7 @@ class Replicator:
     def turn(self, events: Events) -> Turn:
         """Take what happened and return what to do."""
         turn = Turn()
-        taken: list[Handle] = []
+        taken = [handle for replica in self.replicas.values() for handle in replica.gathered]
         # The clock first: a read that waited out a pause with us must not be served under the lease from before.
         self._tick(events.now_ms)
         self._give_notice(events.now_ms)
@@ -87,15 +87,17 @@ class Replicator:
         for event in sorted(events.events, key=_order):
             taken += _handles_of_event(event)
             self._take(event, turn)
-        self._propose(events.events, turn)
+        self._propose(events, turn)
         if self._stopping:
             leads = [replica.hand_over() for replica in self.replicas.values()]
             turn.stopped = not any(leads)
         self._collect(turn)
         self._owe_notice(events.now_ms)
         self._set_gates(turn)
-        written = set(_handles_of_writes(turn))
-        turn.release = [handle for handle in taken if handle not in written]
+        kept = set(_handles_of_writes(turn))
+        for replica in self.replicas.values():
+            kept.update(replica.gathered)
+        turn.release = [handle for handle in taken if handle not in kept]
         return turn
 
     def _take(self, event: Event, turn: Turn) -> None:
@@ -144,7 +146,7 @@ class Replicator:
         invariant(group not in self.replicas, "a group was opened twice", group)
         store = self._log.group(group)
         raft = RaftNode(options.raft, store, self._rng_of(group), applied=opened.applied)
-        self.replicas[group] = Replica(group, raft, store, opened.system, keep_entries=options.keep_entries)
+        self.replicas[group] = Replica(group, raft, store, opened.system, options)
 
     def _close(self, group: GroupId, turn: Turn) -> None:
         self.replicas.pop(group).close(turn)
@@ -158,17 +160,17 @@ class Replicator:
             _, group, message = self._waiting.popleft()
             self.replicas[group].receive(message)
 
-    def _propose(self, events: Iterable[Event], turn: Turn) -> None:
-        requests: dict[GroupId, list[WriteRequested]] = {}
-        for event in events:
+    def _propose(self, events: Events, turn: Turn) -> None:
+        for event in events.events:
             if isinstance(event, WriteRequested):
-                requests.setdefault(event.group, []).append(event)
-        for group, batch in requests.items():
-            replica = self.replicas.get(group)
-            if replica is None:
-                turn.writes_refused += [WriteRefused(group, each.handle, NODE_NONE) for each in batch]
-            else:
-                replica.write(batch, turn)
+                replica = self.replicas.get(event.group)
+                if replica is None:
+                    turn.writes_refused.append(WriteRefused(event.group, event.handle, NODE_NONE))
+                else:
+                    replica.gather(event, events.now_ms)
+        for replica in self.replicas.values():
+            if replica.gathered:
+                replica.propose_due(events.now_ms, turn)
 
     def _tick(self, now_ms: int) -> None:
         ticks = (now_ms - self._ticked_ms) // self._options.tick_ms
@@ -220,7 +222,8 @@ class Replicator:
 
     def next_due_ms(self) -> int:
         """Return when the clock alone makes the next turn due."""
-        return min([self.next_tick_ms(), *self._notices_ms.values()])
+        gathered = [replica.propose_by_ms for replica in self.replicas.values() if replica.gathered]
+        return min([self.next_tick_ms(), *self._notices_ms.values(), *gathered])
 
     def status(self) -> list[ReplicaStatus]:
         """Return every replica's state at this moment, by group."""

@@ -87,7 +87,7 @@ impl Core {
     pub fn new(config: Config, parts: Parts) -> Arc<Self> {
         let Parts { fs, time, log, runtime, applies, keeper } = parts;
         Arc::new_cyclic(|me| Self {
-            queue: Queue::new(config.entry_bytes_max),
+            queue: Queue::default(),
             handles: Handles::new(config.handle_bytes_max),
             syncs: Syncs::default(),
             calls: Calls::default(),
@@ -167,9 +167,8 @@ impl Core {
     /// Answers everybody who waits.
     pub fn give_up(&self, message: &str) {
         for held in self.handles.clear() {
-            if let Held::Write(write) = held
-                && let Some(answer) = write.answer
-            {
+            let Held::Writes { writes, .. } = held else { continue };
+            for answer in writes.into_iter().filter_map(|write| write.answer) {
                 answer.refuse(super::refusal::commit_unknown(message));
             }
         }

@@ -99,8 +99,10 @@ impl Intake for Door {
             answer.refuse(error);
             return;
         }
-        let handle = core.handles.keep(Held::Write(WaitingWrite { command, answer: Some(answer), deadline }));
-        core.queue.push(Event::Write { group: group.id, handle, size });
+        let write = WaitingWrite { command, answer: Some(answer), deadline };
+        if let Some(handle) = core.handles.add_write(group.id, write, core.config.entry_bytes_max as u64) {
+            core.queue.push_write(group.id, handle);
+        }
     }
 
     fn call(&self, verb: String, arguments: String, deadline: Instant, reply: Reply<String>) {

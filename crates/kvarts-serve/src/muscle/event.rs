@@ -98,7 +98,7 @@ pub enum Event {
     Restored { group: u64, index: u64, rows: Vec<(Vec<u8>, Vec<u8>)> },
     /// The state machine survives without the log up to an entry.
     Flushed { group: u64, index: u64 },
-    /// A client's write waits.
+    /// Writes of clients wait: those behind the handle at the moment when a turn takes it.
     Write { group: u64, handle: u64, size: usize },
     /// Reads wait to be confirmed.
     Read { group: u64, context: u64 },

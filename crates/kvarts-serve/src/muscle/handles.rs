@@ -21,8 +21,15 @@ pub struct WaitingWrite {
 
 /// What a handle stands for.
 pub enum Held {
-    /// A client's write.
-    Write(WaitingWrite),
+    /// Writes of clients to one group, in the order in which they came.
+    Writes {
+        /// The group.
+        group: u64,
+        /// Who wants what.
+        writes: Vec<WaitingWrite>,
+        /// Bytes of their commands.
+        bytes: u64,
+    },
     /// An entry's payload as another node has it.
     Payload(Bytes),
     /// A directory with a snapshot.
@@ -32,16 +39,23 @@ pub enum Held {
 impl Held {
     fn bytes(&self) -> u64 {
         match self {
-            Self::Write(write) => write.command.len() as u64,
+            Self::Writes { bytes, .. } => *bytes,
             Self::Payload(payload) => payload.len() as u64,
             Self::Snapshot(_) => 0,
         }
     }
 }
 
+#[derive(Default)]
+struct Table {
+    held: HashMap<u64, Held>,
+    /// By group, the handle of the writes that take more.
+    open: HashMap<u64, u64>,
+}
+
 /// All handles of a node. Handle 0 is none.
 pub struct Handles {
-    table: Mutex<HashMap<u64, Held>>,
+    table: Mutex<Table>,
     last: AtomicU64,
     bytes: AtomicU64,
     bytes_max: u64,
@@ -60,7 +74,7 @@ impl Handles {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.table.lock().len()
+        self.table.lock().held.len()
     }
 
     /// Tells whether `size` more bytes are welcome.
@@ -72,27 +86,55 @@ impl Handles {
     pub fn keep(&self, held: Held) -> u64 {
         let handle = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         self.bytes.fetch_add(held.bytes(), Ordering::Relaxed);
-        self.table.lock().insert(handle, held);
+        self.table.lock().held.insert(handle, held);
         handle
+    }
+
+    /// Adds a client's write to those of its group that wait, unless they would be more than `bytes_max` then. Returns the
+    /// handle of new ones: Python must hear of it, and whatever comes until they are taken belongs to it.
+    pub fn add_write(&self, group: u64, write: WaitingWrite, bytes_max: u64) -> Option<u64> {
+        let size = write.command.len() as u64;
+        self.bytes.fetch_add(size, Ordering::Relaxed);
+        let mut table = self.table.lock();
+        let Table { held, open } = &mut *table;
+        if let Some(Held::Writes { writes, bytes, .. }) = open.get(&group).and_then(|handle| held.get_mut(handle))
+            && *bytes + size <= bytes_max
+        {
+            writes.push(write);
+            *bytes += size;
+            return None;
+        }
+        let handle = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        held.insert(handle, Held::Writes { group, writes: vec![write], bytes: size });
+        open.insert(group, handle);
+        Some(handle)
+    }
+
+    /// Bytes behind a handle at this moment.
+    pub fn size(&self, handle: u64) -> u64 {
+        self.table.lock().held.get(&handle).map_or(0, Held::bytes)
     }
 
     /// Lets go of a handle.
     pub fn take(&self, handle: u64) -> Option<Held> {
-        let held = self.table.lock().remove(&handle);
-        if let Some(held) = &held {
-            self.bytes.fetch_sub(held.bytes(), Ordering::Relaxed);
+        let mut table = self.table.lock();
+        let held = table.held.remove(&handle)?;
+        if let Held::Writes { group, .. } = held
+            && table.open.get(&group) == Some(&handle)
+        {
+            table.open.remove(&group);
         }
-        held
+        self.bytes.fetch_sub(held.bytes(), Ordering::Relaxed);
+        Some(held)
     }
 
     /// Answers writers whose time is over; their commands stay, since they may be proposed by now. Returns how many.
     pub fn expire(&self, now: Instant) -> usize {
         let mut late = Vec::new();
-        for held in self.table.lock().values_mut() {
-            if let Held::Write(write) = held
-                && write.deadline <= now
-            {
-                late.extend(write.answer.take());
+        for held in self.table.lock().held.values_mut() {
+            if let Held::Writes { writes, .. } = held {
+                let over = writes.iter_mut().filter(|write| write.deadline <= now);
+                late.extend(over.filter_map(|write| write.answer.take()));
             }
         }
         let count = late.len();
@@ -106,6 +148,6 @@ impl Handles {
     pub fn clear(&self) -> Vec<Held> {
         self.bytes.store(0, Ordering::Relaxed);
         let table = std::mem::take(&mut *self.table.lock());
-        table.into_values().collect()
+        table.held.into_values().collect()
     }
 }

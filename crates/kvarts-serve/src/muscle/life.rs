@@ -124,13 +124,18 @@ impl Muscle {
     /// Returns the clock's milliseconds and what happened; waits for that until the clock shows `until_ms`.
     pub fn poll(&self, until_ms: u64) -> (u64, Vec<Event>) {
         let core = &self.core;
-        let events = core.queue.take(|| Duration::from_millis(until_ms.saturating_sub(core.time.boot_ms())));
-        for event in &events {
-            if let Event::Read { group, context } = event
-                && let Some(group) = core.group(*group)
-            {
-                // From here on reads may be newer than the round that confirms the batch.
-                group.reads.close_batch(*context);
+        let mut events = core.queue.take(|| Duration::from_millis(until_ms.saturating_sub(core.time.boot_ms())));
+        for event in &mut events {
+            match event {
+                // It grows on until a turn takes it.
+                Event::Write { handle, size, .. } => *size = core.handles.size(*handle) as usize,
+                Event::Read { group, context } => {
+                    if let Some(group) = core.group(*group) {
+                        // From here on reads may be newer than the round that confirms the batch.
+                        group.reads.close_batch(*context);
+                    }
+                }
+                _ => {}
             }
         }
         (core.time.boot_ms(), events)
@@ -172,6 +177,9 @@ impl Muscle {
 
     /// Says who leads a group. Errors: `InvalidArgument` for an unknown group, as in all that name one.
     pub fn set_role(&self, group: u64, role: Role) -> Result<()> {
+        if !role.leads {
+            self.core.queue.entry_arrived(group, u64::MAX);
+        }
         self.group(group)?.set_role(role);
         Ok(())
     }

@@ -33,6 +33,7 @@ pub fn perform(core: &Core, mut turn: Turn) {
         return;
     }
     for apply in turn.applies {
+        core.queue.entry_arrived(apply.group, apply.last);
         if let Some(group) = core.group(apply.group) {
             core.to_apply(Job::Apply { group, apply });
         }
@@ -105,6 +106,10 @@ fn append(core: &Core, writes: Vec<Write>, installs: &mut Vec<Install>) -> Resul
             Some(snapshot) => Some(take_snapshot(core, &group, snapshot, installs)?),
             None => None,
         };
+        if let Some(last) = write.entries.last().filter(|_| group.leads()) {
+            // Before the handles are taken: a write that comes from now on goes with the next entry.
+            core.queue.wait_for_entry(group.id, last.index);
+        }
         let mut entries = Vec::with_capacity(write.entries.len());
         for entry in write.entries {
             entries.push(whole(core, &group, entry, stamp_us, begun_ns)?);
@@ -143,17 +148,19 @@ fn whole(
 
 /// The payload that handles stand for: another node's as it is, or our clients' commands behind a stamp.
 fn gather(core: &Core, handles: &[u64], stamp_us: u64, now_ns: u64) -> Result<(Bytes, Vec<Writer>), String> {
-    let mut commands = Vec::with_capacity(handles.len());
+    let mut commands = Vec::new();
     let mut writers = Vec::new();
-    for (at, &handle) in handles.iter().enumerate() {
+    for &handle in handles {
         match core.handles.take(handle) {
             Some(Held::Payload(payload)) if handles.len() == 1 => return Ok((payload, writers)),
-            Some(Held::Write(write)) => {
-                if let Some(answer) = write.answer {
-                    core.stats.queue.note(now_ns.saturating_sub(answer.since_ns));
-                    writers.push(Writer { at, answer, deadline: write.deadline });
+            Some(Held::Writes { writes, .. }) => {
+                for write in writes {
+                    if let Some(answer) = write.answer {
+                        core.stats.queue.note(now_ns.saturating_sub(answer.since_ns));
+                        writers.push(Writer { at: commands.len(), answer, deadline: write.deadline });
+                    }
+                    commands.push(write.command);
                 }
-                commands.push(write.command);
             }
             _ => return Err(format!("handle {handle} stands for no command")),
         }
@@ -191,16 +198,17 @@ pub fn install_dir(core: &Core, group: u64, index: u64, term: u64) -> PathBuf {
 
 fn refuse_write(core: &Core, refused: WriteRefused) {
     // The handle is released by this turn, too.
-    let Some(Held::Write(write)) = core.handles.take(refused.handle) else { return };
-    let Some(answer) = write.answer else { return };
-    core.stats.refused.one();
+    let Some(Held::Writes { writes, .. }) = core.handles.take(refused.handle) else { return };
     let address = core.members.address(refused.leader);
-    answer.refuse(match refused.why {
-        Why::NotLeader | Why::Superseded => refusal::not_leader(core.config.node, refused.leader, &address),
-        Why::Busy => refusal::unavailable("too much waits to be committed"),
-        Why::Unreadable => refusal::invalid("the command cannot be read", ""),
-        Why::Unknown => refusal::commit_unknown("what became of the write is not known here"),
-    });
+    for answer in writes.into_iter().filter_map(|write| write.answer) {
+        core.stats.refused.one();
+        answer.refuse(match refused.why {
+            Why::NotLeader | Why::Superseded => refusal::not_leader(core.config.node, refused.leader, &address),
+            Why::Busy => refusal::unavailable("too much waits to be committed"),
+            Why::Unreadable => refusal::invalid("the command cannot be read", ""),
+            Why::Unknown => refusal::commit_unknown("what became of the write is not known here"),
+        });
+    }
 }
 
 fn refuse_reads(core: &Core, group: u64, context: u64, leader: u64) {
@@ -215,8 +223,8 @@ fn refuse_reads(core: &Core, group: u64, context: u64, leader: u64) {
 fn release(core: &Core, handle: u64) {
     match core.handles.take(handle) {
         Some(Held::Snapshot(dir)) => core.to_keeper(keeper::Job::Remove(dir)),
-        Some(Held::Write(write)) => {
-            if let Some(answer) = write.answer {
+        Some(Held::Writes { writes, .. }) => {
+            for answer in writes.into_iter().filter_map(|write| write.answer) {
                 answer.refuse(refusal::not_leader(core.config.node, 0, ""));
             }
         }

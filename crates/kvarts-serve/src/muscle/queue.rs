@@ -1,7 +1,7 @@
 //! Events on their way to Python: one consumer, who waits on a condition.
 use super::event::Event;
 use kvarts_engine::sync::{Condvar, Mutex};
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::mem;
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ struct Waiting {
     loud: bool,
     /// The poll looks after a while whether quiet events came: they need not wake it.
     expecting: bool,
-    /// (group, handle, size): apart, because a poll takes only so many bytes of them.
-    writes: VecDeque<(u64, u64, usize)>,
+    /// By group, the entry whose commit lets the next one go.
+    entries: HashMap<u64, u64>,
     woken: bool,
     /// The word that the node must stop was given: nothing else is taken any more.
     stopped: bool,
@@ -25,25 +25,18 @@ struct Waiting {
 
 impl Waiting {
     fn is_empty(&self) -> bool {
-        !self.loud && self.writes.is_empty() && !self.woken
+        !self.loud && !self.woken
     }
 }
 
 /// The queue.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Queue {
     waiting: Mutex<Waiting>,
     arrived: Condvar,
-    /// Bytes of writes that one poll hands out: what may become one entry.
-    write_bytes_max: usize,
 }
 
 impl Queue {
-    /// An empty queue.
-    pub fn new(write_bytes_max: usize) -> Self {
-        Self { waiting: Mutex::default(), arrived: Condvar::default(), write_bytes_max }
-    }
-
     /// Adds an event. After [`Event::Stop`] nothing is added.
     pub fn push(&self, event: Event) {
         self.push_all([event]);
@@ -57,13 +50,8 @@ impl Queue {
                 return;
             }
             waiting.stopped = matches!(event, Event::Stop(_));
-            match event {
-                Event::Write { group, handle, size } => waiting.writes.push_back((group, handle, size)),
-                other => {
-                    waiting.events.push(other);
-                    waiting.loud = true;
-                }
-            }
+            waiting.events.push(event);
+            waiting.loud = true;
         }
         drop(waiting);
         self.arrived.notify_one();
@@ -73,16 +61,38 @@ impl Queue {
     ///
     /// A turn costs more than most of what it is for, so one less counts.
     pub fn push_quiet(&self, event: Event) {
+        self.add(&mut self.waiting.lock(), event, false);
+    }
+
+    /// Adds the word that writes wait: quiet while an entry of their group is on its way, since they go with the next.
+    pub fn push_write(&self, group: u64, handle: u64) {
         let mut waiting = self.waiting.lock();
+        let loud = !waiting.entries.contains_key(&group);
+        self.add(&mut waiting, Event::Write { group, handle, size: 0 }, loud);
+    }
+
+    fn add(&self, waiting: &mut Waiting, event: Event, loud: bool) {
         if waiting.stopped {
             return;
         }
         waiting.events.push(event);
-        waiting.loud |= !waiting.expecting;
-        let loud = waiting.loud;
-        drop(waiting);
-        if loud {
+        if loud || !waiting.expecting {
+            waiting.loud = true;
             self.arrived.notify_one();
+        }
+    }
+
+    /// Writes of a group wait until an entry is committed. Told by the thread that polls.
+    pub fn wait_for_entry(&self, group: u64, index: u64) {
+        self.waiting.lock().entries.insert(group, index);
+    }
+
+    /// Entries of a group up to an index are committed, or this node leads it no more.
+    pub fn entry_arrived(&self, group: u64, index: u64) {
+        let mut waiting = self.waiting.lock();
+        if waiting.entries.get(&group).is_some_and(|awaited| *awaited <= index) {
+            waiting.entries.remove(&group);
+            waiting.loud |= waiting.events.iter().any(|event| matches!(event, Event::Write { .. }));
         }
     }
 
@@ -114,17 +124,7 @@ impl Queue {
             }
         }
         (waiting.woken, waiting.loud) = (false, false);
-        let mut events = mem::take(&mut waiting.events);
-        let mut bytes = 0;
-        while let Some(&(group, handle, size)) = waiting.writes.front() {
-            bytes += size;
-            if bytes > self.write_bytes_max && bytes > size {
-                break;
-            }
-            waiting.writes.pop_front();
-            events.push(Event::Write { group, handle, size });
-        }
-        events
+        mem::take(&mut waiting.events)
     }
 }
 
@@ -136,23 +136,27 @@ mod tests {
 
     const AT_ONCE: fn() -> Duration = || Duration::ZERO;
 
-    fn write(handle: u64, size: usize) -> Event {
-        Event::Write { group: 1, handle, size }
-    }
-
     #[test]
-    fn a_poll_takes_writes_up_to_its_bytes_but_at_least_one() {
-        let queue = Queue::new(10);
-        queue.push_all([write(1, 12), write(2, 6), Event::Synced(1), write(3, 4), write(4, 1)]);
-        assert_eq!(queue.take(AT_ONCE), [Event::Synced(1), write(1, 12)]);
-        assert_eq!(queue.take(AT_ONCE), [write(2, 6), write(3, 4)]);
-        assert_eq!(queue.take(AT_ONCE), [write(4, 1)]);
-        assert_eq!(queue.take(AT_ONCE), []);
+    fn writes_are_quiet_while_an_entry_of_their_group_is_on_its_way() {
+        let write = |group, handle| Event::Write { group, handle, size: 0 };
+        let queue = Queue::default();
+        queue.expect_quiet();
+        queue.wait_for_entry(1, 7);
+        queue.push_write(1, 3);
+        assert!(queue.waiting.lock().is_empty());
+        queue.push_write(2, 4);
+        assert_eq!(queue.take(AT_ONCE), [write(1, 3), write(2, 4)], "another group's is loud");
+        queue.push_write(1, 5);
+        queue.entry_arrived(1, 6);
+        assert!(queue.waiting.lock().is_empty(), "entry 7 has not arrived");
+        queue.entry_arrived(1, 7);
+        assert!(!queue.waiting.lock().is_empty());
+        assert_eq!(queue.take(AT_ONCE), [write(1, 5)]);
     }
 
     #[test]
     fn a_quiet_event_comes_with_the_next_loud_one_or_a_little_later() {
-        let queue = Arc::new(Queue::new(10));
+        let queue = Arc::new(Queue::default());
         queue.expect_quiet();
         queue.push_quiet(Event::Synced(1));
         queue.push(Event::Synced(2));
@@ -167,7 +171,7 @@ mod tests {
 
     #[test]
     fn nothing_comes_after_the_stop() {
-        let queue = Queue::new(10);
+        let queue = Queue::default();
         queue.push_all([Event::Stop(None), Event::Synced(1)]);
         queue.push(Event::Synced(2));
         assert_eq!(queue.take(AT_ONCE), [Event::Stop(None)]);
@@ -175,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_poll_ends_when_an_event_comes_or_somebody_wakes_it() {
-        let queue = Arc::new(Queue::new(10));
+        let queue = Arc::new(Queue::default());
         for woken in [false, true] {
             let other = Arc::clone(&queue);
             let poll = thread::spawn(move || other.take(|| Duration::from_secs(60)));
