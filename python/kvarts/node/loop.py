@@ -40,6 +40,9 @@ class Muscle(Protocol):
     def refuse(self, call_id: int, error: Mapping[str, Any]) -> None:
         """Refuse a call with the fields of an error."""
 
+    def care(self, call_id: int, group: int, verb: str) -> None:
+        """Have a group's state machine do what an operator asks, and answer the call. Never blocks."""
+
     def set_peers(self, peers: Mapping[int, str]) -> None:
         """Say where the other nodes listen."""
 
