@@ -98,6 +98,8 @@ class Loop:
         self._peers: dict[NodeId, str] = {}
         self._membership: object = None
         self._stop_by_ms: int | None = None
+        self.may_pass = False
+        """What the muscle gave up for may pass by itself: a full disk, say."""
         self.stop_wanted = False
         """Set by a signal's handler; seen at the next turn."""
 
@@ -111,6 +113,7 @@ class Loop:
             begun_ns = self._clock_ns()
             events, calls, stop = _sorted_out(natives)
             if stop is not None:
+                self.may_pass = stop[2]
                 return stop[1] or "the muscle stopped"
             self._count(now_ms - due_ms, len(natives))
             for call in calls:
