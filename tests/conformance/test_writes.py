@@ -1,6 +1,8 @@
 """Revisions, conditions, incr, expiry, batches: writes that promise more than a dict's."""
 
 import math
+import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -118,6 +120,20 @@ def test_incr_of_json_number(make: Make) -> None:
     db[b"text"] = "three"
     with pytest.raises(kvarts.CodecError):
         db.incr(b"text")
+
+
+@pytest.mark.parametrize(("codec", "one"), [(kvarts.Bytes, b"1"), (kvarts.Json, 1)], ids=["bytes", "json"])
+def test_incr_leaves_a_value_its_end(make: Make, codec: Any, one: Any) -> None:
+    db = make(value=codec)
+    total = 0
+    while total != 2:
+        # On a machine with much else to do the value may be gone before it is counted up.
+        db.put(b"n", one, ttl=0.5)
+        total = db.incr(b"n")
+    pulse, until = threading.Event(), time.monotonic() + 30
+    while b"n" in db:
+        assert time.monotonic() < until
+        pulse.wait(0.02)
 
 
 IMPOSSIBLE_TTLS = [
