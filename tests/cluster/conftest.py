@@ -8,12 +8,15 @@ import pytest
 
 from kvarts.testing.linearizability import Map, check
 from tests.cluster.clients import Recorder
+from tests.cluster.disk import Disk, small_disk
 from tests.cluster.network import Network, demand_root, enter
 from tests.cluster.nodes import Nodes
 
 HOSTS = 6
 CLIENTS = 6
 """The last host is the clients'."""
+DISK_SIZE = "400m"
+"""Room for a node's start, twice."""
 SEED = int(os.environ.get("KVARTS_SEED", "1"))
 
 
@@ -24,6 +27,13 @@ def network() -> Iterator[Network]:
     net = Network(HOSTS, SEED)
     yield net
     net.close()
+
+
+@pytest.fixture
+def disk(network: Network, tmp_path: Path) -> Iterator[Disk]:
+    """A small disk for node 1; asked for before `nodes`, they use it."""
+    with small_disk(tmp_path / "node-1", DISK_SIZE) as mounted:
+        yield mounted
 
 
 @pytest.fixture

@@ -123,12 +123,35 @@ class Nodes:
         """Return what a node told."""
         return [json.loads(line) for line in self._log(number).read_text().splitlines() if line.startswith("{")]
 
+    def data(self, number: int) -> Path:
+        """Where a node keeps its data."""
+        return self.folder / f"node-{number}"
+
+    def told(self, number: int, name: str) -> list[dict[str, Any]]:
+        """Return the events of a name that a node has told."""
+        return [event for event in self.events(number) if event["event"] == name]
+
+    def applied(self, number: int) -> float:
+        """Return the index that a node has applied, as it says."""
+        return self.figures(number).get('kvarts_raft_applied_index{group="1"}', 0.0)
+
+    def await_event(self, number: int, name: str, *, wait_s: float = 60.0) -> dict[str, Any]:
+        """Return the first event of a name that a node tells, waiting for it."""
+        until = time.monotonic() + wait_s
+        while True:
+            found = self.told(number, name)
+            if found:
+                return found[0]
+            if time.monotonic() > until:
+                raise TimeoutError(f"node {number} told no {name!r} in {wait_s} s; see {self._log(number)}")
+            self._pulse.wait(0.02)
+
     def _log(self, number: int) -> Path:
         return self.folder / f"node-{number}.events"
 
     def _spawn(self, number: int, *more: str) -> subprocess.Popen[str]:
         host = self.network.host(number)
-        place = ["--data", str(self.folder / f"node-{number}"), "--http", f"{host.address}:{HTTP_PORT}", "--insecure"]
+        place = ["--data", str(self.data(number)), "--http", f"{host.address}:{HTTP_PORT}", "--insecure"]
         if number in self.founders:
             peers = ",".join(f"{each}={self.address(each)}" for each in self.founders)
             place += ["--node", str(number), "--peers", peers]

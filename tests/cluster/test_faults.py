@@ -5,8 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
+import kvarts
 from kvarts.remote.admin import call
 from tests.cluster.clients import Recorder
+from tests.cluster.disk import Disk
 from tests.cluster.network import Network, Weather, in_namespace
 from tests.cluster.nodes import Nodes
 
@@ -172,3 +174,42 @@ def test_nodes_come_and_go_under_load(nodes: Nodes, network: Network, record: Re
     nodes.kill(gone)
     recorder.await_more(100)
     assert recorder.errors == []
+
+
+@pytest.mark.parametrize("leads", [True, False], ids=["leader", "follower"])
+def test_a_full_disk_on_one_node_stops_that_node_until_there_is_room(
+    disk: Disk, nodes: Nodes, network: Network, record: Record, leads: bool
+) -> None:
+    clients = network.host(6).namespace
+    while (nodes.leader() == 1) != leads:
+        in_namespace(clients, lambda: call(nodes.uri, "transfer", {"to": 1 if leads else 2}))
+    recorder = record(timeout_s=20.0)
+    recorder.await_more(100)
+    disk.fill()
+    in_namespace(clients, lambda: _write_until(nodes, lambda: bool(nodes.told(1, "paused"))))
+    paused = nodes.await_event(1, "paused")
+    assert "no space left" in paused["reason"]
+    assert paused["free_bytes"] < paused["needed_bytes"]
+    recorder.await_more(100)
+    assert nodes.leader() != 1
+    assert nodes.processes[1].poll() is None, "it waits"
+    disk.empty()
+    nodes.await_event(1, "resumed")
+    until = time.monotonic() + 30
+    while nodes.applied(1) < nodes.applied(nodes.leader()) - 100:
+        assert time.monotonic() < until, "it does not catch up"
+        recorder.await_more(10)
+    # With one of the others gone its vote counts.
+    nodes.kill(nodes.leader([2, 3]) if nodes.leader() != 1 else 2)
+    recorder.await_more(100)
+    assert recorder.errors == []
+
+
+def _write_until(nodes: Nodes, enough: Callable[[], bool]) -> None:
+    """Write large values, of keys that nobody else uses, until a node has met its full disk."""
+    with kvarts.open(nodes.uri, timeout=20) as store:
+        number = 0
+        while not enough():
+            number += 1
+            assert number < 1000, "nobody met the full disk"
+            store.put(b"large %d" % (number % 50), bytes(1 << 19))

@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 import kvarts
-from tests.conformance.kinds import KINDS, Make, Unfit, stop_servers
+from tests.conformance.kinds import KINDS, Make, Unfit, end_clusters, end_used_clusters, stop_servers
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clusters() -> Iterator[None]:
+    """Ends the clusters that cases shared."""
+    yield
+    end_clusters()
 
 
 @pytest.fixture(params=list(KINDS))
@@ -28,6 +35,8 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     for store in opened:
         store.close()
     stop_servers()
+    if opened and request.param.startswith(("node", "cluster")):
+        end_used_clusters()
 
 
 @pytest.fixture

@@ -1,6 +1,9 @@
 """The kinds of store that every case runs against. A new kind (remote, say) is one more class here."""
 
+import asyncio
 from collections.abc import Callable
+from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,6 +12,8 @@ import pytest
 import kvarts
 from kvarts.base.options import OpenOptions
 from kvarts.remote.store import RemoteStore
+from tests.conformance.face import Face, open_face
+from tests.servers import Cluster
 from tests.tiny import Tiny
 
 TINY: OpenOptions = {
@@ -79,9 +84,84 @@ def remote(_folder: Path, **codecs: Any) -> "kvarts.Store[Any, Any]":
     return store
 
 
+_clusters: dict[int, Cluster] = {}
+_spaces = count(1)
+
+
+def _own_space(nodes: int) -> str:
+    """Names a keyspace that no case has seen, of a cluster that runs as long as the session does."""
+    if nodes not in _clusters:
+        _clusters[nodes] = Cluster(nodes)
+    return f"{_clusters[nodes].uri}/case{next(_spaces)}"
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    return asyncio.new_event_loop()
+
+
+def _begun(store: "kvarts.Store[Any, Any]") -> "kvarts.Store[Any, Any]":
+    # As in `remote`.
+    store.clear()
+    return store
+
+
+def node(_folder: Path, **codecs: Any) -> "kvarts.Store[Any, Any]":
+    """Opens a keyspace of its own on a node that is a cluster of one."""
+    return _begun(kvarts.open(_own_space(1), timeout=20, **codecs))
+
+
+def cluster(_folder: Path, **codecs: Any) -> "kvarts.Store[Any, Any]":
+    """Opens a keyspace of its own in a cluster of three nodes."""
+    return _begun(kvarts.open(_own_space(3), timeout=20, **codecs))
+
+
+def node_async(_folder: Path, **codecs: Any) -> "kvarts.Store[Any, Any]":
+    """Opens the same as `node`, by the async face."""
+    return _begun(open_face(_loop(), _own_space(1), timeout=20, **codecs))
+
+
+def cluster_async(_folder: Path, **codecs: Any) -> "kvarts.Store[Any, Any]":
+    """Opens the same as `cluster`, by the async face."""
+    return _begun(open_face(_loop(), _own_space(3), timeout=20, **codecs))
+
+
+def end_used_clusters() -> None:
+    """Ends clusters in which a case has made keyspaces of its own: the next case finds none of them."""
+    for nodes, running in list(_clusters.items()):
+        with kvarts.open(running.uri, timeout=20) as store:
+            names = set(store.keyspaces())
+        if not all(name == "default" or name.startswith("case") for name in names):
+            _clusters.pop(nodes).stop()
+
+
+def end_clusters() -> None:
+    """Ends what the session used."""
+    while _clusters:
+        _clusters.popitem()[1].stop()
+    _loop().close()
+
+
+def numbers_refusals(db: "kvarts.Store[Any, Any]") -> bool:
+    """True where a write that was refused takes a revision too: it has an entry of its own in a cluster's log."""
+    return isinstance(db, RemoteStore | Face)
+
+
+def skip_where_async(db: "kvarts.Store[Any, Any]", why: str) -> None:
+    """Skips a case that is about threads that wait."""
+    if isinstance(db, Face):
+        pytest.skip(why)
+
+
 def skip_where_remote(db: "kvarts.Store[Any, Any]", why: str) -> None:
     """Skips a case that is about files of this machine."""
-    if isinstance(db, RemoteStore):
+    if isinstance(db, RemoteStore | Face):
+        pytest.skip(why)
+
+
+def skip_where_tiny_cluster(db: "kvarts.Store[Any, Any]", why: str) -> None:
+    """Skips a case that needs a real node."""
+    if any(repr(server.uri)[1:-1] in repr(db) for server in _servers):
         pytest.skip(why)
 
 
@@ -98,4 +178,8 @@ KINDS: dict[str, Callable[..., "kvarts.Store[Any, Any]"]] = {
     "prefixed": prefixed,
     "keyspace": in_keyspace,
     "remote": remote,
+    "node": node,
+    "cluster": cluster,
+    "node-async": node_async,
+    "cluster-async": cluster_async,
 }

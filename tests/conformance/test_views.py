@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import kvarts
-from tests.conformance.kinds import Make, skip_where_remote
+from tests.conformance.kinds import Make, skip_where_remote, skip_where_tiny_cluster
 
 Db = kvarts.Store[bytes, bytes]
 
@@ -187,7 +187,7 @@ def test_with_closes_also_when_the_block_raises() -> None:
 
 
 def test_flush_compact_verify_and_stats(db: Db) -> None:
-    skip_where_remote(db, "a tiny cluster has no tables to count")
+    skip_where_tiny_cluster(db, "a tiny cluster has no tables to count")
     db.put_many((b"%04d" % number, b"v" * 100) for number in range(1000))
     db.flush()
     db.delete_many(b"%04d" % number for number in range(500))

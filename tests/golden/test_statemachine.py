@@ -97,7 +97,9 @@ class Chooser:
             case 3 | 4 | 5:
                 by = self.random.choice([1, -1, 5, 2**63 - 1, -(2**63), 2**64 - 1, -(2**64 - 1)])
                 return Incr(key, by, self.random.choice(list(Counter)))
-        return Put(key, self.value(), self.condition(), self.random.choice([0, 0, 0, 1, 7, 50]))
+        ttl_ms = self.random.choice([0, 0, 0, 1, 7, 50])
+        keep_ttl = ttl_ms == 0 and self.random.randrange(4) == 0
+        return Put(key, self.value(), self.condition(), ttl_ms, keep_ttl)
 
     def key(self) -> bytes:
         return self.random.choice([b"a", b"b", b"a\x00", b"abc", b"n", b"\xff\xff", b"long" * 9])

@@ -52,6 +52,8 @@ def _operation(words: list[str]) -> Operation:
     match words:
         case ["put", key, value, "ttl", ttl_ms, *rest]:
             return Put(_bytes(key), _bytes(value), _condition(rest), int(ttl_ms))
+        case ["put", key, value, "keep", *rest]:
+            return Put(_bytes(key), _bytes(value), _condition(rest), keep_ttl=True)
         case ["put", key, value, *rest]:
             return Put(_bytes(key), _bytes(value), _condition(rest))
         case ["delete", key, *rest]:

@@ -47,8 +47,9 @@ def encode_command(command: AnyCommand) -> bytes:
 def _operation(operation: Operation) -> bytes:
     where = _int(1, KEYSPACE)
     match operation:
-        case Put(key, value, condition, ttl_ms):
-            return _sub(1, where + _bytes(2, key) + _bytes(3, value) + _condition(4, condition) + _int(5, ttl_ms))
+        case Put(key, value, condition, ttl_ms, keep_ttl):
+            put = where + _bytes(2, key) + _bytes(3, value) + _condition(4, condition)
+            return _sub(1, put + _int(5, ttl_ms) + _int(6, keep_ttl))
         case Delete(key, condition):
             return _sub(2, where + _bytes(2, key) + _condition(3, condition))
         case DeleteRange(start, stop):

@@ -1,4 +1,4 @@
-"""The desk where operators and clients ask for what Python decides: status, keyspaces, membership, transfers."""
+"""The desk where operators and clients ask: status, keyspaces, membership, transfers, care of what is on disk."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ class Counter(Protocol):
     def refuse(self, call_id: int, error: Mapping[str, Any]) -> None:
         """Refuse a call."""
 
+    def care(self, call_id: int, group: int, verb: str) -> None:
+        """Have a group's state machine do a verb of CARE, which answers the call. Does not wait."""
+
 
 @dataclass(slots=True)
 class _Job:
@@ -45,6 +48,9 @@ VERBS: Mapping[str, Callable[[Asker, Mapping[str, Any]], Verb]] = {
     "add-node": members.add_node,
     "remove-node": members.remove_node,
 }
+
+CARE = ("compact", "flush", "stats", "verify")
+"""Verbs about this node's own files, which may take minutes: the muscle does them beside everything else."""
 
 
 class Desk:
@@ -66,11 +72,14 @@ class Desk:
     def take(self, call_id: int, verb: str, arguments: str, *, now_ms: int) -> None:
         """Take a call. An unknown verb, or arguments that are no JSON object, are refused at once."""
         try:
-            if verb not in VERBS:
-                raise InvalidArgument(f"no verb {verb!r}", hint=f"verbs are {', '.join(sorted(VERBS))}")
+            if verb not in VERBS and verb not in CARE:
+                raise InvalidArgument(f"no verb {verb!r}", hint=f"verbs are {', '.join(sorted([*VERBS, *CARE]))}")
             given = json.loads(arguments or "{}")
             if not isinstance(given, dict):
                 raise InvalidArgument("arguments are a JSON object")
+            if verb in CARE:
+                self._counter.care(call_id, int(self._asker.group), verb)
+                return
         except (KvartsError, ValueError) as error:
             self._refuse(call_id, error)
             return

@@ -11,6 +11,9 @@ from urllib.parse import urlsplit
 Page = Callable[[bool], tuple[int, str, str]]
 """Takes whether more words are wanted (?verbose); returns status, content type and text."""
 
+PROMETHEUS = "text/plain; version=0.0.4"
+"""Content type of metrics."""
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: PageServer

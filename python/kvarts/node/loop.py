@@ -40,6 +40,9 @@ class Muscle(Protocol):
     def refuse(self, call_id: int, error: Mapping[str, Any]) -> None:
         """Refuse a call with the fields of an error."""
 
+    def care(self, call_id: int, group: int, verb: str) -> None:
+        """Have a group's state machine do what an operator asks, and answer the call. Never blocks."""
+
     def set_peers(self, peers: Mapping[int, str]) -> None:
         """Say where the other nodes listen."""
 
@@ -95,6 +98,8 @@ class Loop:
         self._peers: dict[NodeId, str] = {}
         self._membership: object = None
         self._stop_by_ms: int | None = None
+        self.may_pass = False
+        """What the muscle gave up for may pass by itself: a full disk, say."""
         self.stop_wanted = False
         """Set by a signal's handler; seen at the next turn."""
 
@@ -108,6 +113,7 @@ class Loop:
             begun_ns = self._clock_ns()
             events, calls, stop = _sorted_out(natives)
             if stop is not None:
+                self.may_pass = stop[2]
                 return stop[1] or "the muscle stopped"
             self._count(now_ms - due_ms, len(natives))
             for call in calls:

@@ -20,6 +20,12 @@ def loop_samples(figures: LoopFigures) -> Iterator[Sample]:
     yield "kvarts_loop_lag_max_seconds", "gauge", "How late a turn ever was.", "", figures.lag_max_ms / 1e3
 
 
+def room_samples(*, paused: bool, free_bytes: int) -> Iterator[Sample]:
+    """Return whether the node waits for room, and what there is."""
+    yield "kvarts_node_paused", "gauge", "1 while the node waits for room and serves nothing.", "", float(paused)
+    yield "kvarts_disk_free_bytes", "gauge", "Bytes that the disk has left for the node.", "", float(free_bytes)
+
+
 def replica_samples(status: ReplicaStatus) -> Iterator[Sample]:
     """Return a replica's figures."""
     label = f'{{group="{status.group}"}}'

@@ -8,20 +8,22 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
 from kvarts import _native
-from kvarts.base.errors import InvalidArgument
+from kvarts.base.errors import InvalidArgument, StorageFull
 from kvarts.node.bootstrap import Identity, check_identity, find_identity, founding, parse_peers, save_identity
 from kvarts.node.codec import encode_membership
 from kvarts.node.config import Setting
-from kvarts.node.http import PageServer, checks_page
+from kvarts.node.http import PROMETHEUS, PageServer, checks_page
 from kvarts.node.log import MuscleLog
 from kvarts.node.loop import META, Loop
 from kvarts.node.metrics import loop_samples, replica_samples, text_of
 from kvarts.node.news import News
+from kvarts.node.room import Room
 from kvarts.raft.ids import LogIndex, NodeId
 from kvarts.raft.membership import Membership
 from kvarts.raft.options import RaftOptions, ReadMode
@@ -42,39 +44,87 @@ Join = Callable[[str, str], tuple[str, int, dict[int, str]]]
 def serve(
     settings: Mapping[str, Setting], out: TextIO, join: Join, ready: Callable[[Mapping[str, object]], None]
 ) -> str | None:
-    """Run a node until it is told to stop. `ready` hears who and where it is. Returns why it gave up, if it did."""
+    """Run a node until it is told to stop. `ready` hears who and where it is. Returns why it gave up, if it did.
+
+    What may pass ends only the node's service: it waits, and begins again from its directory as after a crash.
+    """
     value = {name: setting.value for name, setting in settings.items()}
     for name in ("listen", "http"):
         _check_loopback(name, value[name], insecure=value["insecure"])
     # A node that was told nothing else listens where it listened before.
     moved = settings["listen"].source != "default" or value["advertise"]
-    with _new_muscle(value, join, moved=bool(moved)) as (identity, muscle):
-        news = News(out, identity.node, lambda: time.time_ns() // 1_000_000)
-        loop = Loop(
-            muscle,
-            _replicator(value, identity, muscle),
-            news,
-            static_peers={NodeId(node): address for node, address in identity.peers.items()},
-            cluster=identity.cluster,
-            clock_ns=time.perf_counter_ns,
-        )
-        host, _, port = value["http"].rpartition(":")
-        pages = PageServer(host, int(port), _pages(loop, muscle))
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: _stop(loop, muscle))
-        muscle.start()
-        place = {"address": muscle.address, "http": pages.address, "data": value["data"], "cluster": identity.cluster}
-        news.say("started", **place)
-        ready({"id": identity.node, **place})
-        # What lives now lives as long as the node: no collection needs to look at it again.
-        gc.collect()
-        gc.freeze()
+    identity = _identity(value, Path(value["data"]), join, moved=bool(moved))
+    listen = value["listen"] if value["advertise"] else identity.peers[identity.node]
+    news = News(out, identity.node, lambda: time.time_ns() // 1_000_000)
+    node = _Node(value, identity, news, listen, value["http"], Room(Path(value["data"])))
+    node.heed_signals()
+    reason, may_pass = node.live(ready)
+    while reason is not None and may_pass:
+        if not node.room.wait(reason, node.news, node.http):
+            reason = None
+            break
         try:
-            reason = loop.run()
-        finally:
-            pages.close()
-        news.say("stopped", reason=reason)
-        return reason
+            reason, may_pass = node.live(lambda _: node.room.went_well())
+        except StorageFull as error:
+            reason = str(error)
+    node.news.say("stopped", reason=reason)
+    return reason
+
+
+@dataclass(slots=True)
+class _Node:
+    """Who serves, and where: there again when it begins again."""
+
+    value: Mapping[str, Any]
+    identity: Identity
+    news: News
+    listen: str
+    http: str
+    room: Room
+    wake: Callable[[], None] = lambda: None
+    """Lets what runs see that a stop is wanted."""
+
+    def heed_signals(self) -> None:
+        """Have SIGTERM and SIGINT end the node well."""
+
+        def ask(*_: object) -> None:
+            self.room.stop.set()
+            self.wake()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, ask)
+
+    def live(self, ready: Callable[[Mapping[str, object]], None]) -> tuple[str | None, bool]:
+        """Open the directory and serve. Return why it gives up, unless it is told to stop, and if that may pass."""
+        identity = self.identity
+        with _open_muscle(self.value, identity, self.listen) as muscle:
+            loop = Loop(
+                muscle,
+                _replicator(self.value, identity, muscle),
+                self.news,
+                static_peers={NodeId(node): address for node, address in identity.peers.items()},
+                cluster=identity.cluster,
+                clock_ns=time.perf_counter_ns,
+            )
+            host, _, port = self.http.rpartition(":")
+            pages = PageServer(host, int(port), _pages(loop, muscle, self.room))
+            try:
+                self.wake = lambda: _stop(loop, muscle)
+                if self.room.stop.is_set():
+                    self.wake()
+                muscle.start()
+                self.listen, self.http = muscle.address, pages.address
+                place = {"address": self.listen, "http": self.http, "data": self.value["data"]}
+                self.news.say("started", **place, cluster=identity.cluster)
+                ready({"id": identity.node, **place, "cluster": identity.cluster})
+                # What lives now lives as long as the loop: no collection needs to look at it again.
+                gc.collect()
+                gc.freeze()
+                return loop.run(), loop.may_pass
+            finally:
+                self.wake = lambda: None
+                gc.unfreeze()
+                pages.close()
 
 
 def _stop(loop: Loop, muscle: _native.Muscle) -> None:
@@ -91,15 +141,13 @@ def _check_loopback(name: str, address: str, *, insecure: bool) -> None:
 
 
 @contextmanager
-def _new_muscle(value: Mapping[str, Any], join: Join, *, moved: bool) -> Iterator[tuple[Identity, _native.Muscle]]:
-    data = Path(value["data"])
-    identity = _identity(value, data, join, moved=moved)
+def _open_muscle(value: Mapping[str, Any], identity: Identity, listen: str) -> Iterator[_native.Muscle]:
     muscle = _native.Muscle(
         {
-            "data": str(data),
+            "data": value["data"],
             "node_id": identity.node,
             "cluster_id": identity.cluster,
-            "listen": value["listen"] if value["advertise"] else identity.peers[identity.node],
+            "listen": listen,
             "memory": value["memory"],
             "request_timeout_ms": value["request_timeout_ms"],
         }
@@ -108,7 +156,7 @@ def _new_muscle(value: Mapping[str, Any], join: Join, *, moved: bool) -> Iterato
         if META not in muscle.groups():
             voters = Membership() if identity.newcomer else Membership.of(*identity.peers)
             muscle.add_group(META, b"" if identity.newcomer else encode_membership(voters))
-        yield identity, muscle
+        yield muscle
     finally:
         muscle.stop()
 
@@ -156,11 +204,11 @@ def _replicator(value: Mapping[str, Any], identity: Identity, muscle: _native.Mu
     return Replicator(options, MuscleLog(muscle), groups, lambda _group: random.SystemRandom(), now_ms=now_ms)
 
 
-def _pages(loop: Loop, muscle: _native.Muscle) -> dict[str, Any]:
+def _pages(loop: Loop, muscle: _native.Muscle, room: Room) -> dict[str, Any]:
     def metrics(_verbose: bool) -> tuple[int, str, str]:
         replicas = (replica_samples(each) for each in loop.replicator.status())
-        ours = text_of(chain(loop_samples(loop.figures), *replicas))
-        return 200, "text/plain; version=0.0.4", ours + muscle.metrics_text()
+        ours = text_of(chain(loop_samples(loop.figures), room.samples(paused=False), *replicas))
+        return 200, PROMETHEUS, ours + muscle.metrics_text()
 
     def ready() -> dict[str, str]:
         status = loop.replicator.status()[0]

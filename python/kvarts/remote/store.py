@@ -279,19 +279,22 @@ class RemoteStore(Store[K, V]):
         raise _no_files("checkpoint()", self._verbs._space.connection.target.uri)
 
     def flush(self, *, timeout: Timeout = None) -> None:
-        """Have the leader write what its memory holds into tables, and wait for it."""
+        """Have every replica write what its memory holds into tables, and wait. One out of reach is passed over."""
         run(self._verbs.flush(timeout=timeout))
 
     def compact(self, *, timeout: Timeout = None) -> None:
-        """Have the leader rewrite its tables into their deepest level, and wait for it."""
+        """Have every replica rewrite its tables into their deepest level, and wait; as flush."""
         run(self._verbs.compact(timeout=timeout))
 
     def verify(self, *, progress: Callable[[int, int], object] | None = None, timeout: Timeout = None) -> Report:
-        """Have the leader read all it has on disk and check it. `progress` is called once, at the end."""
+        """Have every replica read its tables and check them. `progress` is called once, at the end.
+
+        Raises Unavailable where no damage was found and a replica could not be asked.
+        """
         return run(self._verbs.verify(progress=progress, timeout=timeout))
 
     def stats(self, *, timeout: Timeout = None) -> Stats:
-        """Return numbers about the leader's engine."""
+        """Return numbers about the leader's engine, which has all keyspaces in one."""
         return run(self._verbs.stats(timeout=timeout))
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Self
 from kvarts import _native
 from kvarts.base import codecs
 from kvarts.base.codecs import Codec, check_codec
-from kvarts.base.errors import InvalidArgument, ReadOnlyError, WrongType
+from kvarts.base.errors import InvalidArgument, KvartsError, ReadOnlyError, Unavailable, WrongType
 from kvarts.base.types import Damage, KeyspaceInfo, KeyspaceStats, Report, Revision, Stats
 from kvarts.embedded.paths import check_name
 from kvarts.remote.ranges import has_prefixes
@@ -17,6 +17,9 @@ from kvarts.remote.writing import Writing
 
 Listed = tuple[int, str, str, str]
 """(id, name, key codec, value codec)"""
+
+_READ = ("files", "blocks", "bytes")
+"""What a replica counts as it verifies."""
 
 
 class Verbs(Writing[K, V]):
@@ -65,35 +68,41 @@ class Verbs(Writing[K, V]):
         return {name: KeyspaceInfo(name, key, value) for _, name, key, value in listed}
 
     async def flush(self, *, timeout: Timeout = None) -> None:
-        """Have the leader write what its memory holds into tables, and wait for it."""
-        await self._admin("flush", timeout)
+        """Have every replica write what its memory holds into tables, and wait. One out of reach is passed over."""
+        await self._care("flush", timeout)
 
     async def compact(self, *, timeout: Timeout = None) -> None:
-        """Have the leader rewrite its tables into their deepest level, and wait for it."""
-        await self._admin("compact", timeout, keyspace=self._space.name)
+        """Have every replica rewrite its tables into their deepest level, and wait; as flush."""
+        await self._care("compact", timeout)
 
     async def verify(self, *, progress: Callable[[int, int], object] | None = None, timeout: Timeout = None) -> Report:
-        """Have the leader read all it has on disk and check it. `progress` is called once, at the end."""
+        """Have every replica read its tables and check them. `progress` is called once, at the end.
+
+        Raises Unavailable where no damage was found and a replica could not be asked.
+        """
         if progress is not None and not callable(progress):
             raise WrongType(f"progress is a function, not {type(progress).__name__}", hint="progress(done, total)")
-        answer = await self._admin("verify", timeout)
+        answers, missed = await self._care("verify", timeout)
         damage = tuple(
             Damage(
-                file=each["file"],
+                file=f"{address}:{each['file']}",
                 offset=each["offset"],
                 what=each["what"],
-                smallest=bytes.fromhex(each.get("smallest", "")),
-                largest=bytes.fromhex(each.get("largest", "")),
+                smallest=bytes.fromhex(each["smallest"]),
+                largest=bytes.fromhex(each["largest"]),
             )
+            for address, answer in answers.items()
             for each in answer.get("damage", ())
         )
-        numbers = {name: answer.get(name, 0) for name in ("files", "blocks", "bytes")}
+        if missed and not damage:
+            raise next(iter(missed.values()))
+        numbers = {name: sum(answer.get(name, 0) for answer in answers.values()) for name in _READ}
         if progress is not None:
             progress(numbers["bytes"], numbers["bytes"])
         return Report(**numbers, damage=damage)
 
     async def stats(self, *, timeout: Timeout = None) -> Stats:
-        """Return numbers about the leader's engine."""
+        """Return numbers about the leader's engine, which has all keyspaces in one."""
         self._check_open()
         answer = json.loads(await self._send(_native.Request.admin("stats"), self._patience(timeout)))
         numbers = {field.name: answer.get(field.name, 0) for field in fields(Stats) if field.name != "keyspaces"}
@@ -119,12 +128,32 @@ class Verbs(Writing[K, V]):
         """True after close()."""
         return self._released or self._space.connection.client.closed
 
-    async def _admin(self, verb: str, timeout: Timeout, **arguments: object) -> Any:
+    async def _care(self, verb: str, timeout: Timeout) -> tuple[dict[str, Any], dict[str, Unavailable]]:
+        """Ask all replicas, one after another. Return what each said, and why some could not be asked, by address.
+
+        Raises what another error one had, once all were asked; Unavailable where nobody answered.
+        """
         self._check_open()
         if self._space.moment is not None and verb != "verify":
             raise ReadOnlyError(f"{verb}() on a snapshot", hint="call it on the store")
-        request = _native.Request.admin(verb, json.dumps(arguments))
-        return json.loads(await self._send(request, self._patience(timeout)))
+        patience = self._patience(timeout)
+        _, _, _, _, nodes, _ = await self._send(_native.Request.describe(), patience)
+        answers: dict[str, Any] = {}
+        missed: dict[str, Unavailable] = {}
+        failed: list[KvartsError] = []
+        for _, address, voter, learner in nodes:
+            if not (voter or learner):
+                continue
+            try:
+                answers[address] = json.loads(await self._send(_native.Request.admin(verb, "{}", address), patience))
+            except Unavailable as error:
+                what = f"{verb}(): the replica at {address} cannot be asked: {error.message}"
+                missed[address] = Unavailable(what, hint="ask again when it is back")
+            except KvartsError as error:
+                failed.append(error)
+        if failed or not answers:
+            raise [*failed, *missed.values()][0]
+        return answers, missed
 
     async def _find(self, name: str, key: Codec[Any], value: Codec[Any], create: bool, patience: int) -> Listed:
         moment = self._space.moment

@@ -232,7 +232,7 @@ class Writing(Reading[K, V]):
             total = start + by
             value = self._value_to_write(total)  # type: ignore[arg-type]
             condition = _ABSENT if found is None else (_AT_REVISION, found[1])
-            answer: Answer = await self._send(_native.Request.put(self._id, encoded, value, condition), patience)
+            answer: Answer = await self._send(_native.Request.replace(self._id, encoded, value, condition), patience)
             if answer[0] != CONDITION_FAILED:
                 _revision(answer)
                 return total

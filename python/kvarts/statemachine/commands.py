@@ -25,12 +25,16 @@ class Fence:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Set a key, if the condition holds. `ttl_ms`: milliseconds of the log's time until it is absent; 0: it lasts."""
+    """Set a key, if the condition holds. `ttl_ms`: milliseconds of the log's time until it is absent; 0: it lasts.
+
+    `keep_ttl`: it is absent when the value before was to be, if there was one; without a ttl of its own.
+    """
 
     key: bytes
     value: bytes
     condition: Condition = ANY
     ttl_ms: int = 0
+    keep_ttl: bool = False
 
 
 @dataclass(frozen=True, slots=True)

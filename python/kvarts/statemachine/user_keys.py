@@ -158,9 +158,11 @@ class _Work:
         match operation:
             case Incr():
                 return self._incr(operation)
-            case Put(key, value, condition, ttl_ms):
+            case Put(key, value, condition, ttl_ms, keep_ttl):
                 self._demand(condition, key)
-                expiry_ms = self._keys.now_ms + ttl_ms if ttl_ms else None
+                before = self._look(key) if keep_ttl else None
+                kept_ms = None if before is None else before.expiry_ms
+                expiry_ms = self._keys.now_ms + ttl_ms if ttl_ms else kept_ms
                 self.changed[key] = Stored((value, self._revision), expiry_ms)
             case Delete(key, condition):
                 self._demand(condition, key)

@@ -116,6 +116,16 @@ impl Request {
         Ok(Self::command(vec![put(space, key, value, condition, ttl_ms)?], None))
     }
 
+    /// Puts a value that lasts as long as the one before it was to.
+    #[staticmethod]
+    #[pyo3(signature = (space, key, value, condition, /))]
+    fn replace(space: u32, key: &[u8], value: &[u8], condition: Option<Given<'_>>) -> Outcome<Self> {
+        let (key, value) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+        let condition = condition.map(self::condition).transpose()?;
+        let put = v1::Put { keyspace: space, key, value, condition, ttl_ms: 0, keep_ttl: true };
+        Ok(Self::command(vec![operation(OperationKind::Put(put))], None))
+    }
+
     #[staticmethod]
     #[pyo3(signature = (space, key, condition=None, /))]
     fn delete(space: u32, key: &[u8], condition: Option<Given<'_>>) -> Outcome<Self> {
@@ -244,7 +254,7 @@ fn operation(kind: OperationKind) -> v1::Operation {
 fn put(space: u32, key: &[u8], value: &[u8], given: Option<Given<'_>>, ttl_ms: u64) -> Outcome<v1::Operation> {
     let (key, value) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
     let condition = given.map(condition).transpose()?;
-    Ok(operation(OperationKind::Put(v1::Put { keyspace: space, key, value, condition, ttl_ms })))
+    Ok(operation(OperationKind::Put(v1::Put { keyspace: space, key, value, condition, ttl_ms, keep_ttl: false })))
 }
 
 fn delete(space: u32, key: &[u8], given: Option<Given<'_>>) -> Outcome<v1::Operation> {

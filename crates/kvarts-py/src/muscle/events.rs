@@ -37,7 +37,10 @@ fn tuple_of(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>> {
         Event::PeerLost(node) => (PEER_LOST, node).into_pyobject(py),
         Event::SnapshotSent { group, node, delivered } => (SNAPSHOT_SENT, group, node, delivered).into_pyobject(py),
         Event::Call { id, verb, arguments } => (CALL, id, verb, arguments).into_pyobject(py),
-        Event::Stop(reason) => (STOP, reason).into_pyobject(py),
+        Event::Stop(reason) => {
+            let may_pass = reason.as_ref().is_some_and(|reason| reason.may_pass);
+            (STOP, reason.map(|reason| reason.what), may_pass).into_pyobject(py)
+        }
         Event::Restored { group, index, rows } => {
             let rows: Vec<_> =
                 rows.iter().map(|(key, value)| (PyBytes::new(py, key), PyBytes::new(py, value))).collect();

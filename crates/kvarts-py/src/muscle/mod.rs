@@ -1,8 +1,8 @@
 //! The muscle of a node in Python's hands: numbers, bytes and tuples across; `kvarts.node.bridge` gives them meaning.
-use crate::fault::Outcome;
+use crate::fault::{Fault, Outcome};
 use crate::handle::{forked, forks};
 use kvarts_engine::fs::OsFs;
-use kvarts_serve::muscle::{Muscle as Native, OsTime};
+use kvarts_serve::muscle::{Care, Muscle as Native, OsTime};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use std::collections::BTreeMap;
@@ -98,6 +98,12 @@ impl Muscle {
     fn refuse(&self, call_id: u64, error: &Bound<'_, PyDict>) -> Outcome<()> {
         self.native()?.refuse(call_id, settings::error_from(error)?);
         Ok(())
+    }
+
+    /// Has a group's state machine do a verb of the desk ("flush", "compact", "verify", "stats"), which answers the call.
+    fn care(&self, call_id: u64, group: u64, verb: &str) -> Outcome<()> {
+        let care = Care::of(verb).ok_or_else(|| Fault::invalid(format!("no care {verb:?}"), "see muscle::Care"))?;
+        Ok(self.native()?.care(group, care, call_id)?)
     }
 
     /// Says where nodes listen.

@@ -182,8 +182,14 @@ impl World {
         let none = v1::Sum::default();
         match operation {
             Some(OperationKind::Put(put)) => {
-                demand(put.condition.as_ref(), newest(changed, put.keyspace, &put.key), &put.key)?;
-                let expiry_ms = if put.ttl_ms == 0 { 0 } else { now_ms + put.ttl_ms };
+                let found = newest(changed, put.keyspace, &put.key);
+                let kept_ms = found.as_ref().map_or(0, |version| version.expiry_ms);
+                demand(put.condition.as_ref(), found, &put.key)?;
+                let expiry_ms = match put.ttl_ms {
+                    0 if put.keep_ttl => kept_ms,
+                    0 => 0,
+                    ttl_ms => now_ms + ttl_ms,
+                };
                 let version = Version { revision, value: Some(put.value.clone()), expiry_ms };
                 changed.insert((put.keyspace, put.key.to_vec()), version);
             }

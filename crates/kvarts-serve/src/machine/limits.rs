@@ -45,6 +45,9 @@ fn check_operation(operation: &v1::Operation) -> Result<()> {
                 let what = format!("a value takes up to {VALUE_BYTES_MAX} bytes, this one has {}", put.value.len());
                 return Err(Error::limit(what, "split the value over several keys"));
             }
+            if put.keep_ttl && put.ttl_ms != 0 {
+                return Err(Error::invalid("a ttl, and that of the value before", "one of the two"));
+            }
             check_key(&put.key, "a key").and_then(|()| check_condition(put.condition.as_ref()))
         }
         Some(Step::Delete(delete)) => {

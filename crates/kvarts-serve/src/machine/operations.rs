@@ -70,7 +70,11 @@ impl<'s, 'a> Operations<'s, 'a> {
         if let Err(refusal) = self.demand(put.condition.as_ref(), &put.key)? {
             return Ok(Err(refusal));
         }
-        let expiry_ms = (put.ttl_ms > 0).then(|| self.scene.now_ms.saturating_add(put.ttl_ms));
+        let expiry_ms = if put.keep_ttl {
+            self.look(|found| found.and_then(|(_, _, expiry_ms)| expiry_ms))?
+        } else {
+            (put.ttl_ms > 0).then(|| self.scene.now_ms.saturating_add(put.ttl_ms))
+        };
         self.set(&put.value, expiry_ms);
         Ok(Ok(None))
     }
@@ -190,7 +194,7 @@ impl<'s, 'a> Operations<'s, 'a> {
 /// Tells whether an operation looks at what is there.
 fn looks(operation: &v1::Operation) -> bool {
     match &operation.kind {
-        Some(Step::Put(put)) => put.condition.is_some(),
+        Some(Step::Put(put)) => put.keep_ttl || put.condition.is_some(),
         Some(Step::Delete(delete)) => delete.condition.is_some(),
         Some(Step::Incr(_) | Step::DeleteRange(_)) => true,
         None => false,

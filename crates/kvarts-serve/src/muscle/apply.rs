@@ -1,8 +1,10 @@
 //! The one thread that applies: entries in order, barriers when their effects come, snapshots in place of all of it.
 use super::core::Core;
 use super::event::Event;
+use super::failure::{Failure, Outcome};
 use super::group::{Group, Writers};
 use super::keeper;
+use super::open;
 use super::serve;
 use super::sync::Install;
 use super::turn::{Apply, Effects};
@@ -61,19 +63,19 @@ pub fn run(core: &Core, jobs: &Receiver<Job>) {
             Job::Close(group) => {
                 queues.remove(&group.id);
                 group.give_up("the node holds this part of the data no longer");
-                group.machine.close().map_err(|error| error.to_string())
+                clear_away(core, &group)
             }
             Job::Stop => return,
         };
         if let Err(reason) = done {
-            core.fail(&reason);
+            core.fail(reason);
             return;
         }
     }
 }
 
 /// Applies what may be, up to a barrier whose effects are still to come.
-fn work(core: &Core, group: &Arc<Group>, queue: &mut VecDeque<Apply>) -> Result<(), String> {
+fn work(core: &Core, group: &Arc<Group>, queue: &mut VecDeque<Apply>) -> Outcome<()> {
     while let Some(&apply) = queue.front() {
         let last = apply.last - u64::from(apply.barrier);
         if !apply_up_to(core, group, last)? {
@@ -99,7 +101,7 @@ fn work(core: &Core, group: &Arc<Group>, queue: &mut VecDeque<Apply>) -> Result<
 }
 
 /// Returns false where entries are not in the log any more.
-fn apply_up_to(core: &Core, group: &Arc<Group>, last: u64) -> Result<bool, String> {
+fn apply_up_to(core: &Core, group: &Arc<Group>, last: u64) -> Outcome<bool> {
     while group.applied() < last {
         let next = group.applied() + 1;
         if core.log.first_index(group.id) > Some(next) {
@@ -107,16 +109,14 @@ fn apply_up_to(core: &Core, group: &Arc<Group>, last: u64) -> Result<bool, Strin
         }
         for meta in core.log.metas(group.id, next, last + 1, RUN_BYTES) {
             if meta.kind != NORMAL {
-                return Err(format!(
-                    "entry {} of group {} is a barrier, and was applied as none",
-                    meta.index, group.id
-                ));
+                let what = format!("entry {} of group {} is a barrier, and was applied as none", meta.index, group.id);
+                return Err(Failure::lasting(what));
             }
             let payload = match core.log.payload(group.id, meta.index) {
                 Ok(payload) => payload,
                 // Replaced since by a snapshot.
                 Err(_) if core.log.first_index(group.id) > Some(meta.index) => return Ok(false),
-                Err(error) => return Err(error.to_string()),
+                Err(error) => return Err(error.into()),
             };
             apply_entry(core, group, meta.index, meta.term, &payload)?;
         }
@@ -125,10 +125,10 @@ fn apply_up_to(core: &Core, group: &Arc<Group>, last: u64) -> Result<bool, Strin
     Ok(true)
 }
 
-fn apply_entry(core: &Core, group: &Arc<Group>, index: u64, term: u64, payload: &Bytes) -> Result<(), String> {
+fn apply_entry(core: &Core, group: &Arc<Group>, index: u64, term: u64, payload: &Bytes) -> Outcome<()> {
     let writers = group.arrived(index);
     let begun_ns = core.time.boot_ns();
-    let results = group.machine.apply(index, term, payload).map_err(|error| error.to_string())?;
+    let results = group.machine.apply(index, term, payload)?;
     let done_ns = core.time.boot_ns();
     group.set_applied(index);
     core.stats.apply.note(done_ns - begun_ns);
@@ -165,15 +165,15 @@ fn account(core: &Core, group: &Arc<Group>, bytes: u64) {
     }
 }
 
-fn python_command(core: &Core, group: &Group, index: u64) -> Result<Option<Bytes>, String> {
+fn python_command(core: &Core, group: &Group, index: u64) -> Outcome<Option<Bytes>> {
     let metas = core.log.metas(group.id, index, index + 1, RUN_BYTES);
     if metas.first().is_none_or(|meta| meta.kind != PYTHON) {
         return Ok(None);
     }
-    core.log.payload(group.id, index).map(Some).map_err(|error| error.to_string())
+    Ok(Some(core.log.payload(group.id, index)?))
 }
 
-fn take_effects(core: &Core, group: &Arc<Group>, effects: Effects) -> Result<(), String> {
+fn take_effects(core: &Core, group: &Arc<Group>, effects: Effects) -> Outcome<()> {
     if effects.index != group.applied() + 1 {
         return Ok(());
     }
@@ -181,8 +181,7 @@ fn take_effects(core: &Core, group: &Arc<Group>, effects: Effects) -> Result<(),
         return Ok(());
     };
     let begun_ns = core.time.boot_ns();
-    let done = group.machine.apply_effects(effects.index, term, Some(&effects.membership), &effects.rows);
-    done.map_err(|error| error.to_string())?;
+    group.machine.apply_effects(effects.index, term, Some(&effects.membership), &effects.rows)?;
     core.stats.apply.note(core.time.boot_ns() - begun_ns);
     // Its index had another entry before, perhaps, with writers.
     group.lose(group.arrived(effects.index));
@@ -193,19 +192,32 @@ fn take_effects(core: &Core, group: &Arc<Group>, effects: Effects) -> Result<(),
 }
 
 /// A leader's snapshot takes the place of the state machine.
-fn replace(core: &Core, group: &Arc<Group>, install: Install) -> Result<(), String> {
+fn replace(core: &Core, group: &Arc<Group>, install: Install) -> Outcome<()> {
     if install.index > group.applied() {
-        group.machine.replace(&install.dir).map_err(|error| error.to_string())?;
+        group.machine.replace(&install.dir)?;
         let index = group.machine.position().index;
         group.skip_to(index);
         group.set_applied(index);
         core.stats.snapshots_installed.one();
-        let rows = group.machine.system_scan(PYTHON_ROWS).map_err(|error| error.to_string())?;
+        let rows = group.machine.system_scan(PYTHON_ROWS)?;
         let id = group.id;
         core.queue.push_all([Event::Restored { group: id, index, rows }, Event::Flushed { group: id, index }]);
         serve_reached(core, group);
     }
     core.to_keeper(keeper::Job::Remove(install.dir));
+    Ok(())
+}
+
+/// Nothing more will come of a group: its log is forgotten, its files go.
+fn clear_away(core: &Core, group: &Group) -> Outcome<()> {
+    group.machine.close()?;
+    // From here on a directory without a log is no loss.
+    open::mark_closed(core, group.id)?;
+    let written = core.log.remove_group(group.id)?;
+    core.log.sync_to(written)?;
+    // The name is free for the group's return at once; what stays behind goes when the node starts.
+    let to = open::put_aside(core, &core.shard(group.id))?;
+    core.to_keeper(keeper::Job::Remove(to));
     Ok(())
 }
 

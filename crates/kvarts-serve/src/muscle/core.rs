@@ -6,6 +6,7 @@ use super::calls::Calls;
 use super::clock::Time;
 use super::config::Config;
 use super::event::Event;
+use super::failure::Failure;
 use super::group::Group;
 use super::handles::{Handles, Held};
 use super::keeper;
@@ -47,6 +48,8 @@ pub struct Core {
     pub syncs: Syncs,
     /// Calls that Python answers.
     pub calls: Calls,
+    /// Held by the compaction or check that an operator asked for.
+    pub care: tokio::sync::Mutex<()>,
     /// Requests under way.
     pub crowd: Arc<Crowd>,
     /// Who is in the cluster.
@@ -62,7 +65,7 @@ pub struct Core {
     keeper: Sender<keeper::Job>,
     /// Never used again, not even after a restart: an old confirmation may still be on its way.
     last_context: AtomicU64,
-    failed: OnceLock<String>,
+    failed: OnceLock<Failure>,
     me: Weak<Self>,
 }
 
@@ -91,6 +94,7 @@ impl Core {
             handles: Handles::new(config.handle_bytes_max),
             syncs: Syncs::default(),
             calls: Calls::default(),
+            care: tokio::sync::Mutex::default(),
             crowd: Crowd::new(config.requests_max),
             members: Members::default(),
             stats: Stats::default(),
@@ -152,16 +156,16 @@ impl Core {
     }
 
     /// The node cannot go on: Python hears why, everybody who waits is answered, and no turn is carried out any more.
-    pub fn fail(&self, reason: &str) {
-        if self.failed.set(reason.to_owned()).is_ok() {
-            self.queue.push(Event::Stop(Some(reason.to_owned())));
+    pub fn fail(&self, reason: Failure) {
+        if self.failed.set(reason.clone()).is_ok() {
+            self.queue.push(Event::Stop(Some(reason)));
             self.give_up("the node stops");
         }
     }
 
     /// Why the node cannot go on.
-    pub fn failure(&self) -> Option<&str> {
-        self.failed.get().map(String::as_str)
+    pub fn failure(&self) -> Option<&Failure> {
+        self.failed.get()
     }
 
     /// Answers everybody who waits.

@@ -1,4 +1,5 @@
 //! What the muscle tells Python. Bytes of plain writes stay here, behind handles.
+use super::failure::Failure;
 use bytes::Bytes;
 
 /// The fields of one message of the core that are numbers. `context` 0: none.
@@ -109,5 +110,5 @@ pub enum Event {
     /// Somebody asks what Python answers.
     Call { id: u64, verb: String, arguments: String },
     /// The node must stop; why, unless it was asked to.
-    Stop(Option<String>),
+    Stop(Option<Failure>),
 }

@@ -2,6 +2,7 @@
 use super::core::Core;
 use super::event::Event;
 use super::group::Group;
+use crate::machine;
 use bytes::Bytes;
 use kvarts_wire::v1::{PeerMessage, SnapshotMark};
 use std::path::PathBuf;
@@ -27,8 +28,10 @@ pub fn run(core: &Core, jobs: &Receiver<Job>) {
     while let Ok(job) = jobs.recv() {
         match job {
             Job::Flush(group) => {
-                if let Err(reason) = flush(core, &group) {
-                    core.fail(&reason);
+                if let Err(error) = flush(core, &group)
+                    && core.group(group.id).is_some()
+                {
+                    core.fail(error.into());
                 }
             }
             Job::SendSnapshot { group, to, message } => {
@@ -45,13 +48,13 @@ pub fn run(core: &Core, jobs: &Receiver<Job>) {
 }
 
 /// Puts a state machine on disk, and says so where that is news.
-pub fn flush(core: &Core, group: &Group) -> Result<u64, String> {
+pub fn flush(core: &Core, group: &Group) -> machine::Result<u64> {
     group.flushing.store(false, Ordering::Relaxed);
     group.unflushed_bytes.store(0, Ordering::Relaxed);
     group.unflushed_entries.store(0, Ordering::Relaxed);
-    let before = group.machine.flushed().map_err(|error| error.to_string())?.0.index;
+    let before = group.machine.flushed()?.0.index;
     // What is applied is durable in the log, so the tables never get ahead of it.
-    let index = group.machine.flush().map_err(|error| error.to_string())?.index;
+    let index = group.machine.flush()?.index;
     core.stats.flushes.one();
     if index > before {
         core.queue.push(Event::Flushed { group: group.id, index });

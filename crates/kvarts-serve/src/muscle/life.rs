@@ -1,5 +1,6 @@
 //! The muscle as its owner holds it: opened, started, polled, stopped.
 use super::apply;
+use super::care::{self, Care};
 use super::clock::Time;
 use super::config::Config;
 use super::core::{Core, Parts};
@@ -255,7 +256,13 @@ impl Muscle {
     /// Puts a group's state machine on disk now. Returns the index that it holds.
     pub fn flush(&self, group: u64) -> Result<u64> {
         let group = self.group(group)?;
-        keeper::flush(&self.core, &group).map_err(|reason| Error::Poisoned(reason.into()))
+        keeper::flush(&self.core, &group).map_err(|error| self.refused(group.id, error))
+    }
+
+    /// Does what an operator asks of a group, without waiting for it; answers the call when it is done.
+    pub fn care(&self, group: u64, care: Care, call_id: u64) -> Result<()> {
+        care::begin(&self.core, self.group(group)?, care, call_id);
+        Ok(())
     }
 
     /// Counters and gauges by name.

@@ -2,14 +2,16 @@
 //!
 //! Python polls events and performs turns on one thread. Connections bring requests in (`door`), turns append (`perform`),
 //! one thread syncs and lets go of what waited for that (`sync`), one applies and answers (`apply`), one does what takes long
-//! (`keeper`), and a task answers whoever waits too long. Order and lock rules: docs/internals/muscle.md.
+//! (`keeper`), others what operators ask for (`care`), and a task answers whoever waits too long. Order and lock rules: docs/internals/muscle.md.
 mod apply;
 mod calls;
+mod care;
 mod clock;
 mod config;
 mod core;
 mod door;
 mod event;
+mod failure;
 mod group;
 mod handles;
 mod keeper;
@@ -31,9 +33,11 @@ mod turn;
 mod tests;
 
 pub use crate::nodelog::EntryMeta;
+pub use care::Care;
 pub use clock::{OsTime, Time};
 pub use config::Config;
 pub use event::{Event, MessageHead, Received, ReceivedEntry, ReceivedPayload, ReceivedSnapshot};
+pub use failure::Failure;
 pub use group::Role;
 pub use life::Muscle;
 pub use turn::{Apply, Effects, NewEntry, NewSnapshot, Outgoing, Payload, Turn, Why, Write, WriteRefused};

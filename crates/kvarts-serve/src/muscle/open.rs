@@ -9,8 +9,13 @@ use kvarts_engine::fs::Fs;
 use kvarts_engine::options::Options;
 use kvarts_engine::{Error, Result};
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Says of a shard's directory that its group was closed: without a log it may go.
+const CLOSED: &str = "CLOSED";
+/// Name of a directory that goes: this, and a number.
+const ASIDE: &str = "closed-";
 
 /// Makes the directories of a node.
 pub fn make_dirs(fs: &Arc<dyn Fs>, config: &Config) -> Result<()> {
@@ -44,12 +49,55 @@ fn make_dir(fs: &Arc<dyn Fs>, dir: &Path) -> Result<()> {
 /// Opens the state machines of all groups of the log.
 pub fn open_groups(core: &Core) -> Result<()> {
     for id in core.log.groups() {
+        unmark_closed(core, id)?;
         let machine = open_machine(core, id)?;
         install_received(core, id, &machine)?;
         check(core, id, &machine)?;
         core.insert_group(Arc::new(Group::new(id, core.config.node, machine)));
     }
+    sweep_closed(core)?;
     sweep(core)
+}
+
+/// Notes, durably, that a group's directory may go once its log is gone.
+pub fn mark_closed(core: &Core, id: u64) -> Result<()> {
+    let dir = core.shard(id);
+    let path = dir.join(CLOSED);
+    core.fs.create(&path).map_err(|error| Error::io("making", &path, error))?;
+    core.fs.sync_dir(&dir).map_err(|error| Error::io("syncing", &dir, error))
+}
+
+/// The log is still there: a crash came before the group was closed.
+fn unmark_closed(core: &Core, id: u64) -> Result<()> {
+    let path = core.shard(id).join(CLOSED);
+    match core.fs.remove(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("removing", &path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Gives the directory of a group that was closed another name, by which it is known that it may go. Returns it.
+pub fn put_aside(core: &Core, dir: &Path) -> Result<PathBuf> {
+    let aside = core.config.data.join("shards").join(format!("{ASIDE}{}", core.next_context()));
+    core.fs.rename(dir, &aside).map_err(|error| Error::io("renaming", dir, error))?;
+    Ok(aside)
+}
+
+/// Removes directories of groups that were closed, as far as a crash left them.
+fn sweep_closed(core: &Core) -> Result<()> {
+    let (shards, groups) = (core.config.data.join("shards"), core.log.groups());
+    for name in core.fs.list(&shards).map_err(|error| Error::io("listing", &shards, error))? {
+        let mut dir = shards.join(&name);
+        if !name.starts_with(ASIDE) {
+            let held = name.parse().is_ok_and(|id: u64| groups.contains(&id));
+            if held || !core.fs.exists(&dir.join(CLOSED)).unwrap_or(false) {
+                continue;
+            }
+            dir = put_aside(core, &dir)?;
+        }
+        core.remove_dir(&dir).map_err(|error| Error::io("removing", &dir, error))?;
+    }
+    Ok(())
 }
 
 /// Adds a group whose first members are known, or one that waits to be told (no membership).

@@ -1,6 +1,7 @@
 //! Carrying out a turn. Nothing here waits: not for a disk to sync, nor for a socket, nor for what is applied.
 use super::apply::Job;
 use super::core::Core;
+use super::failure::{Failure, Outcome};
 use super::group::{Group, Writer, Writers};
 use super::handles::Held;
 use super::keeper;
@@ -11,6 +12,7 @@ use super::sync::{self, Install};
 use super::turn::{NewEntry, NewSnapshot, Payload, Turn, Why, Write, WriteRefused};
 use crate::nodelog::{EntryMeta, GroupWrite, HardState, LogPosition};
 use bytes::{BufMut, Bytes, BytesMut};
+use kvarts_engine::Error;
 use std::mem;
 use std::path::PathBuf;
 
@@ -29,7 +31,7 @@ pub fn perform(core: &Core, mut turn: Turn) {
         }
     }
     if let Err(reason) = write_and_send(core, &mut turn) {
-        core.fail(&reason);
+        core.fail(reason);
         return;
     }
     for apply in turn.applies {
@@ -62,7 +64,7 @@ pub fn perform(core: &Core, mut turn: Turn) {
 }
 
 /// In this order: write, compact, take effects, flush, send, hold.
-fn write_and_send(core: &Core, turn: &mut Turn) -> Result<(), String> {
+fn write_and_send(core: &Core, turn: &mut Turn) -> Outcome<()> {
     let mut installs = Vec::new();
     let urgent = turn.writes.iter().any(|write| core.group(write.group).is_some_and(|group| group.leads()));
     if turn.ticket.is_some() || !turn.applies.is_empty() {
@@ -70,7 +72,7 @@ fn write_and_send(core: &Core, turn: &mut Turn) -> Result<(), String> {
     }
     let written = append(core, mem::take(&mut turn.writes), &mut installs)?;
     for &(group, index) in &turn.compactions {
-        core.log.compact(group, index).map_err(|error| error.to_string())?;
+        core.log.compact(group, index)?;
     }
     for effects in turn.effects.drain(..) {
         if let Some(group) = core.group(effects.group) {
@@ -92,7 +94,7 @@ fn write_and_send(core: &Core, turn: &mut Turn) -> Result<(), String> {
 }
 
 /// Appends what all groups write, at once. Returns where it ends, if there is any.
-fn append(core: &Core, writes: Vec<Write>, installs: &mut Vec<Install>) -> Result<Option<LogPosition>, String> {
+fn append(core: &Core, writes: Vec<Write>, installs: &mut Vec<Install>) -> Outcome<Option<LogPosition>> {
     if writes.is_empty() {
         return Ok(None);
     }
@@ -118,19 +120,13 @@ fn append(core: &Core, writes: Vec<Write>, installs: &mut Vec<Install>) -> Resul
         core.stats.entry_bytes.add(entries.iter().map(|(_, payload)| payload.len() as u64).sum());
         appended.push(GroupWrite { group: write.group, hard_state, snapshot, entries });
     }
-    let written = core.log.append(&appended).map_err(|error| error.to_string())?;
+    let written = core.log.append(&appended)?;
     core.stats.append.note(core.time.boot_ns() - begun_ns);
     Ok(Some(written))
 }
 
 /// An entry with its bytes; whoever waits for it is kept until it is applied.
-fn whole(
-    core: &Core,
-    group: &Group,
-    entry: NewEntry,
-    stamp_us: u64,
-    now_ns: u64,
-) -> Result<(EntryMeta, Bytes), String> {
+fn whole(core: &Core, group: &Group, entry: NewEntry, stamp_us: u64, now_ns: u64) -> Outcome<(EntryMeta, Bytes)> {
     let payload = match entry.payload {
         Payload::Bytes(bytes) => bytes,
         Payload::Handles(handles) if handles.is_empty() => Bytes::new(),
@@ -147,7 +143,7 @@ fn whole(
 }
 
 /// The payload that handles stand for: another node's as it is, or our clients' commands behind a stamp.
-fn gather(core: &Core, handles: &[u64], stamp_us: u64, now_ns: u64) -> Result<(Bytes, Vec<Writer>), String> {
+fn gather(core: &Core, handles: &[u64], stamp_us: u64, now_ns: u64) -> Outcome<(Bytes, Vec<Writer>)> {
     let mut commands = Vec::new();
     let mut writers = Vec::new();
     for &handle in handles {
@@ -162,7 +158,7 @@ fn gather(core: &Core, handles: &[u64], stamp_us: u64, now_ns: u64) -> Result<(B
                     commands.push(write.command);
                 }
             }
-            _ => return Err(format!("handle {handle} stands for no command")),
+            _ => return Err(Failure::lasting(format!("handle {handle} stands for no command"))),
         }
     }
     let size = commands.iter().map(Bytes::len).sum::<usize>();
@@ -180,13 +176,13 @@ fn take_snapshot(
     group: &Group,
     snapshot: NewSnapshot,
     installs: &mut Vec<Install>,
-) -> Result<(u64, u64, Vec<u8>), String> {
+) -> Outcome<(u64, u64, Vec<u8>)> {
     let NewSnapshot { index, term, membership, handle } = snapshot;
     let Some(Held::Snapshot(received)) = core.handles.take(handle) else {
-        return Err(format!("handle {handle} stands for no snapshot"));
+        return Err(Failure::lasting(format!("handle {handle} stands for no snapshot")));
     };
     let dir = install_dir(core, group.id, index, term);
-    core.fs.rename(&received, &dir).map_err(|error| format!("renaming {}: {error}", received.display()))?;
+    core.fs.rename(&received, &dir).map_err(|error| Error::io("renaming", &received, error))?;
     installs.push(Install { group: group.id, index, dir });
     Ok((index, term, membership.to_vec()))
 }

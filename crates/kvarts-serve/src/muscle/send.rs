@@ -45,7 +45,7 @@ fn with_bytes(core: &Core, outgoing: &Outgoing) -> Option<PeerMessage> {
                 message.entries.push(PeerEntry { term: meta.term, index: meta.index, kind: meta.kind, payload })
             }
             Err(error) => {
-                core.fail(&error.to_string());
+                core.fail(error.into());
                 return None;
             }
         }

@@ -5,9 +5,11 @@
 use super::apply::Job;
 use super::core::Core;
 use super::event::Event;
+use super::failure::Outcome;
 use super::send;
 use super::turn::Outgoing;
 use crate::nodelog::LogPosition;
+use kvarts_engine::Error;
 use kvarts_engine::sync::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -94,7 +96,7 @@ impl Syncs {
         while let Some((count, written)) = self.begin() {
             let begun_ns = core.time.boot_ns();
             if let Err(reason) = self.sync(core, count, written) {
-                core.fail(&reason);
+                core.fail(reason);
                 return;
             }
             core.stats.sync.note(core.time.boot_ns() - begun_ns);
@@ -121,14 +123,14 @@ impl Syncs {
         Some((state.held.len(), state.written))
     }
 
-    fn sync(&self, core: &Core, count: usize, written: Option<LogPosition>) -> Result<(), String> {
+    fn sync(&self, core: &Core, count: usize, written: Option<LogPosition>) -> Outcome<()> {
         let installs = self.state.lock().held.iter().take(count).any(|held| !held.installs.is_empty());
         if installs {
             let incoming = core.incoming();
-            core.fs.sync_dir(&incoming).map_err(|error| format!("syncing {}: {error}", incoming.display()))?;
+            core.fs.sync_dir(&incoming).map_err(|error| Error::io("syncing", &incoming, error))?;
         }
         match written {
-            Some(written) if core.config.durable => core.log.sync_to(written).map_err(|error| error.to_string()),
+            Some(written) if core.config.durable => Ok(core.log.sync_to(written)?),
             _ => Ok(()),
         }
     }

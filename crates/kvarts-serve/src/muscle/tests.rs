@@ -4,7 +4,7 @@ use super::*;
 use crate::intake::{Intake, Reply};
 use kvarts_engine::fs::{Fs, MemFs};
 use kvarts_wire::v1;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -325,6 +325,93 @@ fn a_failure_is_told_and_ends_every_turn() {
     let write = Write { group: GROUP, hard_state: None, snapshot: None, entries };
     bench.muscle.perform(Turn { writes: vec![write], ..Turn::default() });
     let reason = bench.event(|event| if let Event::Stop(reason) = event { reason.clone() } else { None });
-    assert!(reason.contains("handle 99"), "{reason}");
+    assert!(reason.what.contains("handle 99"), "{reason}");
     assert_eq!(of(&bench.put("a")).unwrap_err(), "Unavailable");
+}
+
+#[test]
+fn a_full_disk_may_pass_and_nothing_acknowledged_is_lost() {
+    let fs = Arc::new(MemFs::volatile());
+    let mut bench = Bench::on(Arc::clone(&fs) as Arc<dyn Fs>);
+    bench.lead(true);
+    let answer = bench.put("a");
+    let handle = bench.handle();
+    bench.append(1, 2, 0, Payload::Handles(vec![handle]));
+    bench.apply(2, 2, false);
+    of(&answer).unwrap();
+    fs.set_space(0);
+    bench.muscle.perform(Turn { flushes: vec![GROUP], ..Turn::default() });
+    let reason = bench.event(|event| if let Event::Stop(reason) = event { reason.clone() } else { None });
+    assert!(reason.may_pass, "{reason}");
+    drop(bench);
+    fs.set_space(u64::MAX);
+    let bench = Bench::on(fs);
+    bench.apply(2, 2, false);
+    bench.set_gate(u64::MAX, 2);
+    assert!(of(&bench.get("a")).unwrap().rows[0].found);
+}
+
+/// Closes the group, and waits until its files are gone.
+fn close(bench: &Bench, fs: &MemFs) {
+    bench.muscle.perform(Turn { closed: vec![GROUP], ..Turn::default() });
+    let until = OsTime.now() + LONG;
+    while !fs.list(Path::new("/node/shards")).unwrap().is_empty() {
+        assert!(OsTime.now() < until);
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_closed_group_leaves_nothing_and_may_come_back() {
+    let fs = Arc::new(MemFs::volatile());
+    let mut bench = Bench::on(Arc::clone(&fs) as Arc<dyn Fs>);
+    bench.append(1, 2, 0, Payload::Handles(vec![]));
+    bench.apply(2, 2, false);
+    close(&bench, &fs);
+    assert!(bench.muscle.groups().is_empty());
+    bench.muscle.add_group(GROUP, FOUNDING).unwrap();
+    assert_eq!((bench.muscle.position(GROUP).unwrap(), bench.muscle.last_index(GROUP).unwrap()), ((1, 0), 1));
+    close(&bench, &fs);
+    drop(bench);
+    let bench = Bench::on(fs);
+    assert_eq!(bench.muscle.position(GROUP).unwrap(), (1, 0), "founded anew");
+}
+
+#[test]
+fn a_crash_in_the_middle_of_closing_leaves_the_group_or_nothing() {
+    let fs = Arc::new(MemFs::volatile());
+    let mut bench = Bench::on(Arc::clone(&fs) as Arc<dyn Fs>);
+    bench.append(1, 2, 0, Payload::Handles(vec![]));
+    drop(bench);
+    for dir in ["/node/shards/1", "/node/shards/2", "/node/shards/3", "/node/shards/closed-4"].map(Path::new) {
+        if !fs.exists(dir).unwrap() {
+            fs.create_dir(dir).unwrap();
+        }
+    }
+    // The log still has group 1, and had never heard of 3.
+    fs.create(Path::new("/node/shards/1/CLOSED")).unwrap();
+    fs.create(Path::new("/node/shards/2/CLOSED")).unwrap();
+    let bench = Bench::on(Arc::clone(&fs) as Arc<dyn Fs>);
+    assert_eq!(bench.muscle.last_index(GROUP).unwrap(), 2);
+    assert_eq!(fs.list(Path::new("/node/shards")).unwrap(), ["1", "3"]);
+    assert!(!fs.exists(Path::new("/node/shards/1/CLOSED")).unwrap());
+}
+
+#[test]
+fn care_is_answered_by_the_muscle_itself() {
+    let mut bench = Bench::new();
+    bench.append(1, 2, 0, Payload::Handles(vec![]));
+    bench.apply(2, 2, false);
+    for (verb, part) in
+        [("flush", "\"index\":2"), ("compact", "\"index\":2"), ("verify", "\"damage\":[]"), ("stats", "\"flushes\":")]
+    {
+        let (reply, answer) = reply();
+        bench.door.call(verb.to_owned(), "{}".to_owned(), bench.soon(), reply);
+        let id = bench.event(|event| if let Event::Call { id, .. } = event { Some(*id) } else { None });
+        bench.muscle.care(GROUP, Care::of(verb).unwrap(), id).unwrap();
+        let said = of(&answer).unwrap();
+        assert!(said.contains(part), "{verb}: {said}");
+    }
+    assert_eq!(Care::of("status"), None);
+    assert!(bench.muscle.care(9, Care::Flush, 1).is_err(), "a group that it does not hold");
 }

@@ -10,7 +10,7 @@ use kvarts_wire::v1::operation::Kind as Step;
 
 fn put_if(key: Bytes, value: Bytes, ask: Option<Ask>) -> v1::Command {
     let condition = ask.map(|kind| v1::Condition { kind: Some(kind) });
-    let put = v1::Put { keyspace: KEYSPACE, key, value, condition, ttl_ms: 0 };
+    let put = v1::Put { keyspace: KEYSPACE, key, value, condition, ttl_ms: 0, keep_ttl: false };
     command(vec![v1::Operation { kind: Some(Step::Put(put)) }])
 }
 

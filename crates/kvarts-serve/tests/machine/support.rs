@@ -46,7 +46,9 @@ pub fn put(key: &str, value: &str) -> v1::Operation {
 
 pub fn put_for(key: &str, value: &str, ttl_ms: u64) -> v1::Operation {
     let (key, value) = (Bytes::copy_from_slice(key.as_bytes()), Bytes::copy_from_slice(value.as_bytes()));
-    v1::Operation { kind: Some(Step::Put(v1::Put { keyspace: KEYSPACE, key, value, ttl_ms, condition: None })) }
+    v1::Operation {
+        kind: Some(Step::Put(v1::Put { keyspace: KEYSPACE, key, value, ttl_ms, condition: None, keep_ttl: false })),
+    }
 }
 
 pub fn incr(key: &str) -> v1::Operation {

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pytest
+
+import kvarts
 from kvarts.replication.events import GroupId
 from tests.unit.python.serve.nodes import cluster, until
 
@@ -86,3 +89,39 @@ def test_metrics_name_every_stage(tmp_path: Path) -> None:
         text = nodes.leader().muscle.metrics_text()
         for stage in ("queue", "append", "fsync", "quorum", "apply", "reply", "write"):
             assert f'kvarts_stage_seconds_count{{stage="{stage}"}} 0\n' not in text
+
+
+def test_care_reaches_every_replica_and_verify_says_where_damage_lies(tmp_path: Path) -> None:
+    with cluster(tmp_path) as nodes, nodes.open() as store:
+        store.put_many((b"%04d" % at, b"v" * 100) for at in range(1000))
+        store.flush()
+        store.compact()
+        assert all(node.muscle.stats()["flushes"] >= 1 for node in nodes.nodes.values())
+        whole = store.verify()
+        assert whole.ok
+        assert whole.files >= 3 * 2, "a manifest and a table of each"
+        stats = store.stats()
+        assert (stats.revision, stats.compactions > 0) == (store.revision, True)
+        assert stats.keyspaces[0].table_rows >= 1000
+        away, damaged = nodes.followers()
+        table = max(damaged._data.glob("shards/1/*/*.table"), key=lambda path: path.stat().st_size)
+        with table.open("r+b") as file:
+            file.seek(100)
+            file.write(b"\xff\x00\xff\x00")
+        report = store.verify()
+        assert [each.file for each in report.damage] == [f"{damaged.address}:{table}"]
+        away.drop()
+        store.flush()
+        assert not store.verify().ok, "damage is told whoever is away"
+
+
+def test_verify_of_a_cluster_that_is_not_whole_claims_nothing(tmp_path: Path) -> None:
+    with cluster(tmp_path) as nodes, nodes.open() as store:
+        store[b"a"] = b"1"
+        away = nodes.followers()[0]
+        address = away.address
+        away.drop()
+        store.flush()
+        store.compact()
+        with pytest.raises(kvarts.Unavailable, match=address):
+            store.verify()
