@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from kvarts.base.canonical import pack_json
 from kvarts.raft.ids import NodeId
-from kvarts.statemachine.python_commands import CommandKind, Decision, UnreadableCommand, pack_command, pack_json
+from kvarts.statemachine.python_commands import CommandKind, Decision, UnreadableCommand, pack_command
 
 NODE, REMOVED, KEYSPACE, FEATURE = b"config/node/", b"config/removed-node/", b"config/keyspace/", b"config/feature/"
 LAST_KEYSPACE = b"config/last-keyspace"

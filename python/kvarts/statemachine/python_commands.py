@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
+from kvarts.base.canonical import pack_json
+
 VERSION = 1
 HEADER_BYTES = 2
 
@@ -38,12 +40,6 @@ class Decision:
     writes: tuple[SystemWrite, ...] = ()
     refusal: str | None = None
     value: int | None = None
-
-
-def pack_json(value: object) -> bytes:
-    """Return the one encoding of a value."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode()
 
 
 def pack_command(kind: CommandKind, fields: Mapping[str, object]) -> bytes:
