@@ -34,6 +34,7 @@ class Refusal(Enum):
     NO_SPLIT = "no-such-split"
     NO_MOVE = "no-such-move"
     """None is under way, or another one: what is repeated or late changes nothing."""
+    NO_NODE = "no-such-node"
     ALREADY_REPLICA = "already-replica"
     NOT_REPLICA = "not-a-replica"
     LAST_REPLICA = "last-replica"

@@ -24,6 +24,7 @@ class CommandKind(IntEnum):
     """First byte of a command: who carries it out. Never reused."""
 
     CONFIGURATION = 1
+    SHARD_MAP = 2
 
 
 class UnreadableCommand(ValueError):  # noqa: N818  # says what is wrong, as in kvarts.base.errors
