@@ -110,6 +110,7 @@ SHARD_COMMANDS = st.one_of(
     st.builds(shards.PromoteMove, shard=IDS, target=NODES),
     st.builds(shards.FinishMove, shard=IDS, source=NODES, target=NODES),
     st.builds(shards.CancelMove, shard=IDS, source=NODES, target=NODES),
+    st.builds(shards.SettleMove, shard=IDS, source=NODES, target=NODES),
     st.builds(shards.RaiseEpoch, shard=IDS, epoch=EPOCHS),
     st.builds(shards.DrainNode, node=NODES, draining=st.booleans(), successor=NODES),
 )

@@ -7,11 +7,11 @@ Source: Mirrokni, Thorup, Zadimoghaddam 2018, for bounded loads.
 
 from __future__ import annotations
 
-import math
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from kvarts.base.ids import NODE_NONE, NodeId
-from kvarts.placement.nodes import Duty, Node, by_id, excess, least, most, ranked, score, shares
+from kvarts.placement.nodes import SMALL, Duty, Node, by_id, excess, least, most, ranked, score, shares, whole
 from kvarts.shardmap.shard import ShardId
 
 Placement = dict[ShardId, frozenset[NodeId]]
@@ -42,6 +42,7 @@ class _Levelling:
     ) -> None:
         self.nodes = nodes
         self.movable = sorted(movable)
+        self.fresh: dict[NodeId, set[ShardId]] = {each: set() for each in nodes}
         self._orders: dict[NodeId, list[ShardId]] = {}
         # A node that is away keeps what it has, but is given nothing: its share counts, it is no target.
         self.keeping = [each for each in nodes.values() if each.keeps]
@@ -83,8 +84,8 @@ class _Levelling:
         tiers = (
             [each for each in free if each.id in named],
             [each for each in free if self.load[each.id] < least(self.share[each.id])],
-            [each for each in free if self.load[each.id] < math.floor(self.share[each.id])],
-            [each for each in free if self.load[each.id] < math.ceil(self.share[each.id])],
+            [each for each in free if self.load[each.id] < whole(self.share[each.id])],
+            [each for each in free if self.load[each.id] < whole(self.share[each.id], up=True)],
         )
         for tier in tiers:
             if tier:
@@ -100,6 +101,8 @@ class _Levelling:
     def _relieve(self, node: NodeId) -> None:
         """Hand replicas of a node above its bounds to those that have room."""
         while self.load[node] > most(self.share[node]):
+            if self._shift_fresh(node, over=True):
+                continue
             roomy = [each for each in self.targets if excess(self.load, self.share, each.id) < 0]
             if not self._shift([node], sorted(roomy, key=self._emptiest)):
                 return
@@ -107,6 +110,8 @@ class _Levelling:
     def _pull(self, node: Node) -> None:
         """Give a node below its bounds replicas of those that have most."""
         while self.load[node.id] < least(self.share[node.id]):
+            if self._shift_fresh(node.id, over=False):
+                continue
             full = [each.id for each in self.keeping if excess(self.load, self.share, each.id) > 0]
             if not self._shift(sorted(full, key=self._fullest), [node]):
                 return
@@ -122,6 +127,38 @@ class _Levelling:
                         self._put(shard, taker.id)
                         return True
         return False
+
+    def _shift_fresh(self, start: NodeId, *, over: bool) -> bool:
+        """Pass replicas that are put down anew on along a chain of nodes: that moves nothing more than is moved anyway.
+
+        The chain leads from `start`, which has too much, to a node with room; or to `start` from one above its share.
+        """
+        came: dict[NodeId, tuple[NodeId, ShardId]] = {}
+        queue = deque([start])
+        while queue:
+            at = queue.popleft()
+            for each in self.keeping if not over else self.targets:
+                node = each.id
+                giver, taker = (at, node) if over else (node, at)
+                fitting = [shard for shard in self.fresh[giver] if taker not in self.placed[shard]]
+                if node == start or node in came or not fitting:
+                    continue
+                came[node] = (at, min(fitting))
+                queue.append(node)
+                beyond = excess(self.load, self.share, node)
+                if beyond < -SMALL if over else beyond > SMALL:
+                    self._pass_along(start, node, came, over=over)
+                    return True
+        return False
+
+    def _pass_along(
+        self, start: NodeId, end: NodeId, came: Mapping[NodeId, tuple[NodeId, ShardId]], *, over: bool
+    ) -> None:
+        while end != start:
+            before, shard = came[end]
+            self._take(shard, before if over else end)
+            self._put(shard, end if over else before)
+            end = before
 
     def _order(self, taker: Node) -> list[ShardId]:
         """Return the shards that may move, the one that prefers the node most first."""
@@ -141,7 +178,10 @@ class _Levelling:
     def _put(self, shard: ShardId, node: NodeId) -> None:
         self.placed[shard].add(node)
         self.load[node] += 1
+        if node not in self.present[shard]:
+            self.fresh[node].add(shard)
 
     def _take(self, shard: ShardId, node: NodeId) -> None:
         self.placed[shard].discard(node)
         self.load[node] -= 1
+        self.fresh[node].discard(shard)

@@ -15,6 +15,7 @@ TOLERANCE = 0.05
 """How far a node's load may be from its share before replicas move, and how near it is brought: what is done in part
 and planned anew goes on as it began."""
 
+SMALL = 1e-6
 ID_BYTES = 8
 TOKENS = 2**64
 _PREPARED = prepare(0x706C616365000001)
@@ -78,12 +79,17 @@ def shares(nodes: Sequence[Node], shards: int, replication: int) -> dict[NodeId,
 
 def least(share: float) -> int:
     """Return the load below which a node is filled."""
-    return math.floor(share * (1 - TOLERANCE) + 1e-9)
+    return whole(share) - math.floor(share * TOLERANCE)
 
 
 def most(share: float) -> int:
     """Return the load above which a node is relieved."""
-    return math.ceil(share * (1 + TOLERANCE) - 1e-9)
+    return whole(share, up=True) + math.floor(share * TOLERANCE)
+
+
+def whole(share: float, *, up: bool = False) -> int:
+    """Return a share rounded down, or up. What arithmetic on fractions leaves over does not count."""
+    return math.ceil(share - SMALL) if up else math.floor(share + SMALL)
 
 
 def score(shard: ShardId, node: Node) -> float:

@@ -32,6 +32,8 @@ class StepKind(Enum):
     """The source is taken away."""
     CANCEL = "cancel"
     """The target is taken away: it does not answer."""
+    SETTLE = "settle"
+    """Both stay: without the source there would be no quorum, since another voter is gone. That one goes next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,10 @@ class _Round:
         after = set(shard.voters) - {move.source}
         if not move.target and len(after) < self.replication:
             return _step(StepKind.CANCEL, shard, move)
-        return self._without(shard, move.source, StepKind.FINISH) if self._has_quorum(shard, after) else None
+        if self._has_quorum(shard, after):
+            return self._without(shard, move.source, StepKind.FINISH)
+        gone = any(each not in self.nodes or self.nodes[each].duty is Duty.GONE for each in after)
+        return _step(StepKind.SETTLE, shard, move) if gone and move.promoted else None
 
     def _give_up(self, shard: Shard, move: Move) -> Step | None:
         """Take away a target that does not answer. One that votes and may come back stays, where the source is lost."""

@@ -188,6 +188,16 @@ def cancel_move(shard: Shard, source: NodeId, target: NodeId) -> Shard:
     return replace(_without(shard, target if move.promoted else NODE_NONE), move=None)
 
 
+def settle_move(shard: Shard, source: NodeId, target: NodeId) -> Shard:
+    """Keep both source and target as voters: the move is done as far as it goes. Raises ShardRefused."""
+    move = _move(shard, target)
+    if move.source != source:
+        raise ShardRefused(Refusal.NO_MOVE)
+    if not move.promoted:
+        raise ShardRefused(Refusal.NOT_PROMOTED, target)
+    return replace(shard, move=None)
+
+
 def raise_epoch(shard: Shard, epoch: Epoch) -> Shard:
     """Make every map that is older than this one out of date for the shard. Raises ShardRefused."""
     if shard.epoch != epoch:

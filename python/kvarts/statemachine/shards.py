@@ -30,6 +30,7 @@ from kvarts.shardmap.shard import (
     finish_split,
     promote,
     raise_epoch,
+    settle_move,
 )
 from kvarts.shardmap.space import BOUND_BYTES_MAX, HASH_VERSION, SHARDS_MAX, Space
 from kvarts.statemachine.python_commands import CommandKind, Decision, UnreadableCommand
@@ -127,6 +128,15 @@ class CancelMove:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SettleMove:
+    """Source and target both stay: to take the source away would lose the quorum, since another voter is gone."""
+
+    shard: ShardId
+    source: NodeId
+    target: NodeId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RaiseEpoch:
     """Whoever knows the shard by an older map must ask again."""
 
@@ -143,7 +153,9 @@ class DrainNode:
     successor: NodeId = NODE_NONE
 
 
-ShardStep = BeginSplit | FinishSplit | CancelSplit | BeginMove | PromoteMove | FinishMove | CancelMove | RaiseEpoch
+ShardStep = (
+    BeginSplit | FinishSplit | CancelSplit | BeginMove | PromoteMove | FinishMove | CancelMove | SettleMove | RaiseEpoch
+)
 ShardCommand = CreateShards | DrainNode | ShardStep
 
 COMMANDS: Mapping[str, type[ShardCommand]] = {
@@ -155,6 +167,7 @@ COMMANDS: Mapping[str, type[ShardCommand]] = {
     "promote-move": PromoteMove,
     "finish-move": FinishMove,
     "cancel-move": CancelMove,
+    "settle-move": SettleMove,
     "raise-epoch": RaiseEpoch,
     "drain-node": DrainNode,
 }
@@ -244,6 +257,8 @@ def _stepped(rows: Rows, shard: Shard, command: ShardStep) -> tuple[tuple[Shard,
             changed = (finish_move(shard, source, target),)
         case CancelMove(source=source, target=target):
             changed = (cancel_move(shard, source, target),)
+        case SettleMove(source=source, target=target):
+            changed = (settle_move(shard, source, target),)
         case RaiseEpoch(epoch=epoch):
             changed = (raise_epoch(shard, epoch),)
     return changed, given

@@ -18,6 +18,7 @@ from kvarts.shardmap.shard import (
     cancel_move,
     finish_move,
     promote,
+    settle_move,
 )
 from kvarts.shardmap.space import Space
 
@@ -72,6 +73,8 @@ def _after(shard: Shard, step: Step) -> Shard:
             return finish_move(shard, step.source, step.target)
         case StepKind.CANCEL:
             return cancel_move(shard, step.source, step.target)
+        case StepKind.SETTLE:
+            return settle_move(shard, step.source, step.target)
     return shard
 
 
