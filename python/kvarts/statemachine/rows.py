@@ -31,9 +31,8 @@ def numbered(prefix: bytes, number: int) -> bytes:
 
 def under(rows: Rows, prefix: bytes) -> Iterator[tuple[str, Any]]:
     """Yield the rest of the key and the value of every row under a prefix, in order."""
-    for key, value in sorted(rows.items()):
-        if key.startswith(prefix):
-            yield key.removeprefix(prefix).decode(), json.loads(value)
+    for key in sorted(each for each in rows if each.startswith(prefix)):
+        yield key.removeprefix(prefix).decode(), json.loads(rows[key])
 
 
 def shard_in(rows: Rows, shard: ShardId) -> Shard | None:
