@@ -1,8 +1,10 @@
-"""Configuration commands as scripts write them: COMMAND NAME=VALUE…"""
+"""Commands on the configuration and on shards as scripts write them: COMMAND NAME=VALUE…"""
 
+from dataclasses import MISSING, fields
 from typing import Any
 
 from kvarts.raft.ids import NodeId
+from kvarts.statemachine import shards
 from kvarts.statemachine.configuration import (
     ConfigCommand,
     CreateKeyspace,
@@ -16,7 +18,28 @@ from kvarts.statemachine.configuration import (
 
 def encoded(words: list[str]) -> bytes:
     """Return the command as it stands in the log."""
+    if words[0] in shards.COMMANDS:
+        return shards.encode(_parse_of_shards(words))
     return encode(_parse(words))
+
+
+def _parse_of_shards(words: list[str]) -> shards.ShardCommand:
+    """Numbers are numbers, yes and no are flags, `voters=1,2;2,3` are lists of lists, and bounds lie between commas."""
+    command = shards.COMMANDS[words[0]]
+    named = dict(word.split("=", 1) for word in words[1:])
+    values: dict[str, Any] = {}
+    for name, text in named.items():
+        if name == "voters":
+            values[name] = tuple(tuple(NodeId(int(each)) for each in kept.split(",")) for kept in text.split(";"))
+        elif name == "bounds":
+            values[name] = tuple(text.split(",")) if text else ()
+        elif text in ("yes", "no"):
+            values[name] = text == "yes"
+        else:
+            values[name] = int(text) if text.isdigit() and name != "at" else text
+    missing = [each.name for each in fields(command) if each.default is MISSING and each.name not in values]
+    assert not missing, f"{words[0]} lacks {missing}"
+    return command(**values)
 
 
 def _parse(words: list[str]) -> ConfigCommand:

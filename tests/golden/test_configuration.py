@@ -1,4 +1,4 @@
-"""Configuration commands against their script: bytes in the log, decisions, and the rows that are left."""
+"""Commands on configuration and shards against their scripts: bytes in the log, decisions, the rows that are left."""
 
 import shlex
 
@@ -7,6 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvarts.raft.ids import NodeId
+from kvarts.shardmap.map import EMPTY, ShardMap
+from kvarts.shardmap.shard import Epoch, KeyspaceId, ShardId
+from kvarts.statemachine import shards
 from kvarts.statemachine.configuration import (
     ConfigCommand,
     Configuration,
@@ -19,13 +22,14 @@ from kvarts.statemachine.configuration import (
     encode,
 )
 from kvarts.statemachine.python_commands import CommandKind, UnreadableCommand, pack_command, unpack_command
+from kvarts.statemachine.rows import SHARD, SPACE, shard_map_in
 from kvarts.statemachine.system_keys import SystemKeys
 from tests.golden import configurations
 from tests.golden.scripts import GOLDEN, run_script
 
 
 class Machine:
-    """Understands: COMMAND NAME=VALUE…, log COMMAND…, raw BYTES, rows, restart."""
+    """Understands: COMMAND NAME=VALUE…, log COMMAND…, raw BYTES, rows, owner KEYSPACE KEY, restart."""
 
     def __init__(self) -> None:
         self.keys = SystemKeys({})
@@ -39,6 +43,9 @@ class Machine:
                 return []
             case ["log", *words]:
                 return [repr(configurations.encoded(words))]
+            case ["owner", keyspace, key]:
+                shard = shard_map_in(self.keys.rows).lookup(KeyspaceId(int(keyspace)), key.encode())
+                return [f"s{shard.id} epoch {shard.epoch} at {','.join(map(str, shard.voters))}"]
             case ["raw", text]:
                 return self._apply(text.encode().decode("unicode_escape").encode("latin-1"))
             case words:
@@ -52,11 +59,13 @@ class Machine:
         value = "" if decision.value is None else f" {decision.value}"
         if decision.refusal:
             return [f"refused {decision.refusal}{value}"]
+        shard_map_in(self.keys.rows)  # Raises MapBroken where a token has no owner, or two.
         return [f"done{value}", *(f"  {key.decode()} = {new and new.decode()}" for key, new in decision.writes)]
 
 
-def test_configuration_behaves_as_its_script_says() -> None:
-    run_script(GOLDEN / "statemachine" / "config.txt", Machine().do)
+@pytest.mark.parametrize("name", ["config", "shards"])
+def test_configuration_behaves_as_its_script_says(name: str) -> None:
+    run_script(GOLDEN / "statemachine" / f"{name}.txt", Machine().do)
 
 
 NAMES = st.text(st.characters(categories=("L", "N", "S")), min_size=1, max_size=60)
@@ -81,6 +90,44 @@ COMMANDS = st.one_of(
 )
 
 
+FEW = st.integers(1, 4)
+NODES = FEW.map(NodeId)
+IDS = st.integers(2, 8).map(ShardId)
+EPOCHS = st.integers(1, 3).map(Epoch)
+BOUNDS = st.integers(1, 15).map(lambda first: f"{first << 60:016x}")
+SHARD_COMMANDS = st.one_of(
+    st.builds(
+        shards.CreateShards,
+        keyspace=st.integers(1, 2).map(KeyspaceId),
+        bounds=st.just(("8000000000000000",)),
+        voters=st.lists(st.sets(NODES, min_size=1).map(sorted).map(tuple), min_size=2, max_size=2).map(tuple),
+        partition=st.sampled_from(["whole", "first-item", "prefix:4"]),
+    ),
+    st.builds(shards.BeginSplit, shard=IDS, epoch=EPOCHS, at=BOUNDS),
+    st.builds(shards.FinishSplit, shard=IDS, child=IDS),
+    st.builds(shards.CancelSplit, shard=IDS, child=IDS),
+    st.builds(shards.BeginMove, shard=IDS, epoch=EPOCHS, source=NODES, target=NODES),
+    st.builds(shards.PromoteMove, shard=IDS, target=NODES),
+    st.builds(shards.FinishMove, shard=IDS, source=NODES, target=NODES),
+    st.builds(shards.CancelMove, shard=IDS, source=NODES, target=NODES),
+    st.builds(shards.SettleMove, shard=IDS, source=NODES, target=NODES),
+    st.builds(shards.RaiseEpoch, shard=IDS, epoch=EPOCHS),
+    st.builds(shards.DrainNode, node=NODES, draining=st.booleans(), successor=NODES),
+)
+START = [
+    *(encode(SetNode(node=NodeId(each), addresses=())) for each in range(1, 5)),
+    encode(CreateKeyspace(name="one", key="str", value="json")),
+    encode(CreateKeyspace(name="two", key="str", value="json")),
+    shards.encode(
+        shards.CreateShards(keyspace=KeyspaceId(1), bounds=("8000000000000000",), voters=((NodeId(1),), (NodeId(2),)))
+    ),
+]
+BESIDE = st.one_of(
+    NODES.map(lambda node: RemoveNode(node=node)),
+    st.sampled_from([DropKeyspace(name="one", id=1), DropKeyspace(name="two", id=2)]),
+)
+
+
 @given(COMMANDS)
 def test_commands_are_read_as_they_were_written(command: ConfigCommand) -> None:
     packed = encode(command)
@@ -90,16 +137,68 @@ def test_commands_are_read_as_they_were_written(command: ConfigCommand) -> None:
     assert encode(decode(fields)) == packed
 
 
-@given(st.lists(COMMANDS, max_size=12))
-def test_rows_are_all_that_a_restart_needs(commands: list[ConfigCommand]) -> None:
+@given(SHARD_COMMANDS)
+def test_commands_on_shards_are_read_as_they_were_written(command: shards.ShardCommand) -> None:
+    packed = shards.encode(command)
+    kind, fields = unpack_command(packed)
+    assert kind is CommandKind.SHARD_MAP
+    assert shards.decode(fields) == command
+    assert shards.encode(shards.decode(fields)) == packed
+
+
+@given(st.lists(COMMANDS.map(encode) | SHARD_COMMANDS.map(shards.encode), max_size=12))
+def test_rows_are_all_that_a_restart_needs(commands: list[bytes]) -> None:
     kept, restarted = SystemKeys({}), SystemKeys({})
-    for command in commands:
+    for command in START + commands:
         restarted = SystemKeys(dict(restarted.rows))
-        assert kept.apply(encode(command)) == restarted.apply(encode(command))
+        assert kept.apply(command) == restarted.apply(command)
     assert kept.rows == restarted.rows
 
 
-@given(st.binary(max_size=60) | st.binary(max_size=60).map(lambda tail: b"\x01\x01" + tail))
+@given(st.lists(SHARD_COMMANDS.map(shards.encode) | BESIDE.map(encode), max_size=40))
+def test_whatever_is_asked_for_every_token_keeps_one_owner_on_nodes_that_there_are(commands: list[bytes]) -> None:
+    keys = SystemKeys({})
+    for command in START:
+        keys.apply(command)
+    before = shard_map_in(keys.rows)
+    for command in commands:
+        decision = keys.apply(command)
+        after = shard_map_in(keys.rows)  # Raises MapBroken where a token has no owner, or two.
+        touched = any(key.startswith((SHARD, SPACE)) for key, _ in decision.writes)
+        assert after.version - before.version == touched
+        assert not decision.refusal or not decision.writes
+        _compare(before, after)
+        nodes = Configuration(keys.rows).nodes
+        assert all(node in nodes for each in after.shards for node in (*each.voters, each.learner) if node)
+        before = after
+
+
+def _compare(before: ShardMap, after: ShardMap) -> None:
+    """Of every keyspace that is left, no token's owner has a lower epoch, and a new owner a higher one."""
+    for keyspace in before.spaces.keys() & after.spaces.keys():
+        for token in (bytes([first]) + bytes(7) for first in range(8, 256, 16)):
+            old, new = before.owner(keyspace, token), after.owner(keyspace, token)
+            assert new.epoch >= old.epoch
+            assert new.epoch > old.epoch or (new.id, new.voters) == (old.id, old.voters)
+
+
+def test_map_and_drains_are_what_the_rows_say() -> None:
+    keys = SystemKeys({})
+    for command in [*START, shards.encode(shards.DrainNode(node=NodeId(1), successor=NodeId(3)))]:
+        keys.apply(command)
+    seen = Configuration(keys.rows)
+    assert seen.draining == {1: 3}
+    assert seen.shard_map.version == 1
+    assert [(each.id, each.voters) for each in seen.shard_map.shards] == [(2, (1,)), (3, (2,))]
+    # A client that has nothing gets all there is as a difference.
+    assert EMPTY.patched(EMPTY.difference(seen.shard_map)) == seen.shard_map
+
+
+@given(
+    st.binary(max_size=60)
+    | st.binary(max_size=60).map(lambda tail: b"\x01\x01" + tail)
+    | st.binary(max_size=60).map(lambda tail: b"\x02\x01" + tail)
+)
 def test_bytes_that_are_no_command_are_refused_and_change_nothing(command: bytes) -> None:
     keys = SystemKeys({})
     with pytest.raises(UnreadableCommand):

@@ -170,7 +170,9 @@ def test_importing_kvarts_is_lazy() -> None:
     assert not _modules_loaded_by("import kvarts") & heavy
 
 
-@pytest.mark.parametrize("room", ["base", "raft", "replication", "statemachine", "shardmap", "txn", "coordination"])
+@pytest.mark.parametrize(
+    "room", ["base", "raft", "replication", "statemachine", "placement", "shardmap", "txn", "coordination"]
+)
 def test_pure_room_loads_neither_native_module_nor_asyncio(room: str) -> None:
     if not (ROOT / "python/kvarts" / room).exists() and not (ROOT / f"python/kvarts/{room}.py").exists():
         pytest.skip(f"kvarts.{room} is not built yet")

@@ -1,4 +1,4 @@
-//! The versioned key hash of filters (and later of token spaces). Its outputs are pinned by test vectors.
+//! The versioned key hashes of filters and of token spaces. Their outputs are pinned by test vectors.
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
 
 /// Hash version 1: the seed and the constants of the C++ reference, so that any language can compute it.
@@ -10,9 +10,37 @@ pub fn key_hash(key: &[u8]) -> u64 {
     rapidhash_v3_seeded(key, &SECRETS)
 }
 
+/// Token hash version 1: a seed of its own (`kvarts`, 0, 1). A filter picks a line by the upper bits of the key hash; with
+/// the same seed those would be the same for all keys of a shard.
+const TOKEN_SECRETS: RapidSecrets = RapidSecrets::seed_cpp(0x6b76_6172_7473_0001);
+
+/// Returns the token of a key's partition part in a hashed keyspace. `proto/token-vectors.txt` pins it for every language.
+#[inline]
+pub fn token_hash(part: &[u8]) -> u64 {
+    rapidhash_v3_seeded(part, &TOKEN_SECRETS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Lines are: partition, key, bytes of its part, token.
+    #[test]
+    fn tokens_are_those_of_the_vectors() {
+        let vectors = include_str!("../../../proto/token-vectors.txt");
+        let mut seen = 0;
+        for line in vectors.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+            let words: Vec<&str> = line.split(' ').collect();
+            let key: Vec<u8> = (0..words[1].len())
+                .step_by(2)
+                .map(|at| u8::from_str_radix(&words[1][at..at + 2], 16).unwrap())
+                .collect();
+            let part = &key[..words[2].parse::<usize>().unwrap()];
+            assert_eq!(format!("{:016x}", token_hash(part)), words[3], "{line}");
+            seen += 1;
+        }
+        assert!(seen > 100, "the vectors are gone");
+    }
 
     #[test]
     fn vectors_are_pinned() {

@@ -235,6 +235,26 @@ _INFOS = (
         cure="Take a new snapshot. Long scans: read in pieces, or have the cluster keep more history.",
         deterministic=False,
     ),
+    ErrorInfo(
+        code="KV-3008",
+        name="WrongShard",
+        cause="A shard was asked for a key that it does not own, or no longer: the asker's shard map is out of date.",
+        cure=(
+            "Stores opened by kvarts.open() fetch the newer map by themselves; other clients fetch it and ask the "
+            "shard that error.shard names."
+        ),
+        retryable=True,
+        deterministic=False,
+    ),
+    ErrorInfo(
+        code="KV-3009",
+        name="CrossShard",
+        cause="A batch, snapshot or range that must lie in one shard touches keys of several. Nothing was written.",
+        cure=(
+            "Create the keyspace with partition=, so that keys used together lie in one shard, or with shards=1; "
+            "or do it key by key where it need not be atomic."
+        ),
+    ),
 )
 
 ERRORS: dict[str, ErrorInfo] = {info.code: info for info in _INFOS}

@@ -18,6 +18,7 @@ __all__ = [
     "Compacted",
     "ConditionFailed",
     "CorruptionError",
+    "CrossShard",
     "DeadlineExceeded",
     "ErrorInfo",
     "FenceRejected",
@@ -37,6 +38,7 @@ __all__ = [
     "StoreFailed",
     "StoreNotFound",
     "Unavailable",
+    "WrongShard",
     "WrongThread",
     "WrongType",
     "explain",
@@ -213,6 +215,29 @@ class NotLeader(KvartsError):
     def __init__(self, message: str = "", *, hint: str | None = None, leader: str = "") -> None:
         super().__init__(message, hint=hint)
         self.leader = leader
+
+
+class WrongShard(KvartsError):
+    """A shard was asked for what it does not own. `shard` and `epoch` are the owner as it is known there, 0 where not.
+
+    `version` is that of the map there, where the owner is not known.
+    """
+
+    def __init__(
+        self, message: str = "", *, hint: str | None = None, shard: int = 0, epoch: int = 0, version: int = 0
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.shard = shard
+        self.epoch = epoch
+        self.version = version
+
+
+class CrossShard(KvartsError):
+    """What must lie in one shard touches several; `shards` names them as far as they were looked at."""
+
+    def __init__(self, message: str = "", *, hint: str | None = None, shards: tuple[int, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.shards = shards
 
 
 class Unavailable(KvartsError, ConnectionError):

@@ -2,8 +2,19 @@
 
 from typing import NewType
 
-NodeId = NewType("NodeId", int)
-"""A member of a group. Never reused; 0 stands for "none"."""
+from kvarts.base.ids import NODE_NONE, NodeId
+
+__all__ = [
+    "LOG_INDEX_MAX",
+    "LOG_INDEX_MIN",
+    "LOG_STORE",
+    "NODE_NONE",
+    "STATE_MACHINE",
+    "TERM_NONE",
+    "LogIndex",
+    "NodeId",
+    "Term",
+]
 
 Term = NewType("Term", int)
 """A term of the paper's section 5.1. 0 is before the first election."""
@@ -11,7 +22,6 @@ Term = NewType("Term", int)
 LogIndex = NewType("LogIndex", int)
 """Position of an entry in the log. The first entry has index 1."""
 
-NODE_NONE = NodeId(0)
 TERM_NONE = Term(0)
 LOG_INDEX_MIN = LogIndex(0)
 LOG_INDEX_MAX = LogIndex(2**64 - 1)

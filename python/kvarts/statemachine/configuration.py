@@ -6,17 +6,29 @@ Pure: the same command on the same rows gives the same decision on every node.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
+from kvarts.base.canonical import pack_json
 from kvarts.raft.ids import NodeId
-from kvarts.statemachine.python_commands import CommandKind, Decision, UnreadableCommand, pack_command, pack_json
-
-NODE, REMOVED, KEYSPACE, FEATURE = b"config/node/", b"config/removed-node/", b"config/keyspace/", b"config/feature/"
-LAST_KEYSPACE = b"config/last-keyspace"
-NAME_BYTES_MAX = 255
-ID_MAX = 2**63 - 1
+from kvarts.shardmap.map import ShardMap
+from kvarts.statemachine.python_commands import CommandKind, Decision, SystemWrite
+from kvarts.statemachine.rows import (
+    DRAINING,
+    FEATURE,
+    KEYSPACE,
+    LAST_KEYSPACE,
+    NODE,
+    REMOVED,
+    SHARD,
+    SPACE,
+    next_version,
+    numbered,
+    shard_map_in,
+    shards_in,
+    under,
+)
+from kvarts.statemachine.vocabulary import Vocabulary, is_id, is_name
 
 Option = str | int | bool
 
@@ -81,7 +93,6 @@ COMMANDS: Mapping[str, type[ConfigCommand]] = {
     "drop-keyspace": DropKeyspace,
     "set-feature": SetFeature,
 }
-_NAMES = {command: name for name, command in COMMANDS.items()}
 
 
 class Configuration:
@@ -97,7 +108,7 @@ class Configuration:
             NodeId(int(name)): SetNode(
                 node=NodeId(int(name)), addresses=tuple(row["addresses"]), features=row["features"]
             )
-            for name, row in self._under(NODE)
+            for name, row in under(self._rows, NODE)
         }
 
     @property
@@ -105,43 +116,33 @@ class Configuration:
         """The id and the making of every keyspace, by name."""
         return {
             name: (row["id"], CreateKeyspace(name=name, key=row["key"], value=row["value"], options=row["options"]))
-            for name, row in self._under(KEYSPACE)
+            for name, row in under(self._rows, KEYSPACE)
         }
 
     @property
     def features(self) -> dict[str, int]:
         """The level of every feature in use."""
-        return dict(self._under(FEATURE))
+        return dict(under(self._rows, FEATURE))
 
-    def _under(self, prefix: bytes) -> Iterator[tuple[str, Any]]:
-        for key, value in sorted(self._rows.items()):
-            if key.startswith(prefix):
-                yield key.removeprefix(prefix).decode(), json.loads(value)
+    @property
+    def draining(self) -> dict[NodeId, NodeId]:
+        """Nodes that are to be emptied, each with the node that should take their replicas, or NODE_NONE."""
+        return {NodeId(int(name)): NodeId(row["successor"]) for name, row in under(self._rows, DRAINING)}
+
+    @property
+    def shard_map(self) -> ShardMap:
+        """All shards. Read anew each time: keep it while its version stands."""
+        return shard_map_in(self._rows)
 
 
 def encode(command: ConfigCommand) -> bytes:
     """Return a command as it stands in the log. Raises UnreadableCommand if it could not be read there."""
-    record = {"do": _NAMES[type(command)], **asdict(command)}
-    try:
-        packed = pack_command(CommandKind.CONFIGURATION, record)
-        decode(json.loads(pack_json(record)))
-    except (TypeError, ValueError) as error:
-        raise UnreadableCommand(str(error)) from None
-    return packed
+    return _WORDS.encode(command)
 
 
 def decode(record: Mapping[str, object]) -> ConfigCommand:
     """Return the command of unpacked fields. Raises UnreadableCommand."""
-    values = dict(record)
-    command = COMMANDS.get(str(values.pop("do", None)))
-    if command is None or set(values) != {each.name for each in fields(command)}:
-        raise UnreadableCommand(f"no configuration command has these fields: {sorted(record)}")
-    wrong = sorted(name for name, value in values.items() if not _SOUND[name](value))
-    if wrong:
-        raise UnreadableCommand(f"unfit values of {', '.join(wrong)}")
-    if "addresses" in values:
-        values["addresses"] = tuple(values["addresses"])  # type: ignore[arg-type]  # a list, as was checked
-    return command(**values)  # type: ignore[arg-type]  # names and values were checked
+    return _WORDS.decode(record)
 
 
 def decide(rows: Mapping[bytes, bytes], record: Mapping[str, object]) -> Decision:
@@ -162,26 +163,30 @@ def decide(rows: Mapping[bytes, bytes], record: Mapping[str, object]) -> Decisio
 
 
 def _set_node(rows: Mapping[bytes, bytes], command: SetNode) -> Decision:
-    if _node_key(REMOVED, command.node) in rows:
+    if numbered(REMOVED, command.node) in rows:
         return Decision(refusal="node-removed")
     in_use = Configuration(rows).features
     if any(command.features.get(name, 0) < level for name, level in in_use.items()):
         return Decision(refusal="node-lacks-feature")
     row = {"addresses": command.addresses, "features": command.features}
-    return Decision(((_node_key(NODE, command.node), pack_json(row)),))
+    return Decision(((numbered(NODE, command.node), pack_json(row)),))
 
 
 def _admit_node(rows: Mapping[bytes, bytes], command: AdmitNode) -> Decision:
     used = [int(key.rpartition(b"/")[2]) for key in rows if key.startswith((NODE, REMOVED))]
     node = NodeId(max([command.above, *used]) + 1)
     row = {"addresses": command.addresses, "features": {}}
-    return Decision(((_node_key(NODE, node), pack_json(row)),), value=node)
+    return Decision(((numbered(NODE, node), pack_json(row)),), value=node)
 
 
 def _remove_node(rows: Mapping[bytes, bytes], node: NodeId) -> Decision:
-    if _node_key(NODE, node) not in rows:
+    if numbered(NODE, node) not in rows:
         return Decision(refusal="no-such-node")
-    return Decision(((_node_key(NODE, node), None), (_node_key(REMOVED, node), b"{}")))
+    kept = [each.id for each in shards_in(rows) if node in (*each.voters, each.learner)]
+    if kept:
+        return Decision(refusal="node-keeps-shards", value=kept[0])
+    drained = ((numbered(DRAINING, node), None),) if numbered(DRAINING, node) in rows else ()
+    return Decision(((numbered(NODE, node), None), (numbered(REMOVED, node), b"{}"), *drained))
 
 
 def _create_keyspace(rows: Mapping[bytes, bytes], command: CreateKeyspace) -> Decision:
@@ -197,7 +202,15 @@ def _drop_keyspace(rows: Mapping[bytes, bytes], name: str, number: int) -> Decis
     key = KEYSPACE + name.encode()
     if key not in rows or json.loads(rows[key])["id"] != number:
         return Decision(refusal="no-such-keyspace")
-    return Decision(((key, None),))
+    return Decision(((key, None), *_without_shards(rows, number)))
+
+
+def _without_shards(rows: Mapping[bytes, bytes], keyspace: int) -> Iterator[SystemWrite]:
+    space = numbered(SPACE, keyspace)
+    if space in rows:
+        yield space, None
+        yield from ((numbered(SHARD, each.id), None) for each in shards_in(rows) if each.keyspace == keyspace)
+        yield next_version(rows)
 
 
 def _set_feature(rows: Mapping[bytes, bytes], name: str, level: int) -> Decision:
@@ -209,42 +222,34 @@ def _set_feature(rows: Mapping[bytes, bytes], name: str, level: int) -> Decision
     return Decision(((FEATURE + name.encode(), b"%d" % level),))
 
 
-def _node_key(prefix: bytes, node: NodeId) -> bytes:
-    # All digits of the largest id, so that rows lie in the order of ids.
-    return prefix + b"%019d" % node
-
-
-def _is_number(value: object) -> bool:
-    return type(value) is int and 1 <= value <= ID_MAX
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and value.isprintable() and 1 <= len(value.encode()) <= NAME_BYTES_MAX
-
-
 def _are_names(value: object) -> bool:
-    return isinstance(value, list) and all(map(_is_name, value))
+    return isinstance(value, list) and all(map(is_name, value))
 
 
 def _are_levels(value: object) -> bool:
-    return isinstance(value, dict) and all(_is_name(name) and _is_number(level) for name, level in value.items())
+    return isinstance(value, dict) and all(is_name(name) and is_id(level) for name, level in value.items())
 
 
 def _are_options(value: object) -> bool:
     if not isinstance(value, dict):
         return False
-    return all(_is_name(name) and isinstance(option, Option) for name, option in value.items())
+    return all(is_name(name) and isinstance(option, Option) for name, option in value.items())
 
 
-_SOUND: Mapping[str, Callable[[object], bool]] = {
-    "node": _is_number,
-    "above": _is_number,
-    "id": _is_number,
-    "level": _is_number,
-    "name": _is_name,
-    "key": _is_name,
-    "value": _is_name,
-    "addresses": _are_names,
-    "features": _are_levels,
-    "options": _are_options,
-}
+_WORDS: Vocabulary[ConfigCommand] = Vocabulary(
+    CommandKind.CONFIGURATION,
+    "configuration",
+    COMMANDS,
+    {
+        "node": is_id,
+        "above": is_id,
+        "id": is_id,
+        "level": is_id,
+        "name": is_name,
+        "key": is_name,
+        "value": is_name,
+        "addresses": _are_names,
+        "features": _are_levels,
+        "options": _are_options,
+    },
+)

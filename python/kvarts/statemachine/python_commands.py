@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
+from kvarts.base.canonical import pack_json
+
 VERSION = 1
 HEADER_BYTES = 2
 
@@ -22,6 +24,7 @@ class CommandKind(IntEnum):
     """First byte of a command: who carries it out. Never reused."""
 
     CONFIGURATION = 1
+    SHARD_MAP = 2
 
 
 class UnreadableCommand(ValueError):  # noqa: N818  # says what is wrong, as in kvarts.base.errors
@@ -38,12 +41,6 @@ class Decision:
     writes: tuple[SystemWrite, ...] = ()
     refusal: str | None = None
     value: int | None = None
-
-
-def pack_json(value: object) -> bytes:
-    """Return the one encoding of a value."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode()
 
 
 def pack_command(kind: CommandKind, fields: Mapping[str, object]) -> bytes:
