@@ -85,7 +85,7 @@ class Node:
         )
         self.muscle.clock_us = lambda: self.now_ms * MS
         raft = RaftOptions(node=self.id, forward_proposals=False, read_mode=self.cluster.read_mode)
-        options = ReplicatorOptions(raft=raft, tick_ms=TICK_MS, keep_entries=self.cluster.keep_entries)
+        options = ReplicatorOptions(raft=raft, tick_ms=TICK_MS, keep_entries=self.cluster.keep_entries, gather_ms=0)
         part = self.muscle.parts[S1]
         groups = [GroupOpened(S1, part.index, part.system)]
         self.replicator = Replicator(options, self.disk, groups, lambda _: Fixed(self.id - 1), now_ms=self.now_ms)

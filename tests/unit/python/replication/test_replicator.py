@@ -14,6 +14,7 @@ from kvarts.raft.options import RaftOptions, ReadMode
 from kvarts.raft.storage import MemoryStore
 from kvarts.replication.events import (
     Applied,
+    Batch,
     CloseRequested,
     CommandRequested,
     ConfigRequested,
@@ -55,14 +56,14 @@ class Log:
 class Node:
     """A replicator and its clock."""
 
-    def __init__(self, voters: int, **raft: object) -> None:
+    def __init__(self, voters: int, *, gather_ms: int = 0, **raft: object) -> None:
         options = RaftOptions(node=NodeId(1), forward_proposals=False)
         self.log = Log(voters)
         self.now_ms = 0
         self.effects: list[Effects] = []
         self.answers: list[CommandDone | CommandRefused] = []
         self.replicator = Replicator(
-            ReplicatorOptions(raft=replace(options, **raft)),  # type: ignore[arg-type]
+            ReplicatorOptions(raft=replace(options, **raft), gather_ms=gather_ms),  # type: ignore[arg-type]
             self.log,
             [GroupOpened(S1, LogIndex(1))],
             lambda _group: random.Random(1),
@@ -121,6 +122,51 @@ def test_writes_of_one_turn_become_one_entry_and_nothing_commits_before_the_sync
     assert turn.ticket is not None
     done = node.turn(Synced(turn.ticket))
     assert [(apply.first, apply.last) for apply in done.applies] == [(before.last + 1, before.last + 1)]
+
+
+def _entries(turn: Turn) -> list[tuple[int, ...]]:
+    batches = [entry.payload for write in turn.writes for entry in write.entries]
+    return [batch.handles for batch in batches if isinstance(batch, Batch)]
+
+
+def test_writes_wait_for_the_entry_before_theirs() -> None:
+    node = Node(1, gather_ms=2)
+    node.lead_alone()
+    first = node.turn(WriteRequested(S1, Handle(7), 10))
+    assert _entries(first) == [(7,)], "nothing is on its way"
+    waiting = node.turn(WriteRequested(S1, Handle(8), 20), WriteRequested(S1, Handle(9), 30))
+    assert (_entries(waiting), waiting.release) == ([], [])
+    assert first.ticket is not None
+    assert _entries(node.turn(Synced(first.ticket))) == [(8, 9)], "it goes in the turn that commits the first"
+
+
+def test_writes_wait_for_another_entry_only_so_long() -> None:
+    node = Node(1, gather_ms=2)
+    node.lead_alone()
+    node.turn(WriteRequested(S1, Handle(7), 10))
+    node.turn(WriteRequested(S1, Handle(8), 20))
+    assert node.replicator.next_due_ms() == node.now_ms + 2
+    assert _entries(node.turn(ms=1)) == []
+    assert _entries(node.turn(ms=1)) == [(8,)]
+
+
+def test_gathered_writes_become_entries_of_bounded_size() -> None:
+    node = Node(1)
+    node.lead_alone()
+    size = ReplicatorOptions(raft=RaftOptions(node=NodeId(1), forward_proposals=False)).entry_bytes_max // 2
+    turn = node.turn(*(WriteRequested(S1, Handle(each), size) for each in (7, 8, 9)))
+    assert _entries(turn) == [(7, 8), (9,)]
+
+
+def test_writes_that_wait_are_refused_when_the_lead_is_lost_or_the_group_goes() -> None:
+    for end in (Received(S1, Message(MessageKind.HEARTBEAT, NodeId(1), N2, Term(9))), CloseRequested(S1)):
+        node = Node(2, gather_ms=2)
+        node.lead_two()
+        node.turn(WriteRequested(S1, Handle(7), 10))
+        node.turn(WriteRequested(S1, Handle(8), 20))
+        turn = node.turn(end)
+        assert [refused.handle for refused in turn.writes_refused] == [8]
+        assert turn.release == [8]
 
 
 def test_every_handle_that_enters_a_turn_leaves_it() -> None:

@@ -1,5 +1,6 @@
 """Three native muscles under the real replicator: they elect, commit, answer, come back, and hand over snapshots."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,8 @@ def test_a_follower_far_behind_gets_a_snapshot(tmp_path: Path) -> None:
         # No entry that it may hold is left in the log when it comes back, nor the one after it.
         away_last = max(each.muscle.last_index(1) for each in nodes.nodes.values() if each is not away)
         for node in nodes.nodes.values():
-            node.loop.replicator.replicas[GroupId(1)]._keep_entries = 5
+            replica = node.loop.replicator.replicas[GroupId(1)]
+            replica._options = replace(replica._options, keep_entries=5)
         for at in range(200):
             store[b"%03d" % at] = b"x"
         until(lambda: nodes.leader().muscle.first_index(1) > away_last + 1, "the log is never compacted")
