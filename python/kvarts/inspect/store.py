@@ -94,7 +94,7 @@ def _list(path: str) -> dict[str, int]:
 
 def _hint(names: dict[str, int]) -> str:
     if {"log", "shards"} <= names.keys():
-        return "this is a node's directory: its stores are in shards/, its log is in log/"
+        return "this is a node's directory: its stores are shards/GROUP/NUMBER, its log is in log/"
     return "a store has a file MANIFEST"
 
 

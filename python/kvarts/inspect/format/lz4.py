@@ -35,8 +35,8 @@ def _copy(data: bytes, at: int, count: int, out: bytearray, size: int) -> int:
     count += _COPY_BYTES_MIN
     if not 0 < back <= len(out) or len(out) + count > size:
         raise FormatError(at, "LZ4: a copy from outside, or beyond the end")
-    source = out[len(out) - back :]
-    out += (source * (count // back + 1))[:count] if back < count else source[:count]
+    source = out[len(out) - back : len(out) - back + count]
+    out += (source * (count // back + 1))[:count] if back < count else source
     return end
 
 
