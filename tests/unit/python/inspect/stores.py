@@ -153,7 +153,13 @@ def _raw_rows(db: Db, info: Any) -> dict[bytes, tuple[bytes, int]]:
 
 
 def rows_on_disk(path: Path) -> Rows:
-    """Return the rows of a store that is not open, by its files alone: tables, then what the logs add."""
+    """Return the rows of a store that is not open, by its files alone."""
+    newest = newest_on_disk(path)
+    return {name: {key: (row.value, row.revision) for key, row in rows.items()} for name, rows in newest.items()}
+
+
+def newest_on_disk(path: Path) -> dict[str, dict[bytes, Row]]:
+    """Return the newest row of each key, by keyspace: from tables, then logs. Deleted keys are left out."""
     manifest = inspect_manifest(path / "MANIFEST").manifest
     assert manifest is not None
     newest: dict[int, dict[bytes, Row]] = {tree.id: {} for tree in manifest.trees}
@@ -164,8 +170,7 @@ def rows_on_disk(path: Path) -> Rows:
     for row, number in _logged(path, manifest):
         _keep(newest[number], row)
     return {
-        tree.name: {key: (row.value, row.revision) for key, row in newest[tree.id].items() if row.kind != DELETE}
-        for tree in manifest.trees
+        tree.name: {key: row for key, row in newest[tree.id].items() if row.kind != DELETE} for tree in manifest.trees
     }
 
 
