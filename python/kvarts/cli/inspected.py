@@ -11,7 +11,7 @@ import click
 from kvarts.base.types import Damage
 from kvarts.cli.damage import damage_object
 from kvarts.cli.output import columns, print_table
-from kvarts.cli.text import Form, shown, size, to_fields
+from kvarts.cli.text import Form, counted, shown, size, to_fields
 from kvarts.inspect import LogReport, ManifestReport, RecordReport, StoreReport, TableReport
 from kvarts.inspect.format.header import Header
 from kvarts.inspect.format.rows import KINDS, Row
@@ -129,16 +129,17 @@ def _print_blocks(report: TableReport, form: Form, limit: int) -> None:
         )
     title = ("block", "offset", "bytes", "codec", "raw", "rows", "first key", "last key", "state")
     print_table([title, *rows], header=True, left=(3, 6, 7, 8))
-    _print_rest(len(report.blocks) - len(rows), "blocks")
+    _print_rest(len(report.blocks) - len(rows), "block")
 
 
 def print_log_report(report: LogReport, limit: int) -> None:
     """Print a log: its records, and how it ends."""
     _print_head(report.file, report.file_bytes, report.header, "log")
-    counted = [record for record in report.records if record.counts]
-    click.echo(f"log         of {'an engine' if report.log == 'engine' else report.log}, {len(counted):,} records")
+    whole = [record for record in report.records if record.counts]
+    whose = {"engine": ", of an engine's log", "node": ", of a node's log"}.get(report.log, "")
+    click.echo(f"records     {len(whole):,}{whose}")
     if report.log == "node":
-        groups = sorted({record.stream for record in counted if record.kind not in ("end", "resumed")})
+        groups = sorted({record.stream for record in whole if record.kind not in ("end", "resumed")})
         click.echo(f"groups      {', '.join(map(str, groups)) or 'none'}")
     click.echo(f"end         {_log_end(report)}")
     if not report.records:
@@ -147,7 +148,7 @@ def print_log_report(report: LogReport, limit: int) -> None:
     title = ("offset", "bytes", "kind", "stream", "synced", "says", "state")
     rows = [_record_row(record) for record in _first(report.records, limit)]
     print_table([title, *rows], header=True, left=(2, 5, 6))
-    _print_rest(len(report.records) - len(rows), "records")
+    _print_rest(len(report.records) - len(rows), "record")
 
 
 def _record_row(record: RecordReport) -> tuple[str, ...]:
@@ -233,7 +234,7 @@ def _first(rows: Sequence[Any], limit: int) -> Sequence[Any]:
 
 def _print_rest(count: int, noun: str) -> None:
     if count:
-        click.echo(f"… and {count:,} more {noun}: --limit 0 shows all")
+        click.echo(f"… and {counted(count, f'more {noun}')}: --limit 0 shows all")
 
 
 def _or(number: int | None) -> str:

@@ -49,7 +49,7 @@ class Chain:
             return Place(True, "no manifest says whether it counts")
         strange = self._strange(number, log)
         if number in self._chain:
-            return Place(True, "replayed when the store is opened", (*strange, *self._end(number, log)))
+            return Place(True, "replayed at the next open", (*strange, *self._end(number, log)))
         if not self._named or number < min(self._named):
             return Place(False, "its rows are in tables")
         if log.shows_synced:

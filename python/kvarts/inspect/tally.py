@@ -7,6 +7,9 @@ from kvarts.inspect.format.filter import Filter
 from kvarts.inspect.format.rows import DELETE, Row
 from kvarts.inspect.format.table import NEVER_MS, IndexEntry, Properties
 
+_EXACT_EXPIRIES_MAX = 4096
+"""Beyond so many the properties say when half of the rows have expired from a sample: not compared."""
+
 
 class Tally:
     """Counts rows in the order of the table."""
@@ -19,7 +22,7 @@ class Tally:
         self._numbers = dict.fromkeys(("rows", "tombstones", "expiring", "raw_bytes", "keys"), 0)
         self._revision_min = U64_MAX
         self._revision_max = 0
-        self._expiry_min_ms = NEVER_MS
+        self._expiries_ms: list[int] = []
 
     def add(self, rows: Sequence[Row], entry: IndexEntry) -> None:
         """Count a block. Raises FormatError where it does not go on where the last one ended, or as the index says."""
@@ -52,18 +55,24 @@ class Tally:
         self._revision_max = max(self._revision_max, row.revision)
         if row.expires_ms is not None:
             numbers["expiring"] += 1
-            self._expiry_min_ms = min(self._expiry_min_ms, row.expires_ms)
+            self._expiries_ms.append(row.expires_ms)
 
     def differences(self, properties: Properties) -> Iterator[str]:
-        """Yield what the properties say otherwise than the rows; when half expires is an estimate, not compared."""
+        """Yield what the properties say otherwise than the rows."""
         assert self._last is not None, "a table has rows"
         counted = self._numbers | {
             "revision_min": self._revision_min,
             "revision_max": self._revision_max,
-            "expiry_min_ms": self._expiry_min_ms,
+            "expiry_min_ms": min(self._expiries_ms, default=NEVER_MS),
             "smallest": self._smallest,
             "largest": self._last.key,
         }
+        if len(self._expiries_ms) <= _EXACT_EXPIRIES_MAX:
+            counted["expiry_half_ms"] = self._expiry_half_ms()
         for name, value in counted.items():
             if getattr(properties, name) != value:
                 yield f"properties: {name} is {getattr(properties, name)!r}, but the rows have {value!r}"
+
+    def _expiry_half_ms(self) -> int:
+        half = (self._numbers["rows"] + 1) // 2
+        return sorted(self._expiries_ms)[half - 1] if half <= len(self._expiries_ms) else NEVER_MS

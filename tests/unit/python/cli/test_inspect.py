@@ -98,7 +98,7 @@ with kvarts.open("demo") as db:
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment(), check=True, capture_output=True, text=True
     )
-    assert "log         of an engine, 2 records\nend         clean at " in done.stdout
+    assert "records     2, of an engine's log\nend         clean at " in done.stdout
     assert "revision 1, operations 1" in done.stdout
     assert "\na\t1\tput\t1\na\t2\tdelete\n" in done.stdout
     assert '"verdict": "clean"' in done.stdout
@@ -153,7 +153,7 @@ def test_names_and_keys_of_others_do_no_harm(kvarts: Kvarts, demo: Path) -> None
 
 
 def test_reports_fit_a_terminal(demo: Path, table: Path, tmp_path: Path) -> None:
-    for what, path in (("table", f"demo/{table.name}"), ("manifest", "demo/MANIFEST")):
+    for what, path in (("table", f"demo/{table.name}"), ("manifest", "demo/MANIFEST"), ("store", "demo")):
         text = on_a_terminal(tmp_path, "inspect", what, path, columns=80)
         assert too_wide(text, 80) == [], what
         assert "table" in text
