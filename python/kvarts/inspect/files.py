@@ -14,6 +14,7 @@ from kvarts.inspect.format.header import HEADER_BYTES, Header, read_header
 
 Target = str | os.PathLike[str]
 
+FILE_IDS_END = 1 << 32
 _NUMBERED = re.compile(r"(\d{6,})\.(table|log)")
 _FILE_ID_AT = 16
 
@@ -68,7 +69,7 @@ def _refusals(path: str) -> Iterator[None]:
 def numbered(path: str) -> tuple[int, str] | None:
     """Return number and suffix where a name is that of a table or a log: (12, "table") of "000012.table"."""
     match = _NUMBERED.fullmatch(os.path.basename(path))
-    return (int(match[1]), match[2]) if match else None
+    return (int(match[1]), match[2]) if match and int(match[1]) < FILE_IDS_END else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ _LOG_BYTES_MIN = 8
 _TREE_BYTES_MIN = 28
 _LEVEL_BYTES_MIN = 4
 _TABLE_BYTES_MIN = 80
+_LEVELS_MAX = 7
+_NEXT_FILE_MAX = (1 << 32) - (1 << 20)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +112,11 @@ def _check(manifest: Manifest) -> None:
             raise FormatError(0, f"the number of a {noun} is used twice, or is not below {limit}")
     if len({tree.name for tree in manifest.trees}) < len(manifest.trees):
         raise FormatError(0, "the name of a tree is used twice")
+    if manifest.next_file > _NEXT_FILE_MAX:
+        raise FormatError(0, f"file {manifest.next_file - 1} cannot have been used")
     for tree in manifest.trees:
+        if len(tree.levels) > _LEVELS_MAX:
+            raise FormatError(0, f"tree {tree.id} has {len(tree.levels)} levels")
         for level, tables in enumerate(tree.levels):
             _check_level(level, tables, manifest.last_revision)
 
