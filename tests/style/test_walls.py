@@ -105,8 +105,8 @@ def test_binding_sees_only_the_doors_of_the_engine_and_of_the_node() -> None:
     assert not wrong
 
 
-# Who may name the extension module: the two stores, the wiring of a process, and tools that open what is on disk.
-NATIVE_USERS = ("python/kvarts/embedded", "python/kvarts/remote", "python/kvarts/node", "python/kvarts/inspect")
+# Who may name the extension module: the two stores, and the wiring of a process.
+NATIVE_USERS = ("python/kvarts/embedded", "python/kvarts/remote", "python/kvarts/node")
 TOP_FLOORS: tuple[str, ...] = (
     "python/kvarts/cli",
     "python/kvarts/bench",
@@ -170,9 +170,10 @@ def test_importing_kvarts_is_lazy() -> None:
     assert not _modules_loaded_by("import kvarts") & heavy
 
 
-@pytest.mark.parametrize(
-    "room", ["base", "raft", "replication", "statemachine", "placement", "shardmap", "txn", "coordination"]
-)
+PURE_ROOMS = ("base", "raft", "replication", "statemachine", "placement", "shardmap", "txn", "coordination", "inspect")
+
+
+@pytest.mark.parametrize("room", PURE_ROOMS)
 def test_pure_room_loads_neither_native_module_nor_asyncio(room: str) -> None:
     if not (ROOT / "python/kvarts" / room).exists() and not (ROOT / f"python/kvarts/{room}.py").exists():
         pytest.skip(f"kvarts.{room} is not built yet")

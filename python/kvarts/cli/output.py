@@ -3,7 +3,7 @@
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 import click
@@ -14,8 +14,8 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, ensure_ascii=False))
 
 
-def print_table(rows: Sequence[tuple[str, ...]], *, header: bool = False) -> None:
-    """Print columns that line up: the first to the left, the others to the right.
+def print_table(rows: Sequence[tuple[str, ...]], *, header: bool = False, left: Collection[int] = ()) -> None:
+    """Print columns that line up: the first, and those of `left`, to the left, the others to the right.
 
     On a terminal too narrow for that a table with a header becomes a list.
     """
@@ -23,9 +23,9 @@ def print_table(rows: Sequence[tuple[str, ...]], *, header: bool = False) -> Non
     if header and sum(widths) + 2 * len(widths) - 2 > (columns() or sys.maxsize):
         _print_list(rows)
         return
-    for number, (first, *others) in enumerate(rows):
-        cells = [f"{first:<{widths[0]}}"]
-        cells += [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
+    for number, row in enumerate(rows):
+        sides = ["<" if column in {0, *left} else ">" for column in range(len(row))]
+        cells = [f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)]
         line = "  ".join(cells).rstrip()
         click.secho(line, bold=True) if header and number == 0 else click.echo(line)
 

@@ -25,6 +25,12 @@ use std::sync::Arc;
 /// Name of the lock file.
 const LOCK: &str = "LOCK";
 
+/// File ids lie below this, so that a position in a log fits in one word.
+const FILE_IDS_END: u64 = 1 << 32;
+
+/// So many must be left when a store is opened. No store gets near; a manifest or a file name may claim to.
+const FILE_IDS_SPARE: u64 = 1 << 20;
+
 /// What a file in a store's directory is, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Named {
@@ -46,7 +52,7 @@ pub(super) fn named(name: &str) -> Named {
     let numbered = |suffix: &str| {
         let digits = name.strip_suffix(suffix)?;
         let all = digits.len() >= 6 && digits.bytes().all(|byte| byte.is_ascii_digit());
-        if all { digits.parse().ok().map(FileId) } else { None }
+        if all { digits.parse().ok().filter(|&id| id < FILE_IDS_END).map(FileId) } else { None }
     };
     match (numbered(".log"), numbered(".table")) {
         (Some(file), _) => Named::Log(file),
@@ -198,6 +204,11 @@ fn recover<'a>(
         Named::Log(file) | Named::Table(file) => Some(file.0 + 1),
         Named::Own | Named::Foreign => None,
     });
+    let next_file = used.chain([manifest.next_file, 1]).max().unwrap_or(1);
+    if next_file > FILE_IDS_END - FILE_IDS_SPARE {
+        let what = format!("it, or the name of a file beside it, says that file {} was used", next_file - 1);
+        return Err(Error::Corruption { file: path, offset: HEADER_BYTES as u64, what });
+    }
     let mut recovery = Recovery {
         fs,
         dir,
@@ -205,7 +216,7 @@ fn recover<'a>(
         cache,
         now_ms: clock.unix_ms(),
         store: manifest.store,
-        next_file: Cell::new(used.chain([manifest.next_file, 1]).max().unwrap_or(1)),
+        next_file: Cell::new(next_file),
         next_tree: manifest.next_tree,
         last: manifest.last_revision,
         trees: BTreeMap::new(),
@@ -288,8 +299,9 @@ mod tests {
     fn names_tell_what_files_are() {
         assert_eq!(named("000012.log"), Named::Log(FileId(12)));
         assert_eq!(named("1234567.table"), Named::Table(FileId(1_234_567)));
+        assert_eq!(named("4294967295.log"), Named::Log(FileId(FILE_IDS_END - 1)));
         assert_eq!(named("MANIFEST"), Named::Own);
-        for foreign in ["12.log", "00001a.log", "000012.logs", "notes.txt", "", ".log"] {
+        for foreign in ["12.log", "00001a.log", "000012.logs", "notes.txt", "", ".log", "4294967296.log"] {
             assert_eq!(named(foreign), Named::Foreign, "{foreign}");
         }
     }

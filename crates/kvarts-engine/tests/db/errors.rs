@@ -2,7 +2,7 @@
 use crate::support::{DIR, get, open_still, put, rows, tiny};
 use kvarts_engine::Error;
 use kvarts_engine::formats::batch::Batch;
-use kvarts_engine::fs::{Fs, MemFs};
+use kvarts_engine::fs::{Fs, LogMode, MemFs};
 use kvarts_engine::options::{Durability, KEY_BYTES_MAX, Options};
 use std::path::{Path, PathBuf};
 
@@ -126,6 +126,20 @@ fn a_damaged_manifest_is_named() {
     fs.corrupt(manifest, last, 0x10).unwrap();
     let outcome = open_still(&fs, tiny(Durability::Batch));
     assert!(matches!(outcome, Err(Error::Corruption { file, .. }) if file == manifest));
+}
+
+#[test]
+fn a_file_number_that_no_store_reaches_is_damage_and_no_panic() {
+    let fs = MemFs::new();
+    open_still(&fs, tiny(Durability::Batch)).unwrap().close().unwrap();
+    let stray = Path::new("/store/4294967295.log");
+    fs.create_log(stray, 0, LogMode::Written).unwrap();
+    let outcome = open_still(&fs, tiny(Durability::Batch));
+    assert!(matches!(outcome, Err(Error::Corruption { file, .. }) if file == Path::new("/store/MANIFEST")));
+    fs.remove(stray).unwrap();
+    // A number that cannot be one of ours is a file of someone else's.
+    fs.create_log(Path::new("/store/18446744073709551615.log"), 0, LogMode::Written).unwrap();
+    open_still(&fs, tiny(Durability::Batch)).unwrap().close().unwrap();
 }
 
 #[test]

@@ -10,12 +10,13 @@ from kvarts.base.errors import ERRORS, CorruptionError, InvalidArgument
 from kvarts.base.errors import explain as explain_code
 from kvarts.base.types import Damage, Stats
 from kvarts.cli.commands.options import json_option, store_argument
+from kvarts.cli.damage import damage_object, print_damage
 from kvarts.cli.exits import NEGATIVE, OK
 from kvarts.cli.help import Command
 from kvarts.cli.output import columns, print_json, print_table
 from kvarts.cli.progress import Progress
 from kvarts.cli.stores import opened
-from kvarts.cli.text import Form, shown, size
+from kvarts.cli.text import size
 
 
 @click.command(
@@ -88,27 +89,15 @@ def verify(ctx: click.Context, store: str, as_json: bool) -> None:
                 "files": files,
                 "blocks": blocks,
                 "bytes": bytes_read,
-                "damage": list(map(_object, damage)),
+                "damage": list(map(damage_object, damage)),
             }
         )
     else:
-        _print_damage(damage)
+        print_damage(damage)
         read = f"{files:,} files, {blocks:,} blocks, {size(bytes_read)}"
         verdict = f"{len(damage)} damaged" if damage else "all as written"
         click.secho(f"{read}: {verdict}", fg="red" if damage else "green")
     ctx.exit(NEGATIVE if damage else OK)
-
-
-def _object(damage: Damage) -> dict[str, object]:
-    return {**asdict(damage), "smallest": damage.smallest.hex(), "largest": damage.largest.hex()}
-
-
-def _print_damage(damage: tuple[Damage, ...]) -> None:
-    for place in damage:
-        click.echo(f"{place.file} at offset {place.offset}: {place.what}")
-        if place.smallest or place.largest:
-            first, last = (shown(key, Form.TEXT, "bytes", 40) for key in (place.smallest, place.largest))
-            click.echo(f"  keys from {first} to {last} are concerned")
 
 
 @click.command(

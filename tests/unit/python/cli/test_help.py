@@ -31,6 +31,7 @@ GROUPS = {
     "bench": ["embedded", "cluster"],
     "cluster": ["add", "remove", "transfer"],
     "config": ["explain"],
+    "inspect": ["table", "log", "manifest", "store"],
 }
 LEAVES = [f"{group} {name}" for group, names in GROUPS.items() for name in names]
 

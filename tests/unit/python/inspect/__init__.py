@@ -1,0 +1,1 @@
+"""Tests of kvarts.inspect, against stores that the engine wrote."""
