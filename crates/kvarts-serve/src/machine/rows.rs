@@ -45,7 +45,7 @@ impl Position {
 }
 
 /// What is stored of a session but its results.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct SessionRow {
     /// The revision that used it last.
     pub(super) used: u64,
@@ -53,16 +53,25 @@ pub(super) struct SessionRow {
     pub(super) answered: u64,
     /// The highest sequence seen. Results stored lie in (answered, newest], at most a window of them.
     pub(super) newest: u64,
+    /// The highest sequence of each row of results, rising. All results of an entry share one.
+    pub(super) blocks: Vec<u64>,
 }
 
 impl SessionRow {
-    pub(super) fn encode(&self) -> [u8; 24] {
-        words([self.used, self.answered, self.newest])
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let words = [self.used, self.answered, self.newest].into_iter().chain(self.blocks.iter().copied());
+        words.flat_map(u64::to_le_bytes).collect()
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
-        let [used, answered, newest] = read_words(bytes, "session")?;
-        Ok(Self { used, answered, newest })
+        let (words, rest) = bytes.as_chunks::<8>();
+        let mut words = words.iter().copied().map(u64::from_le_bytes);
+        let row = (|| {
+            let (used, answered, newest) = (words.next()?, words.next()?, words.next()?);
+            Some(Self { used, answered, newest, blocks: words.collect() })
+        })();
+        row.filter(|_| rest.is_empty())
+            .ok_or_else(|| Error::NotAShard(format!("a row of a session has {} bytes", bytes.len())))
     }
 }
 
@@ -164,10 +173,12 @@ mod tests {
     fn rows_say_again_what_they_were_told() {
         let position = Position { index: 1, term: 2, stamp_us: u64::MAX };
         assert_eq!(Position::decode(&position.encode()).unwrap(), position);
-        let session = SessionRow { used: 7, answered: 8, newest: 9 };
+        let session = SessionRow { used: 7, answered: 8, newest: 12, blocks: vec![10, 12] };
         assert_eq!(SessionRow::decode(&session.encode()).unwrap(), session);
         assert_eq!(session_of(&session_key(7)), Some(7));
         assert!(Position::decode(&[0; 23]).is_err());
+        assert!(SessionRow::decode(&[0; 16]).is_err());
+        assert!(SessionRow::decode(&[0; 25]).is_err());
     }
 
     #[test]

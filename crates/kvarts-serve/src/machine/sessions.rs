@@ -1,6 +1,7 @@
 //! Exactly once: what sessions remember, as one entry sees and changes it. Stored once per entry, at its end.
 use super::rows::{SESSIONS, SessionRow, prefix_bounds, result_key, session_key, session_of};
 use super::{Error, Result};
+use bytes::{Buf, BufMut};
 use kvarts_engine::TreeId;
 use kvarts_engine::db::{self, Applier, RowChunk};
 use kvarts_engine::formats::batch::Batch;
@@ -64,8 +65,8 @@ impl Sessions {
             return Ok(Known::Done(result.clone()));
         }
         // Above the newest stored there is none: most commands need no look.
-        if session.stored.is_some_and(|stored| sequence <= stored.newest)
-            && let Some(result) = read_result(applier, id, sequence)?
+        if let Some(stored) = session.stored.as_ref().filter(|stored| sequence <= stored.newest)
+            && let Some(result) = read_result(applier, id, &stored.blocks, sequence)?
         {
             return Ok(Known::Done(result));
         }
@@ -102,7 +103,7 @@ impl Sessions {
             }
         }
         let mut oldest_first: Vec<(u64, u64)> =
-            self.touched.iter().filter_map(|(&id, session)| session.now.map(|row| (row.used, id))).collect();
+            self.touched.iter().filter_map(|(&id, session)| session.now.as_ref().map(|row| (row.used, id))).collect();
         oldest_first.sort_unstable();
         for (_, id) in &oldest_first[..oldest_first.len().saturating_sub(keep)] {
             let session = self.touched.get_mut(id).expect("listed above");
@@ -114,23 +115,26 @@ impl Sessions {
 
     /// Adds what has changed to `batch`.
     pub(super) fn store(&mut self, tree: TreeId, batch: &mut Batch) {
-        for (&id, session) in &self.touched {
+        for (&id, session) in &mut self.touched {
             if session.stored == session.now {
                 continue;
             }
-            if let Some(stored) = session.stored {
-                let forgotten = session.now.map_or(u64::MAX, |row| row.answered).min(stored.newest);
-                for sequence in stored.answered.saturating_add(1)..=forgotten {
-                    batch.delete(tree, &result_key(id, sequence));
-                }
+            let forgotten = session.now.as_ref().map_or(u64::MAX, |row| row.answered);
+            for &block in session.stored.iter().flat_map(|stored| &stored.blocks).filter(|block| **block <= forgotten) {
+                batch.delete(tree, &result_key(id, block));
             }
-            match session.now {
-                Some(row) => batch.put(tree, &session_key(id), &row.encode()),
-                None => batch.delete(tree, &session_key(id)),
+            let Some(row) = &mut session.now else {
+                batch.delete(tree, &session_key(id));
+                continue;
+            };
+            row.blocks.retain(|block| *block > forgotten);
+            if let Some((&newest, _)) = session.results.last_key_value() {
+                // A sequence is new only once, so no other row of results ends with it.
+                let place = row.blocks.partition_point(|block| *block < newest);
+                row.blocks.insert(place, newest);
+                batch.put(tree, &result_key(id, newest), &encode_results(&session.results));
             }
-            for (&sequence, result) in &session.results {
-                batch.put(tree, &result_key(id, sequence), &result.encode_to_vec());
-            }
+            batch.put(tree, &session_key(id), &row.encode());
         }
     }
 
@@ -148,12 +152,42 @@ impl Sessions {
 
 impl Session {
     fn stored_as(row: SessionRow) -> Self {
-        Self { stored: Some(row), now: Some(row), results: BTreeMap::new() }
+        Self { stored: Some(row.clone()), now: Some(row), results: BTreeMap::new() }
     }
 }
 
-fn read_result(applier: &Applier<'_>, id: u64, sequence: u64) -> Result<Option<v1::Result>> {
-    let found =
-        applier.get_at(&result_key(id, sequence), 0, |entry| entry.map(|entry| v1::Result::decode(entry.value)))?;
-    found.transpose().map_err(|error| Error::NotAShard(format!("a result of session {id}: {error}")))
+/// Looks in the rows of results that may hold a sequence: those that do not end before it.
+fn read_result(applier: &Applier<'_>, id: u64, blocks: &[u64], sequence: u64) -> Result<Option<v1::Result>> {
+    for &block in &blocks[blocks.partition_point(|block| *block < sequence)..] {
+        let find = |entry: Option<db::Entry<'_>>| entry.map(|entry| result_of(entry.value, sequence));
+        let found = applier.get_at(&result_key(id, block), 0, find)?;
+        let broken = || Error::NotAShard(format!("session {id} has no results that end with {block}"));
+        if let Some(result) = found.flatten().ok_or_else(broken)? {
+            return Ok(Some(result));
+        }
+    }
+    Ok(None)
+}
+
+/// Each: the sequence (u64), the length of what follows (u32), the result; integers little-endian.
+fn encode_results(results: &BTreeMap<u64, v1::Result>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(results.len() * 32);
+    for (sequence, result) in results {
+        bytes.put_u64_le(*sequence);
+        bytes.put_u32_le(u32::try_from(result.encoded_len()).expect("a result is smaller than a message"));
+        result.encode(&mut bytes).expect("a vector grows");
+    }
+    bytes
+}
+
+/// The result of a sequence among those of a row. `None` outside where the row is none, inside where it is not among them.
+fn result_of(mut row: &[u8], sequence: u64) -> Option<Option<v1::Result>> {
+    while !row.is_empty() {
+        let (found, bytes) = (row.try_get_u64_le().ok()?, row.try_get_u32_le().ok()? as usize);
+        let result = row.split_off(..bytes)?;
+        if found == sequence {
+            return v1::Result::decode(result).ok().map(Some);
+        }
+    }
+    Some(None)
 }

@@ -117,7 +117,13 @@ pub fn add_group(core: &Core, id: u64, membership: &[u8]) -> Result<()> {
 
 fn open_machine(core: &Core, id: u64) -> Result<Machine> {
     let options = MachineOptions {
-        engine: Options { memory_bytes: core.config.memory_bytes, ..Options::default() },
+        // Twice the engine's own share: versions of the retention window outlive a flush, so what is flushed early is
+        // written again and again by compaction.
+        engine: Options {
+            memory_bytes: core.config.memory_bytes,
+            memtable_bytes: (core.config.memory_bytes / 8).clamp(64 << 10, 64 << 20),
+            ..Options::default()
+        },
         holder: format!("node {}", core.config.node),
         ..MachineOptions::default()
     };
