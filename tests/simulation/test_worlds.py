@@ -4,14 +4,17 @@ import math
 import os
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
+from kvarts.replication.turn import Turn, Why
 from kvarts_sim.cases import Case
 from kvarts_sim.cluster.agenda import MS, SECOND
+from kvarts_sim.cluster.muscle import SimMuscle
 from kvarts_sim.cluster.nemesis import DEEDS, FAULTS
-from kvarts_sim.cluster.plots import PLOTS
+from kvarts_sim.cluster.plots import NEWER_PLOTS, PLOTS
 from kvarts_sim.cluster.runs import Report
 from kvarts_sim.cluster.world import Scenario, World
 from tests.style.source import ROOT
@@ -20,7 +23,7 @@ HOURS = float(os.environ.get("KVARTS_SIM_HOURS", "2"))
 FIRST_SEED = int(os.environ.get("KVARTS_SIM_FIRST_SEED", "1000"))
 LOADED_SECONDS = 60
 QUIET_SECONDS = 600
-LOADED = ("any", "changes", "coups", "echoes", "leases", "storm")
+LOADED = ("any", "changes", "coups", "echoes", "leases", "refusals", "storm")
 SEEDS_PER_TEST = 5
 # Half of the time in worlds that are busy, half in worlds at rest, which cost a fifth of it.
 LOADED_TESTS = math.ceil(HOURS / 2 * 3600 / LOADED_SECONDS / len(LOADED) / SEEDS_PER_TEST)
@@ -84,11 +87,24 @@ def test_the_canary_rings() -> None:
 
 def test_worlds_do_what_they_are_for() -> None:
     """Promises are worth something only where there are elections, entries, and every fault, deed and plot."""
-    outlines = [_hold(Case(seed=seed, duration_us=15 * SECOND)).outline for seed in range(1, 15)]
+    outlines = [_hold(Case(seed=seed, duration_us=20 * SECOND)).outline for seed in range(1, 15)]
     happened = {kind for outline in outlines if outline for kind in outline.faults}
-    assert happened == {*FAULTS, *DEEDS, *PLOTS}
+    assert happened == {*FAULTS, *DEEDS, *PLOTS, *NEWER_PLOTS}
     assert min(outline.terms for outline in outlines if outline) > 1
     assert min(outline.committed for outline in outlines if outline) > 20
+
+
+def test_leaders_of_worlds_with_a_small_limit_are_busy() -> None:
+    refused: Counter[Why] = Counter()
+
+    class Watched(SimMuscle):
+        def _answer(self, turn: Turn) -> None:
+            refused.update(each.why for each in turn.writes_refused)
+            super()._answer(turn)
+
+    for seed in range(1, 7):
+        World(Scenario.storm(seed, 10 * SECOND), muscle=Watched).run()
+    assert refused[Why.BUSY] > 20, refused
 
 
 def test_without_load_or_faults_one_leader_rules() -> None:

@@ -26,6 +26,8 @@ class DiskHealth:
     full: bool = False
     stalled: bool = False
     """Syncs that begin now end only when the disk is well again."""
+    apply_us: int = 50
+    """How long the state machine, which lies on this disk too, takes to begin with what it is given."""
     lies: bool = False
     """Syncs end, and nothing is durable: only in the canary's world."""
 
@@ -100,14 +102,15 @@ class Disk:
         for finish in waiting:
             finish()
 
-    def crash(self) -> tuple[int, int]:
-        """Lose a tail of what was not synced; return how many records were kept and lost.
+    def crash(self, lost_max: int | None = None) -> tuple[int, int]:
+        """Lose a tail of what was not synced, at most `lost_max` records; return how many were kept and lost.
 
         A record that was torn fails its checksum: it is the first of those that are lost.
         """
         self._boots += 1
         self._waiting.clear()
-        kept = self._rng.randrange(len(self._unsynced) + 1)
+        least = 0 if lost_max is None else max(0, len(self._unsynced) - lost_max)
+        kept = least + self._rng.randrange(len(self._unsynced) + 1 - least)
         lost = len(self._unsynced) - kept
         # Opening syncs what it found before it trusts it.
         self.settle(kept)

@@ -153,7 +153,7 @@ class SimMuscle:
         self._start_sync()
         for apply in turn.applies:
             self._applies[apply.group].append(apply)
-            self._later(50, lambda group=apply.group: self._work(group))  # type: ignore[misc]
+            self._later(self.disk.health.apply_us, lambda group=apply.group: self._work(group))  # type: ignore[misc]
         self._answer(turn)
         for handle in turn.release:
             self._handles.pop(handle, None)

@@ -9,13 +9,16 @@ import random
 from collections.abc import Callable, Iterable
 
 from kvarts.raft.confchange import ChangeKind, ConfigChange, NodeChange
-from kvarts.raft.ids import NodeId
+from kvarts.raft.ids import LogIndex, NodeId
 from kvarts.raft.membership import Membership
+from kvarts.raft.messages import Role
 from kvarts.replication.events import ConfigRequested, GroupId, TransferRequested
 from kvarts_sim.cluster.agenda import MS, SECOND
 from kvarts_sim.cluster.nemesis import Nemesis
 
 PLOTS = ("coup", "lag", "deaf_transfer", "flap", "cut_change", "stuck_leader", "stuck_heir", "sleeper")
+NEWER_PLOTS = ("late_refusal", "torn_change", "heir_change")
+"""Those that worlds draw from another stream, so that the older ones stay as they were."""
 LOOK_US = 5 * MS
 """How often a plot looks whether its moment has come."""
 
@@ -126,7 +129,7 @@ class Plotter(Nemesis):
             self._after(dies_us + back_us, self._starter(heir))
             self._after(dies_us + back_us, end)
 
-        world.at_change.setdefault((heir, group, "leader"), []).append(elected)
+        self._on(heir, group, "leader", elected)
         self._stall_for(heir, 60 * MS)
         self._hand_over(group, rng, {heir})
 
@@ -182,7 +185,173 @@ class Plotter(Nemesis):
                 self._after(dies_us, world.processes[leader].crash)
                 self._after(dies_us + lasts_us, self._starter(leader))
 
-        world.at_change.setdefault((leader, group, "membership"), []).append(taken)
+        self._on(leader, group, "membership", taken)
+
+    def late_refusal(self, _node: int) -> None:
+        """A leader is heard again while votes of an election without it, and refusals, are still on their way.
+
+        Who stands in the next term is not heard by the leader, and the leader hears the others late; one of them may
+        die and come back.
+        """
+        world, rng, group = self._world, self._rng, self._rng.choice(self._world.groups)
+        leader = world.leader(group)
+        if leader is None:
+            return
+        others = sorted(world.membership(leader, group).voters.voters - {leader})
+        for sender in others:
+            late_us = rng.randrange(100 * MS, 450 * MS)
+            self._lag([(sender, to) for to in others if to != sender], late_us, 4 * SECOND)
+        over = self._sever({(leader, each) for each in others}, f"n{leader} is not heard")
+        late_us, lasts_us = rng.choice([100, 200, 300]) * MS, rng.randrange(600 * MS, 1500 * MS)
+        dies_us, back_us = rng.choice([None, rng.randrange(50 * MS, 300 * MS)]), rng.randrange(1, 40 * MS)
+
+        def heard() -> None:
+            stands = self._candidate(group, others)
+            over()
+            if stands is None:
+                return
+            self._after(
+                lasts_us, self._sever({(leader, stands), (stands, leader)}, f"n{leader} and n{stands} lose touch")
+            )
+            # What is under way takes its time, and what is sent from now on is faster.
+            self._lag([(sender, to) for sender in others for to in others if to != sender], 1, 4 * SECOND)
+            rest = [each for each in others if each != stands]
+            self._lag([(each, leader) for each in rest], late_us, lasts_us)
+            if dies_us is not None and rest:
+                node = rng.choice(rest)
+                self._after(dies_us, world.processes[node].crash)
+                self._after(dies_us + back_us, self._starter(node))
+
+        self._when(lambda: self._candidate(group, others) is not None, heard, 3 * SECOND, otherwise=over)
+
+    def _candidate(self, group: GroupId, nodes: Iterable[int]) -> int | None:
+        for node in nodes:
+            status = self._world.status(node, group)
+            if status is not None and status.role is Role.CANDIDATE:
+                return node
+        return None
+
+    def torn_change(self, _node: int) -> None:
+        """Who missed two changes of membership hears of both at once, and then those who could elect it are alone.
+
+        Either its state machine lags behind, or it dies, and of its last write a few records are lost.
+        """
+        world, rng, group = self._world, self._rng, self._rng.choice(self._world.groups)
+        leader = world.leader(group)
+        if leader is None:
+            return
+        before = world.membership(leader, group)
+        changes, alone = self._changes_of_majority(group, leader, before)
+        if not changes:
+            return
+        late = rng.choice(sorted(alone - {each.node for each in changes}))
+        first, second = (ConfigChange((each,)) for each in changes)
+        missed = self._sever(_between({late}, set(world.processes) - {late}), f"n{late} misses {first} and {second}")
+        dies, waits_us, lost_max = rng.random() < 0.6, rng.randrange(50 * MS, 400 * MS), rng.choice([1, 1, 2, 5])
+        disk = world.processes[late].disk
+
+        def ask_second() -> None:
+            self._on(leader, group, "membership", part)
+            # No second change is taken before the first is applied to its end.
+            self._after(LOOK_US, lambda: world.push(leader, ConfigRequested(group, second)))
+
+        def part() -> None:
+            far = set(world.processes) - alone
+            ends = [self._sever(_between(alone - {late}, far), f"{sorted(alone - {late})} lose touch"), missed]
+            disk.health.stalled, disk.health.apply_us = dies, 50 if dies else 5 * SECOND
+            self._after(waits_us, lambda: learn(far, ends))
+
+        def learn(far: set[int], ends: list[Callable[[], None]]) -> None:
+            ends.pop()()
+            status = world.status(leader, group)
+            index = status.committed if status else LogIndex(0)
+
+            def has_it() -> bool:
+                return disk.live[group].last_index() >= index
+
+            def alone_at_last() -> None:
+                ends.append(self._sever(_between({late}, far), f"n{late} loses touch too"))
+                if dies:
+                    world.processes[late].crash(lost_max)
+                    disk.recover_health()
+                    self._after(20 * MS, self._starter(late))
+                self._after(6 * SECOND, over)
+
+            def over() -> None:
+                disk.recover_health()
+                for end in ends:
+                    end()
+
+            self._when(has_it, alone_at_last, SECOND, otherwise=over)
+
+        self._after(10 * SECOND, missed)
+        self._on(leader, group, "membership", ask_second)
+        world.push(leader, ConfigRequested(group, first))
+
+    def _changes_of_majority(
+        self, group: GroupId, leader: int, membership: Membership
+    ) -> tuple[list[NodeChange], set[int]]:
+        """Return two changes of one voter each, and a majority of the old voters that is too few of the new ones."""
+        voters = sorted(membership.voters.incoming.voters)
+        others = self._rng.sample([each for each in voters if each != leader], len(voters) - 1)
+        if membership.is_joint or len(voters) % 2 == 0:
+            return [], set()
+        if len(voters) >= 5:
+            return [NodeChange(ChangeKind.REMOVE, each) for each in others[:2]], set(others[: len(voters) // 2 + 1])
+        coming = [self._newcomer(group), self._newcomer(group)]
+        if None in coming or len(voters) < 3:
+            return [], set()
+        adds = [NodeChange(ChangeKind.ADD_VOTER, NodeId(node)) for node in coming if node is not None]
+        return adds, set(others[: len(voters) // 2 + 1])
+
+    def heir_change(self, _node: int) -> None:
+        """A leader of three proposes a change and hears nobody any more; whoever is elected next is asked for another.
+
+        When that one has taken both, the old voters lose touch with it and the newcomers.
+        """
+        world, rng, group = self._world, self._rng, self._rng.choice(self._world.groups)
+        leader = world.leader(group)
+        if leader is None:
+            return
+        voters = world.membership(leader, group).voters.incoming.voters
+        coming = [self._newcomer(group), self._newcomer(group)] if len(voters) == 3 else [None]
+        if None in coming:
+            return
+        first, second = (ConfigChange((NodeChange(ChangeKind.ADD_VOTER, NodeId(node)),)) for node in coming if node)
+        lasts_us = rng.randrange(3 * SECOND, 6 * SECOND)
+        ends = [self._sever({(each, leader) for each in world.processes}, f"n{leader} is deaf, and asked for {first}")]
+        world.push(leader, ConfigRequested(group, first))
+        gone = _between({leader}, set(world.processes) - {leader})
+        self._after(20 * MS, lambda: ends.append(self._sever(gone, f"n{leader} is gone")))
+
+        def back() -> None:
+            while ends:
+                ends.pop()()
+
+        def elected(heir: int) -> None:
+            if ends and not self.stopped:
+                self._say(f"n{heir} is asked for {second}")
+                self._on(heir, group, "membership", lambda: taken_one(heir))
+                world.push(heir, ConfigRequested(group, second))
+                # Its own disk is the last to have both: they are committed together, which the old voters do not hear.
+                self._stall_for(heir, 40 * MS)
+                self._after(20 * MS, lambda: self._lag([(heir, each) for each in voters - {heir}], lasts_us, lasts_us))
+
+        def taken_one(heir: int) -> None:
+            self._on(heir, group, "membership", lambda: part(heir))
+
+        def part(heir: int) -> None:
+            back()
+            old = set(voters) - {heir}
+            if not self.stopped:
+                end = self._sever(
+                    _between(old, set(world.processes) - old), f"n{heir} and newcomers lose {sorted(old)}"
+                )
+                self._after(lasts_us, end)
+
+        for each in sorted(voters - {leader}):
+            self._on(each, group, "leader", lambda each=each: elected(each))  # type: ignore[misc]
+        self._after(5 * SECOND, back)
 
     def _big_changes(self, group: GroupId, leader: int, membership: Membership) -> list[tuple[NodeChange, ...]]:
         """Either half of the voters replaced in one change, or several changes of one voter at the same time."""
@@ -225,6 +394,10 @@ class Plotter(Nemesis):
         disk.health.stalled = True
         self._say(f"disk of n{node} stalls")
         self._after(lasts_us, disk.recover_health)
+
+    def _on(self, node: int, group: GroupId, what: str, then: Callable[[], None]) -> None:
+        """Do something once a node has taken a change of "membership", or has become "leader"."""
+        self._world.at_change.setdefault((node, group, what), []).append(then)
 
     def _when(
         self, holds: Callable[[], bool], then: Callable[[], object], within_us: int, *, otherwise: Callable[[], object]

@@ -115,13 +115,13 @@ class Process:
         self._beat(boot)
         self._look()
 
-    def crash(self) -> None:
-        """Lose the memory, and some of what the disk had not synced."""
+    def crash(self, lost_max: int | None = None) -> None:
+        """Lose the memory, and some of what the disk had not synced, at most `lost_max` records."""
         if self.muscle is None:
             return
         self.muscle.alive = False
         self.muscle = self.replicator = None
-        kept, lost = self.disk.crash()
+        kept, lost = self.disk.crash(lost_max)
         self._around.timeline.note(f"n{self.node}", f"crashes; unsynced records kept {kept}, lost {lost}")
 
     def pause(self, duration_us: int) -> None:

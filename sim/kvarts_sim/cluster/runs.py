@@ -44,5 +44,6 @@ SCENARIOS = {
     "echoes": Scenario.echoes,
     "leases": Scenario.leases,
     "quiet": Scenario.quiet,
+    "refusals": Scenario.refusals,
     "storm": Scenario.storm,
 }

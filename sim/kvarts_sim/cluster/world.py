@@ -9,7 +9,7 @@ from kvarts.raft.ids import LogIndex, NodeId, Term
 from kvarts.raft.membership import Membership
 from kvarts.raft.messages import Role
 from kvarts.raft.node import Status
-from kvarts.raft.options import RaftOptions, ReadMode
+from kvarts.raft.options import MIB, RaftOptions, ReadMode
 from kvarts.replication.events import Event, GroupId
 from kvarts.replication.options import ReplicatorOptions
 from kvarts.replication.replicator import Replicator
@@ -23,7 +23,7 @@ from kvarts_sim.cluster.invariants import Broken, Invariants, demand
 from kvarts_sim.cluster.muscle import Packet, Reply, SimMuscle
 from kvarts_sim.cluster.nemesis import DEEDS, FAULTS
 from kvarts_sim.cluster.network import Network
-from kvarts_sim.cluster.plots import PLOTS, Plotter
+from kvarts_sim.cluster.plots import NEWER_PLOTS, PLOTS, Plotter
 from kvarts_sim.cluster.process import Process, Surroundings
 from kvarts_sim.cluster.seeds import Seeds
 from kvarts_sim.cluster.timeline import Timeline
@@ -68,7 +68,7 @@ class Scenario:
     def changes(cls, seed: int, duration_us: int = 60 * SECOND) -> Scenario:
         """Membership changes much and at once, and those who know of it lose touch with those who do not yet."""
         drawn = cls.of(seed, duration_us)
-        kinds = ("cut_change", "cut_change", "change", "transfer", "flush")
+        kinds = ("cut_change", "cut_change", "torn_change", "torn_change", "heir_change", "change", "transfer", "flush")
         return replace(drawn, nodes=3, kinds=kinds, groups=1, clients=4, think_us=150 * MS, fault_pause_us=SECOND)
 
     @classmethod
@@ -112,6 +112,15 @@ class Scenario:
         return replace(drawn, raft=raft, kinds=kinds, groups=1, clients=4, think_us=100 * MS, fault_pause_us=500 * MS)
 
     @classmethod
+    def refusals(cls, seed: int, duration_us: int = 60 * SECOND) -> Scenario:
+        """Leases, and leaders that are heard again while words of an election without them are on their way."""
+        drawn = cls.leases(seed, duration_us)
+        nodes = 3 if seed % 2 else 5
+        kinds = ("late_refusal", "late_refusal", "late_refusal", "transfer", "crash")
+        raft = replace(drawn.raft, pre_vote=True)
+        return replace(drawn, raft=raft, nodes=nodes, kinds=kinds, fault_pause_us=2 * SECOND)
+
+    @classmethod
     def storm(cls, seed: int, duration_us: int = 60 * SECOND) -> Scenario:
         """One group under every fault and deed, one after the other with hardly a pause."""
         drawn = cls.of(seed, duration_us)
@@ -124,6 +133,8 @@ class Scenario:
         seeds = Seeds(seed)
         rng = seeds.stream("scenario")
         kinds = tuple(kind for kind in FAULTS + DEEDS + PLOTS if rng.random() < 0.6)
+        newer = seeds.stream("newer plots")
+        kinds += tuple(kind for kind in NEWER_PLOTS if newer.random() < 0.6)
         leases = seeds.stream("leases").random() < 0.4
         raft = RaftOptions(
             node=NodeId(1),
@@ -134,6 +145,7 @@ class Scenario:
             vote_quiet_ticks=10 if leases else 0,
             append_bytes_max=rng.choice([1, 200, 1 << 20]),
             inflight_count_max=rng.choice([1, 4, 256]),
+            uncommitted_bytes_max=seeds.stream("uncommitted").choice([1, 200, 64 * MIB]),
             apply_bytes_max=rng.choice([1, 1000, None]),
             eager_commit=seeds.stream("eager").random() < 0.3,
         )
@@ -257,13 +269,14 @@ class World:
 
     def leader(self, group: GroupId) -> int | None:
         """Return the living leader of the highest term."""
-        leaders = []
-        for node, process in self.processes.items():
-            if process.replicator is not None:
-                status = process.replicator.replicas[group].raft.status()
-                if status.role is Role.LEADER:
-                    leaders.append((status.term, node))
+        known = ((node, self.status(node, group)) for node in self.processes)
+        leaders = [(status.term, node) for node, status in known if status and status.role is Role.LEADER]
         return max(leaders)[1] if leaders else None
+
+    def status(self, node: int, group: GroupId) -> Status | None:
+        """Return how a node stands in a group, or None if it does not live."""
+        replicator = self.processes[node].replicator
+        return None if replicator is None else replicator.replicas[group].raft.status()
 
     def membership(self, node: int, group: GroupId) -> Membership:
         """Return the membership as a living node knows it."""

@@ -28,11 +28,19 @@ from kvarts.raft.node import RaftNode
 from kvarts.raft.reads import ReadRequest
 from kvarts.replication.replica import Replica
 from kvarts.replication.replicator import Replicator
-from kvarts.replication.turn import Turn, Write
+from kvarts.replication.turn import Turn
 from kvarts.statemachine.commands import Command
 from kvarts.statemachine.user_keys import UserKeys
-from kvarts_sim.cluster.group_log import Checkpoint, Record
 from kvarts_sim.cluster.muscle import SimMuscle
+from kvarts_sim.planted.muscles import (
+    AcksEarly,
+    AcksSnapshotEarly,
+    CountsReadsAnew,
+    ForgetsTerm,
+    ForgetsVote,
+    SavesOldMembership,
+    WritesCommitFirst,
+)
 
 Patch = tuple[object, str, Any]
 
@@ -54,71 +62,6 @@ class Bug:
             for target, name, replacement in self.patches:
                 stack.enter_context(patch.object(target, name, replacement))
             yield
-
-
-class ForgetsVote(SimMuscle):
-    """Writes the term without the vote."""
-
-    def _append(self, write: Write) -> None:
-        hard = write.hard_state and replace(write.hard_state, vote=NODE_NONE)
-        super()._append(replace(write, hard_state=hard))
-
-
-class ForgetsTerm(SimMuscle):
-    """Writes no hard state at all but the first."""
-
-    def _append(self, write: Write) -> None:
-        known = self.disk.live[write.group].hard_state.term
-        super()._append(replace(write, hard_state=None if known else write.hard_state))
-
-
-class AcksEarly(SimMuscle):
-    """Sends votes and acknowledgements with the rest."""
-
-    def perform(self, turn: Turn) -> None:
-        """Carry out a turn, wrongly."""
-        turn.sends, turn.held = turn.sends + turn.held, []
-        super().perform(turn)
-
-
-class AcksSnapshotEarly(SimMuscle):
-    """Begins no sync for a snapshot."""
-
-    def perform(self, turn: Turn) -> None:
-        """Carry out a turn, wrongly."""
-        if any(write.snapshot for write in turn.writes):
-            turn.sends, turn.held = turn.sends + turn.held, []
-        super().perform(turn)
-
-
-class CountsReadsAnew(SimMuscle):
-    """After a restart numbers reads from the beginning."""
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._next = 0
-
-
-class SavesOldMembership(SimMuscle):
-    """Keeps the membership of the node's start in its checkpoints."""
-
-    def flush(self, group: Any) -> None:
-        """Put the state machine on disk, wrongly."""
-        before = self.disk.live[group].checkpoint
-        super().flush(group)
-        point = self.disk.live[group].checkpoint
-        if before.membership.members and point is not before:
-            stale = Checkpoint(point.index, point.term, before.membership, point.machine)
-            self.disk.live[group].checkpoint = self.disk.durable[group].checkpoint = stale
-
-
-class WritesCommitFirst(SimMuscle):
-    """Puts the hard state before the entries that its commit index vouches for."""
-
-    def _append(self, write: Write) -> None:
-        if write.hard_state is not None:
-            self.disk.write(Record(write.group, write.hard_state))
-        super()._append(write)
 
 
 def _commit_any_term(core: Core) -> bool:
@@ -307,9 +250,72 @@ def _lead_before_own_vote(core: Core, message: Message) -> None:
     election.on_vote_response(core, message)
 
 
-def _handlers_with(kind: MessageKind, handler: Any) -> Any:
-    return {role: {**known, kind: handler} if kind in known else known for role, known in step.HANDLERS.items()}
+def _no_promise(core: Core, message: Message) -> None:
+    quiet_until = core.quiet_until
+    _ON_LEADER(core, message)
+    core.quiet_until = quiet_until
 
+
+_ON_LEADER = follower.on_leader_message
+
+
+def _no_promise_in_entered_term(core: Core, message: Message) -> None:
+    quiet_until, core.quiet_until = core.quiet_until, 0
+    _ON_VOTE(core, message)
+    core.quiet_until = quiet_until
+
+
+def _no_change_but_one(_: log.RaftLog) -> LogIndex:
+    return LOG_INDEX_MIN
+
+
+def _no_unapplied_change(_: log.RaftLog) -> bool:
+    return False
+
+
+def _lead_with_changes(core: Core) -> None:
+    _BECOME_LEADER(core)
+    core.config_pending = LOG_INDEX_MIN
+
+
+_BECOME_LEADER = Core.become_leader
+
+
+def _commit_whole_word(core: Core, message: Message) -> None:
+    last = core.log.try_append(message.index, message.log_term, message.entries)
+    if last is None or message.index < core.log.committed:
+        _ON_APPEND(core, message)
+        return
+    core.log.commit_to(message.commit)
+    kind = MessageKind.APPEND_RESPONSE
+    core.send(Message(kind, message.sender, core.node, core.term, index=last))
+
+
+_ON_APPEND = follower._on_append
+
+
+def _refusal_is_match(core: Core, message: Message) -> None:
+    _count(core, message, message.index)
+
+
+def _hint_is_match(core: Core, message: Message) -> None:
+    _count(core, message, message.hint)
+
+
+def _count(core: Core, message: Message, index: LogIndex) -> None:
+    progress = core.tracker.progress.get(message.sender)
+    if message.reject and progress is not None:
+        progress.acknowledge(index)
+    leader.on_append_response(core, message)
+
+
+def _handlers_with(kinds: frozenset[MessageKind], handler: Any) -> Any:
+    return {role: {**known, **dict.fromkeys(kinds & known.keys(), handler)} for role, known in step.HANDLERS.items()}
+
+
+_VOTE = frozenset({MessageKind.VOTE})
+_APPEND_RESPONSE = frozenset({MessageKind.APPEND_RESPONSE})
+_FROM_LEADER = frozenset(step.FROM_LEADER)
 
 BUGS = (
     Bug("vote not persisted", "PySyncObj#202", muscle=ForgetsVote),
@@ -336,7 +342,7 @@ BUGS = (
     Bug(
         "any heartbeat's answer confirms",
         "thesis 6.4",
-        ((step, "HANDLERS", _handlers_with(MessageKind.HEARTBEAT_RESPONSE, _any_answer_counts)),),
+        ((step, "HANDLERS", _handlers_with(frozenset({MessageKind.HEARTBEAT_RESPONSE}), _any_answer_counts)),),
         scenario="echoes",
     ),
     Bug(
@@ -357,12 +363,12 @@ BUGS = (
     Bug(
         "two votes in a term",
         "databend#16175",
-        ((step, "HANDLERS", _handlers_with(MessageKind.VOTE, _vote_twice)),),
+        ((step, "HANDLERS", _handlers_with(_VOTE, _vote_twice)),),
     ),
     Bug(
         "leads before its own vote is durable",
         "found while building this",
-        ((step, "HANDLERS", _handlers_with(MessageKind.VOTE_RESPONSE, _lead_before_own_vote)),),
+        ((step, "HANDLERS", _handlers_with(frozenset({MessageKind.VOTE_RESPONSE}), _lead_before_own_vote)),),
         scenario="coups",
     ),
     Bug("vote for a shorter log", "paper 5.4.1", ((log.RaftLog, "is_up_to_date", _always_up_to_date),)),
@@ -444,5 +450,48 @@ BUGS = (
         "hashicorp/raft#503",
         ((leader, "_store_stands_still", _never),),
         scenario="storm",
+    ),
+    Bug(
+        "promise ends with a higher term",
+        "review of this core",
+        ((step, "HANDLERS", _handlers_with(_FROM_LEADER, _no_promise)),),
+        scenario="refusals",
+    ),
+    Bug(
+        "no promise in a term already entered",
+        "review of this core",
+        ((step, "HANDLERS", _handlers_with(_VOTE, _no_promise_in_entered_term)),),
+        scenario="refusals",
+    ),
+    Bug(
+        "torn write hides a committed change",
+        "review of this core",
+        ((log.RaftLog, "last_change_but_one", _no_change_but_one),),
+        scenario="changes",
+    ),
+    Bug(
+        "stands with a change not applied",
+        "review of this core",
+        ((log.RaftLog, "has_unapplied_change", _no_unapplied_change),),
+        scenario="changes",
+    ),
+    Bug(
+        "new leader changes at once",
+        "review of this core",
+        ((Core, "become_leader", _lead_with_changes),),
+        scenario="changes",
+    ),
+    Bug("append commits beyond its entries", "paper, figure 2", ((follower, "_on_append", _commit_whole_word),)),
+    Bug(
+        "refusal counts as match",
+        "review of this core",
+        ((step, "HANDLERS", _handlers_with(_APPEND_RESPONSE, _refusal_is_match)),),
+        scenario="coups",
+    ),
+    Bug(
+        "hint counts as match",
+        "review of this core",
+        ((step, "HANDLERS", _handlers_with(_APPEND_RESPONSE, _hint_is_match)),),
+        scenario="coups",
     ),
 )
