@@ -27,7 +27,9 @@ def check(
 
     A hard history can need exponential time; the search ends with UNKNOWN after `steps_max` steps (about 20 us each;
     the same history always ends in the same way) or after `seconds_max`. Each part of the model gets an even share
-    of the steps that are left. ListAppend needs no budget. Raises ValueError for a history that is malformed.
+    of the steps that are left; a step costs more the more operations are open at once: 500 puts of one key that all
+    overlap take 3 s, and 2,000 end UNKNOWN after minutes. ListAppend needs no budget. Raises ValueError for a history
+    that is malformed.
     """
     listed = checked(operations)
     if isinstance(model, ListAppend):

@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from numbers import Real
 from typing import Any, Final
 
 
@@ -49,15 +50,36 @@ def _words(request: object) -> str:
 
 
 def checked(operations: Iterable[Operation]) -> list[Operation]:
-    """Return the operations as a list. Raises ValueError where one returns before it is invoked."""
+    """Return the operations as a list. Raises ValueError for what is none, or returns before it is invoked."""
     listed = list(operations)
     for operation in listed:
-        # Written so that a moment that is no number (NaN) is refused too.
-        if operation.returned is not None and not operation.invoked <= operation.returned:
-            raise ValueError(f"{operation!r} returns before it is invoked")
-        if operation.invoked != operation.invoked:
-            raise ValueError(f"{operation!r} was invoked at no moment")
+        if not isinstance(operation, Operation):
+            raise ValueError(f"{operation!r} is no Operation")
+        fault = _fault(operation)
+        if fault:
+            raise ValueError(f"{_plain(operation)} {fault}")
     return listed
+
+
+def _fault(operation: Operation) -> str | None:
+    """Return what is wrong with an operation whatever the model, or None."""
+    moments = operation.invoked, operation.returned
+    if not isinstance(moments[0], Real) or not isinstance(moments[1], Real | None):
+        return "has a moment that is no number"
+    try:
+        hash(operation.client)
+    except TypeError:
+        return "has a client that is not hashable"
+    # Written so that a moment that is no number (NaN) is refused too.
+    if operation.returned is not None and not operation.invoked <= operation.returned:
+        return "returns before it is invoked"
+    return "was invoked at no moment" if operation.invoked != operation.invoked else None
+
+
+def _plain(operation: Operation) -> str:
+    """An operation as it was made: its repr needs moments that are numbers."""
+    client, invoked, returned = operation.client, operation.invoked, operation.returned
+    return f"<client {client!r} [{invoked!r}, {returned!r}] {_words(operation.input)}>"
 
 
 def predecessors(operations: Sequence[Operation]) -> list[int | None]:

@@ -101,6 +101,10 @@ def test_map_names_the_key() -> None:
         (op(1, 0, 1, (W,)), "write takes 1 arguments"),
         (op(1, 0, 1, ("cas", 1, 2), "OK"), "the output of cas is True or False"),
         (op(1, 0, 1, (W, [1])), "hashable"),
+        (op(1, None, 1, R), "a moment that is no number"),  # type: ignore[arg-type]  # wrong on purpose
+        (op(1, 0, "1", R), "a moment that is no number"),  # type: ignore[arg-type]  # wrong on purpose
+        (op([1], 0, 1, R), "a client that is not hashable"),  # type: ignore[arg-type]  # wrong on purpose
+        (("read",), "is no Operation"),
     ],
 )
 def test_a_malformed_history_is_refused(bad: Operation, why: str) -> None:
