@@ -62,9 +62,28 @@ def test_script_reader_takes_lists_words_input_and_continuations() -> None:
     assert (second.command, second.expected) == ("bare", ("a", "", "b"))
 
 
+def test_repeated_key_of_a_script_goes_on_with_its_list_and_replaces_its_value() -> None:
+    (case,) = parse_script("add-nodes 1 voters=(1) index=3 voters=(2,3) index=4\n----\n")
+    assert case.values("voters") == ("1", "2", "3")
+    assert case.value("index") == "4"
+
+
 def test_script_without_separator_is_refused() -> None:
     with pytest.raises(ScriptError, match="line 2"):
         list(parse_script("\nvote\n"))
+
+
+SNAPSHOT_OF_NO_TERM = """add-nodes 2 voters=(1,2) index=3
+----
+
+send-snapshot 1 2
+----
+1->2 MsgSnap Term:0 Log:0/0
+  Snapshot: Index:3 Term:1 ConfState:Voters:[1 2] VotersOutgoing:[] Learners:[] LearnersNext:[] AutoLeave:false
+
+stabilize
+----
+"""
 
 
 @pytest.mark.parametrize(
@@ -76,6 +95,7 @@ def test_script_without_separator_is_refused() -> None:
         ("add-nodes 1\n----\nok\n\ndeliver-msgs 1 type=MsgSong\n----\nok\n", "unknown message type MsgSong"),
         ("add-nodes 1 prevote=perhaps\n----\nok\n", "true or false"),
         ("add-nodes one\n----\nok\n", "line 1: add-nodes one"),
+        (SNAPSHOT_OF_NO_TERM, "line 9: stabilize"),
     ],
 )
 def test_script_that_cannot_be_run_is_an_error_with_its_line(text: str, why: str, tmp_path: Path) -> None:

@@ -32,15 +32,15 @@ class Case:
         return tuple(key for key, values in self.arguments if not values)
 
     def values(self, key: str) -> tuple[str, ...] | None:
-        """Return the values of `key=…`, or None if it is not given."""
-        return next((values for name, values in self.arguments if name == key and values), None)
+        """Return the values of `key=…`, or None if it is not given. A key that is repeated goes on with its list."""
+        return tuple(value for name, values in self.arguments if name == key for value in values) or None
 
     def value(self, key: str) -> str | None:
-        """Return the only value of `key=…`, or None if it is not given."""
-        values = self.values(key)
-        if values is not None and len(values) != 1:
+        """Return the only value of `key=…`, or None if it is not given. Of a key that is repeated the last counts."""
+        given = [values for name, values in self.arguments if name == key and values]
+        if given and len(given[-1]) != 1:
             raise ScriptError(f"line {self.line}: {key} takes one value")
-        return values[0] if values else None
+        return given[-1][0] if given else None
 
 
 def read_script(path: Path) -> list[Case]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from kvarts.raft.confchange import ConfigChange, Transition
-from kvarts.raft.errors import RaftError
+from kvarts.raft.errors import InvariantBroken, RaftError
 from kvarts.raft.ids import LogIndex, NodeId
 from kvarts.raft.membership import Membership
 from kvarts.raft.messages import Message, MessageKind, Role
@@ -47,7 +47,7 @@ class InteractionScript:
             failed = [error_line(error)]
         except CommandRefused as refused:
             failed = [str(refused)]
-        except (LookupError, ValueError) as error:
+        except (LookupError, ValueError, InvariantBroken) as error:
             raise ScriptError(f"line {case.line}: {case.raw}: {error}") from error
         level = case.value("log-level")
         quiet = self._quiet if level is None else level.lower() == "none"
