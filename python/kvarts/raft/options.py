@@ -40,7 +40,7 @@ class RaftOptions:
     inflight_bytes_max: int | None = 16 * MIB
     """Their payload; at least twice `append_bytes_max` keeps the pipe full."""
     uncommitted_bytes_max: int | None = 64 * MIB
-    """Payload of proposals not yet committed; more are dropped. One is always taken."""
+    """Payload of proposals that this leader has not yet applied; more are dropped. One is always taken."""
     apply_bytes_max: int | None = 16 * MIB
     """Committed entries handed out and not yet applied."""
     eager_commit: bool = True
