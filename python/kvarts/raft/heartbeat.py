@@ -81,10 +81,10 @@ def ticks_at_once(core: Core) -> int:
 
     The only voter needs no round at all.
     """
-    if core.role is not Role.LEADER or not core.committed_in_term:
+    if core.role is not Role.LEADER:
         return 0
     if core.tracker.membership.voters.voters == {core.node}:
-        return TICKS_ALONE
+        return TICKS_ALONE if core.committed_in_term else 0
     if core.options.read_mode is not ReadMode.LEASE or not lease_holds(core):
         return 0
     assert core.reads.confirmed_tick is not None

@@ -123,7 +123,9 @@ def leave_joint_if_due(core: Core) -> None:
 
     A transfer may drop the proposal; the next applied entry brings us here again, or the new leader there.
     """
-    due = core.tracker.membership.auto_leave and core.log.applied >= core.config_pending
+    if not core.tracker.membership.auto_leave:
+        return
+    due = core.log.applied >= core.config_pending
     if due and core.role is Role.LEADER and core.transferee == NODE_NONE and core.is_member:
         propose(core, [NOTHING._replace(kind=EntryKind.CONFIG, payload=LEAVE_JOINT)])
 

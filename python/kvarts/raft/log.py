@@ -42,13 +42,17 @@ class RaftLog:
 
     def last_index(self) -> LogIndex:
         """Return the index of the last entry, stable or not."""
+        entries = self.unstable.entries
+        if entries:
+            return entries[-1].index
         last = self.unstable.last_index()
         return self.store.last_index() if last is None else last
 
     def last_term(self) -> Term:
         """Return the term of the last entry."""
-        term = self.term_at(self.last_index())
-        invariant(term is not None, "the last entry has no term", self.last_index())
+        last = self.last_index()
+        term = self.term_at(last)
+        invariant(term is not None, "the last entry has no term", last)
         return term or TERM_NONE
 
     def term_at(self, index: LogIndex) -> Term | None:
@@ -62,8 +66,10 @@ class RaftLog:
         """Return entries of [start, stop) within `bytes_max`, at least one. Raises Compacted."""
         if start >= stop:
             return ()
-        if start < self.first_index():
+        snapshot = self.unstable.snapshot
+        if snapshot is not None and start <= snapshot.index:
             raise Compacted(start)
+        # Where no snapshot here decides, the store knows what it has compacted.
         unstable, offset = self.unstable.entries, self.unstable.offset
         if start >= offset:
             return limit_bytes(unstable[start - offset : stop - offset], bytes_max)
@@ -124,9 +130,8 @@ class RaftLog:
     def commit_to(self, index: LogIndex) -> None:
         """Note that entries up to `index` are committed; an old word changes nothing."""
         if index > self.committed:
-            invariant(
-                index <= self.last_index(), "committed what is not here: was the log lost?", index, self.last_index()
-            )
+            last = self.last_index()
+            invariant(index <= last, "committed what is not here: was the log lost?", index, last)
             self.committed = index
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -136,14 +141,16 @@ class RaftLog:
 
     def next_committed(self, *, allow_unstable: bool) -> Sequence[Entry]:
         """Return committed entries to apply next, within what may be applied at once."""
-        stop = self._appliable_to(allow_unstable=allow_unstable) + 1
-        if self.applying + 1 >= stop or not self._may_apply():
+        if self.applying >= self.committed or not self._may_apply():
             return ()
+        stop = self._appliable_to(allow_unstable=allow_unstable) + 1
         room = None if self._apply_bytes_max is None else self._apply_bytes_max - self._applying_bytes
         return self.slice(LogIndex(self.applying + 1), LogIndex(stop), room)
 
     def has_next_committed(self, *, allow_unstable: bool) -> bool:
         """Return whether `next_committed` would return something."""
+        if self.applying >= self.committed:
+            return False
         return self.applying < self._appliable_to(allow_unstable=allow_unstable) and self._may_apply()
 
     def hand_out_to_apply(self, entries: Sequence[Entry], *, allow_unstable: bool) -> None:
@@ -160,7 +167,8 @@ class RaftLog:
         """Note that entries up to `index` are applied; `size` of what was handed out is done."""
         invariant(self.applied <= index <= self.committed, "applied out of order", self.applied, index, self.committed)
         self.applied = index
-        self.applying = LogIndex(max(self.applying, index))
+        if index > self.applying:
+            self.applying = index
         self._applying_bytes = max(0, self._applying_bytes - size)
         self._apply_paused = self._apply_bytes_max is not None and self._applying_bytes >= self._apply_bytes_max
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kvarts.raft import leader
@@ -40,6 +40,10 @@ class Status:
     lease: bool
 
 
+def _nothing() -> None:
+    pass
+
+
 class RaftNode:
     """Raft without a clock, a socket or a disk: messages, ticks and proposals in, a Ready out.
 
@@ -47,12 +51,20 @@ class RaftNode:
     """
 
     def __init__(
-        self, options: RaftOptions, store: LogStore, rng: Random, *, applied: LogIndex = LOG_INDEX_MIN
+        self,
+        options: RaftOptions,
+        store: LogStore,
+        rng: Random,
+        *,
+        applied: LogIndex = LOG_INDEX_MIN,
+        stir: Callable[[], object] = _nothing,
     ) -> None:
         """Start from what `store` holds; `applied` is how far the state machine has got, at least to its snapshot.
 
-        The membership of the store must be the one at `applied`.
+        The membership of the store must be the one at `applied`. `stir` is called whenever anything may change: who
+        keeps many nodes then asks only those that were stirred for what is ready.
         """
+        self._stir = stir
         self._core = core = Core(options, store, rng)
         hard, membership = store.initial_state()
         core.tracker.switch(membership, core.log.last_index())
@@ -72,12 +84,14 @@ class RaftNode:
 
         Raises ProposalDropped and UnknownPeer; then nothing has changed.
         """
+        self._stir()
         if message.kind in RESPONSES and message.sender not in self._core.tracker.progress:
             raise UnknownPeer(message.sender)
         step(self._core, message)
 
     def tick(self) -> None:
         """Let one tick pass."""
+        self._stir()
         core = self._core
         core.ticks += 1
         if core.role is Role.LEADER:
@@ -106,15 +120,18 @@ class RaftNode:
 
     def apply_config(self, change: ConfigChange) -> Membership:
         """Take a committed change, when the state machine has reached it. Raises ConfigChangeRefused."""
+        self._stir()
         return reconfigure(self._core, change)
 
     def read(self, context: object) -> None:
         """Ask for a linearizable read: `context` comes back in `read_states` with the index to apply, or is dropped."""
+        self._stir()
         core = self._core
         step(core, Message(MessageKind.READ_INDEX, core.node, core.node, context=context))
 
     def campaign(self) -> None:
         """Stand for election now. Ignored where others may rely on the lease that we gave the leader."""
+        self._stir()
         core = self._core
         if core.options.read_mode is ReadMode.LEASE and core.hears_leader():
             return
@@ -122,6 +139,7 @@ class RaftNode:
 
     def transfer_to(self, target: NodeId) -> None:
         """Ask the leader to hand over to `target`."""
+        self._stir()
         core = self._core
         step(core, Message(MessageKind.TRANSFER, core.node, target, core.term))
 
@@ -131,6 +149,21 @@ class RaftNode:
         voters = core.tracker.membership.voters.voters
         lag = {node: -p.match for node, p in core.tracker.others(core.node) if node in voters and p.recently_active}
         return min(lag, key=lag.__getitem__, default=NODE_NONE) if core.role is Role.LEADER else NODE_NONE
+
+    @property
+    def role(self) -> Role:
+        """What this node is at the moment."""
+        return self._core.role
+
+    @property
+    def term(self) -> Term:
+        """The term that it is in."""
+        return self._core.term
+
+    @property
+    def leader(self) -> NodeId:
+        """Whom to ask: the leader as far as this node knows, or who is to lead soon, or NODE_NONE."""
+        return self._core.transferee or self._core.lead
 
     @property
     def has_uncommitted(self) -> bool:
@@ -155,6 +188,7 @@ class RaftNode:
 
     def tell_commit(self) -> None:
         """Tell of the commit index whoever could use it and has not heard of it by an append since."""
+        self._stir()
         tell_commit(self._core)
 
     def heard_from(self, node: NodeId) -> bool:
@@ -169,6 +203,7 @@ class RaftNode:
 
     def forget_leader(self) -> None:
         """Be ready to vote again, before the timeout: the caller knows that the leader is gone."""
+        self._stir()
         core = self._core
         # Under leases our word to the leader counts until its time is over, whatever anybody knows.
         if core.role is Role.FOLLOWER and core.options.read_mode is not ReadMode.LEASE:
@@ -176,16 +211,19 @@ class RaftNode:
 
     def pause_detected(self) -> None:
         """Forget the lease: the clock behind our ticks may have stood still or jumped."""
+        self._stir()
         self._core.reads.forget_lease()
 
     def report_unreachable(self, node: NodeId) -> None:
         """An append to `node` was probably lost: go back to probing it."""
+        self._stir()
         progress = self._core.tracker.progress.get(node)
         if self._core.role is Role.LEADER and progress is not None and progress.state is ProgressState.REPLICATE:
             progress.become_probe()
 
     def report_snapshot(self, node: NodeId, *, delivered: bool) -> None:
         """The snapshot for `node` has arrived, or will not. Heard of neither, we would wait for ever."""
+        self._stir()
         progress = self._core.tracker.progress.get(node)
         if self._core.role is not Role.LEADER or progress is None or progress.state is not ProgressState.SNAPSHOT:
             return
@@ -207,6 +245,7 @@ class RaftNode:
 
     def advance(self) -> None:
         """The last Ready was carried out; only without asynchronous storage."""
+        self._stir()
         for message in self._outbox.done():
             step(self._core, message)
 
@@ -233,5 +272,6 @@ class RaftNode:
         return f"<RaftNode n{s.node} {role} term={s.term} last={s.last} committed={s.committed} applied={s.applied}>"
 
     def _propose(self, proposals: Sequence[Entry]) -> None:
+        self._stir()
         core = self._core
         step(core, Message(MessageKind.PROPOSE, core.node, core.node, entries=proposals))

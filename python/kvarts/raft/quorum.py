@@ -30,7 +30,7 @@ class MajorityConfig:
         """
         if not self.voters:
             return LOG_INDEX_MAX
-        descending = sorted((acked.get(voter, LOG_INDEX_MIN) for voter in self.voters), reverse=True)
+        descending = sorted([acked.get(voter, LOG_INDEX_MIN) for voter in self.voters], reverse=True)
         return descending[len(descending) // 2]
 
     def vote_result(self, votes: Mapping[NodeId, bool]) -> VoteResult:
@@ -58,7 +58,7 @@ class JointConfig:
     @property
     def voters(self) -> frozenset[NodeId]:
         """Every node that votes in either half."""
-        return self.incoming.voters | self.outgoing.voters
+        return self.incoming.voters | self.outgoing.voters if self.outgoing.voters else self.incoming.voters
 
     @property
     def is_joint(self) -> bool:
@@ -67,6 +67,8 @@ class JointConfig:
 
     def committed(self, acked: Mapping[NodeId, LogIndex]) -> LogIndex:
         """Return the highest index that both majorities have acknowledged."""
+        if not self.outgoing.voters:
+            return self.incoming.committed(acked)
         return min(self.incoming.committed(acked), self.outgoing.committed(acked))
 
     def vote_result(self, votes: Mapping[NodeId, bool]) -> VoteResult:

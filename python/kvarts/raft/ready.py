@@ -10,7 +10,7 @@ from kvarts.raft.ids import LOG_INDEX_MIN, LOG_STORE, STATE_MACHINE, TERM_NONE
 from kvarts.raft.messages import Entry, HardState, Message, MessageKind, ReadState, Snapshot, SoftState
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ready:
     """What changed since the last one.
 
@@ -38,23 +38,26 @@ class Outbox:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        # Carried out in order, entries are stable before they are applied; asynchronously the two race.
+        self._allow_unstable = not core.options.async_storage
         self._soft = core.lead, core.role
         self._hard = core.term, core.vote, core.log.committed
         self._to_step: list[Message] = []
 
     def has_news(self) -> bool:
         """Return whether `take` would return something."""
-        core, log = self._core, self._core.log
+        core = self._core
+        log, unstable = core.log, core.log.unstable
         return bool(
             core.messages
             or core.after_append
             or (core.term, core.vote, log.committed) != self._hard
             or (core.lead, core.role) != self._soft
-            or log.unstable.handed_out < log.unstable.offset + len(log.unstable.entries)
+            or unstable.handed_out < unstable.offset + len(unstable.entries)
             or log.has_next_committed(allow_unstable=self._allow_unstable)
             or core.read_states
             or core.reads_dropped
-            or log.unstable.next_snapshot()
+            or (unstable.snapshot is not None and not unstable.snapshot_handed_out)
         )
 
     def take(self) -> Ready:
@@ -87,11 +90,6 @@ class Outbox:
         """Return what is to be stepped now that the last Ready was carried out; only without asynchronous storage."""
         done, self._to_step = self._to_step, []
         return done
-
-    @property
-    def _allow_unstable(self) -> bool:
-        # Carried out in order, entries are stable before they are applied; asynchronously the two race.
-        return not self._core.options.async_storage
 
     def _storage_messages(
         self,
@@ -147,7 +145,7 @@ class Outbox:
             return ()
         last, last_term = LOG_INDEX_MIN, TERM_NONE
         if unstable.entries:
-            last, last_term = core.log.last_index(), core.log.last_term()
+            last, last_term = unstable.entries[-1].index, unstable.entries[-1].term
         kind = MessageKind.STORAGE_APPEND_RESPONSE
         return (Message(kind, core.node, LOG_STORE, core.term, last_term, last, snapshot=snapshot),)
 

@@ -37,6 +37,8 @@ def send_append(core: Core, to: NodeId, progress: Progress, *, if_empty: bool = 
     if progress.is_paused:
         return False
     log = core.log
+    if not if_empty and progress.next > log.last_index():
+        return False
     base = LogIndex(progress.next - 1)
     base_term = log.term_at(base)
     if base_term is None:

@@ -84,9 +84,11 @@ def on_storage_apply(core: Core, message: Message) -> None:
     entries = message.entries
     if not entries:
         return
-    core.uncommitted_bytes = max(0, core.uncommitted_bytes - payload_bytes(entries))
-    if entries[-1].index > core.log.applied:
-        core.log.applied_to(entries[-1].index, entry_bytes(entries))
+    if core.uncommitted_bytes:
+        core.uncommitted_bytes = max(0, core.uncommitted_bytes - payload_bytes(entries))
+    last = entries[-1].index
+    if last > core.log.applied:
+        core.log.applied_to(last, entry_bytes(entries))
     leader.leave_joint_if_due(core)
 
 

@@ -46,7 +46,7 @@ class Tracker:
 
     def others(self, node: NodeId) -> Iterator[tuple[NodeId, Progress]]:
         """Yield all members but `node`, by id."""
-        return (pair for pair in self.progress.items() if pair[0] != node)
+        return iter([pair for pair in self.progress.items() if pair[0] != node])
 
     def committed(self) -> LogIndex:
         """Return the highest index that the membership's quorum has acknowledged."""

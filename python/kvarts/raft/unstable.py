@@ -31,7 +31,7 @@ class Unstable:
     def last_index(self) -> LogIndex | None:
         """Return the last index of the log if it is decided here."""
         if self.entries:
-            return LogIndex(self.offset + len(self.entries) - 1)
+            return self.entries[-1].index
         return self.snapshot.index if self.snapshot else None
 
     def term_at(self, index: LogIndex) -> Term | None:
