@@ -96,7 +96,7 @@ class Node:
             ReplicatorOptions(raft=raft),
             self,
             [GroupOpened(GroupId(group), LogIndex(1)) for group in self.muscle.stores],
-            lambda group: random.Random(group),
+            random.Random,
             now_ms=0,
         )
         news = News(io.StringIO(), NodeId(1), lambda: 0)
