@@ -167,8 +167,7 @@ class RaftLog:
         """Note that entries up to `index` are applied; `size` of what was handed out is done."""
         invariant(self.applied <= index <= self.committed, "applied out of order", self.applied, index, self.committed)
         self.applied = index
-        if index > self.applying:
-            self.applying = index
+        self.applying = max(self.applying, index)
         self._applying_bytes = max(0, self._applying_bytes - size)
         self._apply_paused = self._apply_bytes_max is not None and self._applying_bytes >= self._apply_bytes_max
 

@@ -1,4 +1,8 @@
-"""What the muscle tells the replicator. Everything is immutable; bytes are named by handles that the muscle owns."""
+"""What the muscle tells the replicator. Bytes are named by handles that the muscle owns.
+
+Nobody changes an event once it is made; what nearly every turn takes is not `frozen`, for the cost: see
+kvarts.raft.messages.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ Ticket = NewType("Ticket", int)
 """Number of a turn that waits for the log. Strictly increases."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Batch:
     """Payload of an entry on its way into the log: the bytes of these handles, one after the other."""
 
@@ -46,14 +50,14 @@ class CloseRequested:
     group: GroupId
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Synced:
     """Everything that turns up to `ticket` asked to be durable is, and what they held back has been sent."""
 
     ticket: Ticket
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Applied:
     """The state machine has reached entry `index`; at a barrier it waits there for the effects.
 
@@ -85,7 +89,7 @@ class Flushed:
     index: LogIndex
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Received:
     """A message of another node. Payloads of NORMAL entries are Batches, of PYTHON entries bytes; a snapshot's data is
     a Handle."""
@@ -94,7 +98,7 @@ class Received:
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class WriteRequested:
     """Clients' writes of `size` bytes so far wait behind `handle`, which also names the request in a refusal.
 
@@ -106,7 +110,7 @@ class WriteRequested:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class ReadRequested:
     """A client wants a linearizable read; `context` comes back in ReadReady or ReadRefused."""
 
@@ -179,7 +183,7 @@ Event = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Events:
     """What happened since the last poll, and the monotonic clock's reading."""
 

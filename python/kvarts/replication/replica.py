@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -84,8 +84,7 @@ class Replica:
     @property
     def leader(self) -> NodeId:
         """Whom to ask: the leader as far as this node knows, or who is to lead soon, or NODE_NONE."""
-        status = self.raft.status()
-        return status.transferee or status.lead
+        return self.raft.leader
 
     def status(self) -> ReplicaStatus:
         """Return the replica's state at this moment."""
@@ -95,8 +94,10 @@ class Replica:
 
     def receive(self, message: Message) -> None:
         """Take a message of another node. What cannot be used is dropped: the sender repeats it."""
-        with suppress(ProposalDropped, UnknownPeer):
+        try:
             self.raft.step(message)
+        except (ProposalDropped, UnknownPeer):
+            return
 
     def gather(self, request: WriteRequested, now_ms: int) -> None:
         """Let writes wait for the entry that is on its way."""
@@ -175,7 +176,7 @@ class Replica:
             if barrier.kind is EntryKind.PYTHON and barrier.index > self._restored:
                 invariant(command == barrier.payload, "the muscle reached another command", command, barrier)
             self._pass_barrier(barrier, turn)
-        if index > self._restored:
+        if self._asked and index > self._restored:
             self._end_asked(index, Why.SUPERSEDED, turn)
         while self._to_apply and self._to_apply[0].entries[-1].index <= index:
             for response in self._to_apply.popleft().responses:
@@ -204,16 +205,19 @@ class Replica:
         if ready.snapshot is not None:
             self._restored = ready.snapshot.index
         turn.must_sync |= ready.must_sync
-        turn.reads += [ReadReady(self.group, _context(state.context), state.index) for state in ready.read_states]
+        if ready.read_states:
+            turn.reads += [ReadReady(self.group, _context(state.context), state.index) for state in ready.read_states]
         if ready.reads_dropped:
             leader = self.leader
             turn.reads_refused += [ReadRefused(self.group, _context(each), leader) for each in ready.reads_dropped]
         for message in ready.messages:
             if message.to == LOG_STORE:
                 turn.writes.append(Write(self.group, ready.hard_state, message.snapshot, message.entries))
-                held = [each for each in message.responses if each.to != message.sender]
-                turn.held += [Outgoing(self.group, each) for each in held]
-                local += [each for each in message.responses if each.to == message.sender]
+                for response in message.responses:
+                    if response.to == message.sender:
+                        local.append(response)
+                    else:
+                        turn.held.append(Outgoing(self.group, response))
             elif message.to == STATE_MACHINE:
                 self._to_apply.append(message)
             else:
@@ -225,10 +229,12 @@ class Replica:
         if self._barrier is not None:
             return
         for message in self._to_apply:
-            entries = [entry for entry in message.entries if entry.index > self._handed_out]
-            if not entries:
+            entries = message.entries
+            if entries[-1].index <= self._handed_out:
                 continue
-            barrier = next((entry for entry in entries if entry.kind in BARRIERS), None)
+            if entries[0].index <= self._handed_out:
+                entries = [entry for entry in entries if entry.index > self._handed_out]
+            barrier = _first_barrier(entries)
             self._handed_out = entries[-1].index if barrier is None else barrier.index
             turn.applies.append(Apply(self.group, entries[0].index, self._handed_out, barrier is not None))
             if barrier is not None:
@@ -266,6 +272,13 @@ class Replica:
 
     def __repr__(self) -> str:
         return f"<Replica s{self.group} {self.raft!r}>"
+
+
+def _first_barrier(entries: Sequence[Entry]) -> Entry | None:
+    for entry in entries:
+        if entry.kind in BARRIERS:
+            return entry
+    return None
 
 
 def _why(error: ProposalDropped | UnreadableCommand) -> Why:

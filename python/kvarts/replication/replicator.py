@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from kvarts.raft.core import Random
 from kvarts.raft.errors import invariant
@@ -64,6 +66,12 @@ class Replicator:
         self._rng_of = rng_of
         self.node: NodeId = options.raft.node
         self.replicas: dict[GroupId, Replica] = {}
+        self._stirred: set[GroupId] = set()
+        """Groups whose Raft node something has reached since the last turn looked at what they want."""
+        self.stirred: Sequence[GroupId] = ()
+        """Groups that the latest turn looked at: nothing has changed in any other."""
+        self._gathering: set[GroupId] = set()
+        """Groups with writes that wait for the entry before theirs."""
         for opened in sorted(groups, key=lambda each: each.group):
             self._open(opened)
         self._ticket = Ticket(0)
@@ -79,28 +87,45 @@ class Replicator:
     def turn(self, events: Events) -> Turn:
         """Take what happened and return what to do."""
         turn = Turn()
-        taken = [handle for replica in self.replicas.values() for handle in replica.gathered]
+        taken = self._gathered()
         # The clock first: a read that waited out a pause with us must not be served under the lease from before.
         self._tick(events.now_ms)
-        self._give_notice(events.now_ms)
+        if self._notices_ms:
+            self._give_notice(events.now_ms)
         # Completed work next: an apply that was reached before a snapshot came belongs to the membership before it.
-        for event in sorted(events.events, key=_order):
+        for event in _completions_first(events.events):
             taken += _handles_of_event(event)
             self._take(event, turn)
         self._propose(events, turn)
         if self._stopping:
             leads = [replica.hand_over() for replica in self.replicas.values()]
             turn.stopped = not any(leads)
+        self.stirred = sorted(self._stirred)
+        self._stirred.clear()
         self._collect(turn)
         self._owe_notice(events.now_ms)
         self._set_gates(turn)
-        kept = set(_handles_of_writes(turn))
-        for replica in self.replicas.values():
-            kept.update(replica.gathered)
-        turn.release = [handle for handle in taken if handle not in kept]
+        if taken:
+            kept = {*self._gathered(), *_handles_of_writes(turn)}
+            turn.release = [handle for handle in taken if handle not in kept]
         return turn
 
+    def _gathered(self) -> list[Handle]:
+        return [handle for group in sorted(self._gathering) for handle in self.replicas[group].gathered]
+
     def _take(self, event: Event, turn: Turn) -> None:
+        take = _TAKEN_BY_REPLICA.get(type(event))
+        if take is None:
+            self._take_own(event, turn)
+            return
+        replica = self.replicas.get(event.group)  # type: ignore[union-attr]  # those with a replica have a group
+        if replica is None:
+            _refuse(event, turn)
+        else:
+            take(replica, event, turn)
+
+    def _take_own(self, event: Event, turn: Turn) -> None:
+        """Take what concerns the node, or the coming and going of a group; writes are proposed after all else."""
         match event:
             case Synced(ticket):
                 self._synced(ticket)
@@ -111,47 +136,26 @@ class Replicator:
             case PeerLost(node):
                 for each in self.replicas.values():
                     each.raft.report_unreachable(node)
-            case _:
-                replica = self.replicas.get(event.group)
-                if replica is None:
-                    _refuse(event, turn)
-                else:
-                    self._take_for(replica, event, turn)
-
-    def _take_for(self, replica: Replica, event: Event, turn: Turn) -> None:
-        match event:
-            case Received(_, message):
-                replica.receive(message)
-            case Applied(_, index, command):
-                replica.applied(index, command, turn)
-            case Restored(_, index, system):
-                replica.restored(index, system, turn)
-            case Flushed(_, index):
-                replica.flushed(index, turn)
-            case ReadRequested(_, context):
-                replica.raft.read(context)
-            case CommandRequested():
-                replica.command(event, turn)
-            case ConfigRequested(_, change):
-                replica.change(change)
-            case TransferRequested(_, target):
-                replica.raft.transfer_to(target)
-            case SnapshotSent(_, node, delivered):
-                replica.raft.report_snapshot(node, delivered=delivered)
-            case CloseRequested(group):
+            case CloseRequested(group) if group in self.replicas:
                 self._close(group, turn)
+            case CloseRequested(group):
+                turn.closed.append(group)
 
     def _open(self, opened: GroupOpened) -> None:
         group, options = opened.group, self._options
         invariant(group not in self.replicas, "a group was opened twice", group)
         store = self._log.group(group)
-        raft = RaftNode(options.raft, store, self._rng_of(group), applied=opened.applied)
+        stir = partial(self._stirred.add, group)
+        raft = RaftNode(options.raft, store, self._rng_of(group), applied=opened.applied, stir=stir)
+        stir()
         self.replicas[group] = Replica(group, raft, store, opened.system, options)
 
     def _close(self, group: GroupId, turn: Turn) -> None:
         self.replicas.pop(group).close(turn)
         self._waiting = deque(each for each in self._waiting if each[1] != group)
         self._gates.pop(group, None)
+        self._gathering.discard(group)
+        self._stirred.discard(group)
         self._notices_ms.pop(group, None)
         turn.closed.append(group)
 
@@ -168,9 +172,12 @@ class Replicator:
                     turn.writes_refused.append(WriteRefused(event.group, event.handle, NODE_NONE))
                 else:
                     replica.gather(event, events.now_ms)
-        for replica in self.replicas.values():
-            if replica.gathered:
-                replica.propose_due(events.now_ms, turn)
+                    self._gathering.add(event.group)
+        for group in sorted(self._gathering):
+            replica = self.replicas[group]
+            replica.propose_due(events.now_ms, turn)
+            if not replica.gathered:
+                self._gathering.remove(group)
 
     def _tick(self, now_ms: int) -> None:
         ticks = (now_ms - self._ticked_ms) // self._options.tick_ms
@@ -186,7 +193,7 @@ class Replicator:
                 replica.raft.tick()
 
     def _collect(self, turn: Turn) -> None:
-        local = [(group, each) for group, replica in self.replicas.items() for each in replica.collect(turn)]
+        local = [(group, each) for group in self.stirred for each in self.replicas[group].collect(turn)]
         if not local and not turn.held and not turn.must_sync:
             return
         self._ticket = turn.ticket = Ticket(self._ticket + 1)
@@ -198,23 +205,25 @@ class Replicator:
             self.replicas[group].raft.tell_commit()
 
     def _owe_notice(self, now_ms: int) -> None:
-        for group, replica in self.replicas.items():
-            if replica.raft.owes_commit():
+        for group in self.stirred:
+            if self.replicas[group].raft.owes_commit():
                 # What was committed before went out with the append of what is committed now.
                 self._notices_ms[group] = now_ms + self._options.commit_notice_ms
 
     def _set_gates(self, turn: Turn) -> None:
-        for group, replica in self.replicas.items():
-            ticks = replica.raft.ticks_at_once
+        for group in self.stirred:
+            raft = self.replicas[group].raft
+            ticks = raft.ticks_at_once
+            if not ticks:
+                if self._gates.pop(group, None):
+                    turn.gates.append(Gate(group, 0, LOG_INDEX_MIN))
+                continue
             # The tick began when `_ticked_ms` says, or later: counted from there, a lease is never too long.
             until_ms = GATE_OPEN_MS if ticks == TICKS_ALONE else self._ticked_ms + ticks * self._options.tick_ms
-            if ticks:
-                gate = Gate(group, until_ms, replica.raft.committed)
-                if gate != self._gates.get(group):
-                    self._gates[group] = gate
-                    turn.gates.append(gate)
-            elif self._gates.pop(group, None):
-                turn.gates.append(Gate(group, 0, LOG_INDEX_MIN))
+            gate = Gate(group, until_ms, raft.committed)
+            if gate != self._gates.get(group):
+                self._gates[group] = gate
+                turn.gates.append(gate)
 
     def next_tick_ms(self) -> int:
         """Return when the next tick of Raft is due."""
@@ -222,8 +231,10 @@ class Replicator:
 
     def next_due_ms(self) -> int:
         """Return when the clock alone makes the next turn due."""
-        gathered = [replica.propose_by_ms for replica in self.replicas.values() if replica.gathered]
-        return min([self.next_tick_ms(), *self._notices_ms.values(), *gathered])
+        due_ms = self.next_tick_ms()
+        for group in self._gathering:
+            due_ms = min(due_ms, self.replicas[group].propose_by_ms)
+        return min(due_ms, *self._notices_ms.values()) if self._notices_ms else due_ms
 
     def status(self) -> list[ReplicaStatus]:
         """Return every replica's state at this moment, by group."""
@@ -233,37 +244,53 @@ class Replicator:
         return f"<Replicator n{self.node} {len(self.replicas)} groups>"
 
 
-def _order(event: Event) -> int:
-    return 0 if isinstance(event, Synced | Applied | Restored | Flushed) else 1
+_COMPLETIONS = frozenset({Synced, Applied, Restored, Flushed})
+
+_TAKEN_BY_REPLICA: Mapping[type, Callable[[Replica, Any, Turn], None]] = {
+    Received: lambda replica, event, _: replica.receive(event.message),
+    Applied: lambda replica, event, turn: replica.applied(event.index, event.command, turn),
+    Restored: lambda replica, event, turn: replica.restored(event.index, event.system, turn),
+    Flushed: lambda replica, event, turn: replica.flushed(event.index, turn),
+    ReadRequested: lambda replica, event, _: replica.raft.read(event.context),
+    CommandRequested: lambda replica, event, turn: replica.command(event, turn),
+    ConfigRequested: lambda replica, event, _: replica.change(event.change),
+    TransferRequested: lambda replica, event, _: replica.raft.transfer_to(event.target),
+    SnapshotSent: lambda replica, event, _: replica.raft.report_snapshot(event.node, delivered=event.delivered),
+}
+"""What a group's replica makes of an event. By type: to try one pattern after the other costs more than most events."""
+
+
+def _completions_first(events: Sequence[Event]) -> Sequence[Event]:
+    completions = [event for event in events if type(event) in _COMPLETIONS]
+    if not completions or len(completions) == len(events):
+        return events
+    return [*completions, *[event for event in events if type(event) not in _COMPLETIONS]]
 
 
 def _refuse(event: Event, turn: Turn) -> None:
     """Answer for a group that this node does not hold; messages for it are dropped."""
     match event:
-        case CloseRequested(group):
-            turn.closed.append(group)
         case ReadRequested(group, context):
             turn.reads_refused.append(ReadRefused(group, context, NODE_NONE))
         case CommandRequested(group, context, _):
             turn.commands_refused.append(CommandRefused(group, context, NODE_NONE))
 
 
-def _handles_of_event(event: Event) -> Iterator[Handle]:
-    match event:
-        case WriteRequested(_, handle, _):
-            yield handle
-        case Received(_, message):
-            yield from _handles_of(message.entries, message.snapshot)
+def _handles_of_event(event: Event) -> Sequence[Handle]:
+    if isinstance(event, Received):
+        return _handles_of(event.message.entries, event.message.snapshot)
+    return (event.handle,) if isinstance(event, WriteRequested) else ()
 
 
-def _handles_of_writes(turn: Turn) -> Iterator[Handle]:
-    for write in turn.writes:
-        yield from _handles_of(write.entries, write.snapshot)
+def _handles_of_writes(turn: Turn) -> list[Handle]:
+    return [handle for write in turn.writes for handle in _handles_of(write.entries, write.snapshot)]
 
 
-def _handles_of(entries: Iterable[Entry], snapshot: Snapshot | None) -> Iterator[Handle]:
+def _handles_of(entries: Iterable[Entry], snapshot: Snapshot | None) -> list[Handle]:
+    handles: list[Handle] = []
     for entry in entries:
         if isinstance(entry.payload, Batch):
-            yield from entry.payload.handles
+            handles += entry.payload.handles
     if snapshot is not None and isinstance(snapshot.data, int):
-        yield Handle(snapshot.data)
+        handles.append(Handle(snapshot.data))
+    return handles

@@ -1,4 +1,8 @@
-"""What the replicator wants done; the muscle carries it out without blocking."""
+"""What the replicator wants done; the muscle carries it out without blocking.
+
+Nobody changes the elements of a turn; what nearly every turn has is not `frozen`, for the cost: see
+kvarts.raft.messages.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,7 @@ class Why(Enum):
     """It was proposed, and what became of it is not known here."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Write:
     """To append to the node's log for one group: the snapshot first, then the entries, then the hard state.
 
@@ -43,7 +47,7 @@ class Write:
     entries: Sequence[Entry]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Outgoing:
     """A message to another node. The muscle puts in the bytes of its entries, from the log by term and index."""
 
@@ -51,7 +55,7 @@ class Outgoing:
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Apply:
     """Entries [first, last] are committed: apply them in order. `barrier`: the last one waits for Effects."""
 
@@ -74,7 +78,7 @@ class Effects:
     writes: tuple[SystemWrite, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class ReadReady:
     """The read may be served when `index` is applied.
 
@@ -125,7 +129,7 @@ class CommandRefused:
     why: Why = Why.NOT_LEADER
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Gate:
     """Until the node's clock shows `until_ms`, a group may be read without a round once `index` is applied; 0: no more.
 
