@@ -5,7 +5,7 @@ The native module knows numbers, bytes and tuples; here they get their meaning. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kvarts.node.codec import decode_change, decode_membership, encode_change, encode_membership
@@ -16,7 +16,6 @@ from kvarts.replication.events import (
     Batch,
     Event,
     Flushed,
-    GroupId,
     Handle,
     PeerLost,
     ReadRequested,
@@ -24,10 +23,9 @@ from kvarts.replication.events import (
     Restored,
     SnapshotSent,
     Synced,
-    Ticket,
     WriteRequested,
 )
-from kvarts.replication.turn import Outgoing, Turn, Write
+from kvarts.replication.turn import Effects, Outgoing, Turn, Write
 
 RECEIVED, SYNCED, APPLIED, FLUSHED, WRITE, READ, PEER_LOST, SNAPSHOT_SENT, CALL, STOP, RESTORED = range(11)
 """First element of an event's tuple."""
@@ -55,11 +53,12 @@ Native = tuple[Any, ...]
 
 def event_of(native: Native) -> Event:
     """Return the replicator's event of a muscle's tuple; not for CALL and STOP, which are the loop's own."""
-    return _EVENTS[native[0]](*native[1:])
+    return EVENTS[native[0]](native)
 
 
-def entry_of(term: int, index: int, kind: int, payload: object, size: int) -> Entry:
+def entry_of(native: Native) -> Entry:
     """Return an entry whose payload is a handle (NORMAL; None or 0 for none) or bytes."""
+    term, index, kind, payload, size = native
     content: object
     if kind == _NORMAL:
         content = Batch((Handle(payload),)) if isinstance(payload, int) and payload else _NO_HANDLES
@@ -68,83 +67,75 @@ def entry_of(term: int, index: int, kind: int, payload: object, size: int) -> En
         content = decode_change(payload)
     else:
         content = payload
-    return make_entry((Term(term), LogIndex(index), _KINDS[kind], content, size))
+    return make_entry((term, index, _KINDS[kind], content, size))
 
 
-def _received(  # noqa: PLR0917  # the order of the fields on the border
-    group: int,
-    kind: int,
-    to: int,
-    sender: int,
-    term: int,
-    log_term: int,
-    index: int,
-    commit: int,
-    entries: Iterable[tuple[int, int, int, object, int]],
-    reject: bool,
-    hint: int,
-    vote: int,
-    round_: int,
-    forced: bool,
-    context: int,
-    snapshot: tuple[int, int, bytes, int] | None,
-) -> Received:
+def _received(native: Native) -> Received:
+    _, group, kind, to, sender, term, log_term, index, commit, entries, *others = native
+    reject, hint, vote, round_, forced, context, snapshot = others
     message = Message(
         _MESSAGE_KINDS[kind],
-        NodeId(to),
-        NodeId(sender),
-        Term(term),
-        Term(log_term),
-        LogIndex(index),
-        LogIndex(commit),
-        tuple([entry_of(*each) for each in entries]),
+        to,
+        sender,
+        term,
+        log_term,
+        index,
+        commit,
+        tuple([entry_of(each) for each in entries]),
         reject,
-        LogIndex(hint),
-        NodeId(vote),
+        hint,
+        vote,
         round_,
         forced,
         context or None,
         None if snapshot is None else _snapshot(*snapshot),
     )
-    return Received(GroupId(group), message)
+    return Received(group, message)
 
 
 def _snapshot(index: int, term: int, membership: bytes, handle: int) -> Snapshot:
     return Snapshot(LogIndex(index), Term(term), decode_membership(membership), Handle(handle))
 
 
-_EVENTS: dict[int, Callable[..., Event]] = {
+EVENTS: Mapping[int, Callable[[Native], Event]] = {
     RECEIVED: _received,
-    SYNCED: lambda ticket: Synced(Ticket(ticket)),
-    APPLIED: lambda group, index, command: Applied(GroupId(group), LogIndex(index), command),
-    FLUSHED: lambda group, index: Flushed(GroupId(group), LogIndex(index)),
-    WRITE: lambda group, handle, size: WriteRequested(GroupId(group), Handle(handle), size),
-    READ: lambda group, context: ReadRequested(GroupId(group), context),
-    PEER_LOST: lambda node: PeerLost(NodeId(node)),
-    SNAPSHOT_SENT: lambda group, node, delivered: SnapshotSent(GroupId(group), NodeId(node), delivered),
-    RESTORED: lambda group, index, system: Restored(GroupId(group), LogIndex(index), dict(system)),
+    SYNCED: lambda native: Synced(native[1]),
+    APPLIED: lambda native: Applied(native[1], native[2], native[3]),
+    FLUSHED: lambda native: Flushed(native[1], native[2]),
+    WRITE: lambda native: WriteRequested(native[1], native[2], native[3]),
+    READ: lambda native: ReadRequested(native[1], native[2]),
+    PEER_LOST: lambda native: PeerLost(native[1]),
+    SNAPSHOT_SENT: lambda native: SnapshotSent(native[1], native[2], native[3]),
+    RESTORED: lambda native: Restored(native[1], native[2], dict(native[3])),
 }
+"""How each kind of event is made of its tuple. The fields' types are the border's: nothing is converted."""
 
 
 def native_of(turn: Turn) -> Native:
     """Return a turn as the muscle takes it."""
+    # Most turns have little of all this: where a list is empty it is passed on, and no other is made.
     return (
-        [(each.group, each.until_ms, each.index) for each in turn.gates],
+        turn.gates and [(each.group, each.until_ms, each.index) for each in turn.gates],
         turn.ticket,
         turn.must_sync,
-        [_write(each) for each in turn.writes],
-        [_outgoing(each) for each in turn.sends],
-        [_outgoing(each) for each in turn.held],
-        [(each.group, each.index, encode_membership(each.membership), each.writes) for each in turn.effects],
+        turn.writes and [_write(each) for each in turn.writes],
+        turn.sends and [_outgoing(each) for each in turn.sends],
+        turn.held and [_outgoing(each) for each in turn.held],
+        turn.effects and [_effects(each) for each in turn.effects],
         turn.flushes,
-        [(each.group, each.first, each.last, each.barrier) for each in turn.applies],
-        [(each.group, each.context, each.index) for each in turn.reads],
-        [(each.group, each.context, each.leader) for each in turn.reads_refused],
-        [(each.group, each.handle, each.leader, each.why.value) for each in turn.writes_refused],
-        [(each.group, each.index) for each in turn.compactions],
+        turn.applies and [(each.group, each.first, each.last, each.barrier) for each in turn.applies],
+        turn.reads and [(each.group, each.context, each.index) for each in turn.reads],
+        turn.reads_refused and [(each.group, each.context, each.leader) for each in turn.reads_refused],
+        turn.writes_refused
+        and [(each.group, each.handle, each.leader, each.why.value) for each in turn.writes_refused],
+        turn.compactions and [(each.group, each.index) for each in turn.compactions],
         turn.release,
         turn.closed,
     )
+
+
+def _effects(effects: Effects) -> Native:
+    return effects.group, effects.index, encode_membership(effects.membership), effects.writes
 
 
 def _write(write: Write) -> Native:
@@ -201,4 +192,4 @@ def hard_state_of(native: tuple[int, int, int] | None) -> HardState:
 
 def entries_of(native: Sequence[tuple[int, int, int, bytes | None, int]]) -> list[Entry]:
     """Return entries read from the log: without handles, since the muscle finds their bytes by term and index."""
-    return [entry_of(*each) for each in native]
+    return [entry_of(each) for each in native]

@@ -89,8 +89,10 @@ class Desk:
         """Let every verb go on; return the events that they want."""
         events: list[Event] = []
         self._asker.now_ms = now_ms
-        begun, self._asker.begun = self._asker.begun, []
-        jobs, self._jobs = [*self._jobs, *(_Job(None, each, now_ms + 10 * CALL_MS_MAX) for each in begun)], []
+        if self._asker.begun:
+            self._jobs += [_Job(None, each, now_ms + 10 * CALL_MS_MAX) for each in self._asker.begun]
+            self._asker.begun = []
+        jobs, self._jobs = self._jobs, []
         for job in jobs:
             try:
                 events += next(job.verb)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from kvarts.node.bridge import CALL, STOP, Native, event_of, native_of
+from kvarts.node.bridge import CALL, EVENTS, STOP, Native, native_of
 from kvarts.node.desk import Desk
 from kvarts.node.news import News
-from kvarts.raft.ids import NODE_NONE, NodeId
+from kvarts.raft.ids import NodeId
 from kvarts.raft.messages import Role
 from kvarts.replication.events import Event, Events, GroupId, Restored, StopRequested
 from kvarts.replication.replicator import Replicator
@@ -62,14 +62,13 @@ class LoopFigures:
     lag_max_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
+class _Told(NamedTuple):
     """What the muscle was told last of a group."""
 
-    role: Role = Role.FOLLOWER
-    term: int = -1
-    leader: NodeId = NODE_NONE
-    address: str = ""
+    role: Role
+    term: int
+    leader: NodeId
+    address: str
 
 
 class Loop:
@@ -106,7 +105,7 @@ class Loop:
     def run(self) -> str | None:
         """Turn until a stop was asked for and others lead, or the muscle gives up: then return why."""
         self._tell_peers()
-        self._tell()
+        self._tell(self.replicator.replicas)
         while True:
             due_ms = self.replicator.next_due_ms()
             now_ms, natives = self._muscle.poll(due_ms)
@@ -118,13 +117,18 @@ class Loop:
             self._count(now_ms - due_ms, len(natives))
             for call in calls:
                 self.desk.take(*call[1:], now_ms=now_ms)
-            turn = self.replicator.turn(Events(now_ms, [*events, *self._stop_event(now_ms), *self.desk.work(now_ms)]))
+            if self.stop_wanted and self._stop_by_ms is None:
+                events.append(self._stop_event(now_ms))
+            events += self.desk.work(now_ms)
+            turn = self.replicator.turn(Events(now_ms, events))
             self._muscle.perform(native_of(turn))
             self.desk.settle(turn)
             # Only these change what a group's system keys say, and to read them costs more than most turns.
-            if turn.effects or any(isinstance(event, Restored) for event in events):
+            if turn.effects or Restored in map(type, events):
                 self._tell_peers()
-            self._tell()
+                self._tell(self.replicator.replicas)
+            else:
+                self._tell(self.replicator.stirred)
             self.figures.busy_ns += self._clock_ns() - begun_ns
             if self._may_stop(turn, now_ms):
                 return None
@@ -136,20 +140,19 @@ class Loop:
         figures.lag_ms = max(0, late_ms)
         figures.lag_max_ms = max(figures.lag_max_ms, figures.lag_ms)
 
-    def _stop_event(self, now_ms: int) -> Iterable[Event]:
-        if self.stop_wanted and self._stop_by_ms is None:
-            self._stop_by_ms = now_ms + self._stop_ms_max
-            self._news.say("stopping")
-            yield StopRequested()
+    def _stop_event(self, now_ms: int) -> Event:
+        self._stop_by_ms = now_ms + self._stop_ms_max
+        self._news.say("stopping")
+        return StopRequested()
 
     def _may_stop(self, turn: Turn, now_ms: int) -> bool:
         return self._stop_by_ms is not None and (turn.stopped or now_ms >= self._stop_by_ms)
 
-    def _tell(self) -> None:
-        for group, replica in self.replicator.replicas.items():
-            status = replica.raft.status()
-            leader = replica.leader
-            told = _Told(status.role, status.term, leader, self._peers.get(leader, ""))
+    def _tell(self, groups: Iterable[GroupId]) -> None:
+        for group in groups:
+            raft = self.replicator.replicas[group].raft
+            leader = raft.leader
+            told = _Told(raft.role, raft.term, leader, self._peers.get(leader, ""))
             if self._told.get(group) != told:
                 self._told[group] = told
                 self._muscle.set_role(group, told.role.name.lower(), told.term, told.leader, told.address)
@@ -182,5 +185,5 @@ def _sorted_out(natives: Iterable[Native]) -> tuple[list[Event], list[Native], N
         elif kind == STOP:
             stop = native
         else:
-            events.append(event_of(native))
+            events.append(EVENTS[kind](native))
     return events, calls, stop

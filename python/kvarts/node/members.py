@@ -28,14 +28,14 @@ def announce(asker: Asker) -> Verb:
     asked_ms = 0
     while True:
         yield NOTHING
-        raft = asker.replica.raft.status()
+        raft = asker.replica.raft
         if raft.role is not Role.LEADER or asker.now_ms < asked_ms + ASK_AGAIN_MS:
             continue
         asked_ms = asker.now_ms
         known = asker.configuration.nodes
         for node, address in asker.static_peers.items():
             listed = known.get(node)
-            if node in raft.membership.members and (listed is None or listed.addresses != (address,)):
+            if node in _members(asker) and (listed is None or listed.addresses != (address,)):
                 yield from _try(asker, encode(SetNode(node=node, addresses=(address,))))
 
 
