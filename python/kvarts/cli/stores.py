@@ -16,6 +16,7 @@ from kvarts.cli.text import Form, parse
 
 CODECS = ("bytes", "str", "u64", "json")
 DEFAULT_KEYSPACE = "default"
+_MEMORY = ":memory:"
 
 
 class RawCodec:
@@ -109,6 +110,8 @@ def _open_root(
 ) -> tuple[Store[bytes, bytes], tuple[str, str]]:
     import kvarts
 
+    if path == _MEMORY:
+        raise click.UsageError(f"{_MEMORY} ends with the command: give the path of a store")
     names = asked or ("bytes", "bytes")
     try:
         store = kvarts.open(path, key=_codec(names[0]), value=_codec(names[1]), create=create, **options)

@@ -1,7 +1,8 @@
 """Options that several subcommands share."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -41,11 +42,18 @@ durability_option = click.option(
 
 
 def form_options(function: F) -> F:
-    """Add --hex and --base64, which give `form`."""
-    text = click.option("--text", "form", flag_value=Form.TEXT, type=Form, default=Form.TEXT, hidden=True)
-    hexadecimal = click.option("--hex", "form", flag_value=Form.HEX, type=Form, help="Keys and values are hexadecimal.")
-    base64 = click.option("--base64", "form", flag_value=Form.BASE64, type=Form, help="Keys and values are base64.")
-    return text(base64(hexadecimal(function)))
+    """Add --hex and --base64, of which one at most gives `form`."""
+
+    @wraps(function)
+    def with_form(*arguments: Any, as_hex: bool, as_base64: bool, **options: Any) -> Any:
+        if as_hex and as_base64:
+            raise click.UsageError("give one of --hex, --base64")
+        form = Form.HEX if as_hex else Form.BASE64 if as_base64 else Form.TEXT
+        return function(*arguments, form=form, **options)
+
+    hexadecimal = click.option("--hex", "as_hex", is_flag=True, help="Keys and values are hexadecimal.")
+    base64 = click.option("--base64", "as_base64", is_flag=True, help="Keys and values are base64.")
+    return cast("F", base64(hexadecimal(with_form)))
 
 
 def codec_options(function: F) -> F:

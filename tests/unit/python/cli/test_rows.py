@@ -55,6 +55,25 @@ def test_hex_and_base64_hold_for_keys_and_values(kvarts: Kvarts) -> None:
     assert kvarts("scan", "demo", "--hex").out == "00ff\t0102\n"
 
 
+def test_hex_and_base64_at_once_are_refused(kvarts: Kvarts) -> None:
+    for command in (
+        ("put", "demo", "00ff", "0102"),
+        ("get", "demo", "00ff"),
+        ("scan", "demo"),
+        ("delete", "demo", "00"),
+    ):
+        done = kvarts(*command, "--hex", "--base64")
+        assert (done.code, "give one of --hex, --base64" in done.err) == (2, True), command
+
+
+@pytest.mark.parametrize("command", [("put", "a", "1"), ("get", "a"), ("scan",), ("stats",), ("verify",), ("export",)])
+def test_a_store_in_memory_would_end_with_the_command(kvarts: Kvarts, command: tuple[str, ...]) -> None:
+    name, *rest = command
+    done = kvarts(name, ":memory:", *rest)
+    assert (done.code, done.out) == (2, "")
+    assert "ends with the command" in done.err
+
+
 def test_conditions_hold_or_fail_with_their_code(kvarts: Kvarts) -> None:
     revision = kvarts("put", "demo", "owner", "me", "--if-absent", "--json").json["revision"]
     assert kvarts("put", "demo", "owner", "you", "--if-absent", "--json").error["code"] == "KV-1007"
