@@ -32,6 +32,48 @@ def test_a_file_is_not_a_store(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "x"
 
 
+def test_nothing_can_be_made_under_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(kvarts.StoreNotFound) as caught:
+        kvarts.open(tmp_path / "file" / "store")
+    assert caught.value.hint == "a file lies there"
+
+
+def test_a_link_to_nothing_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    with pytest.raises(kvarts.StoreNotFound, match="symbolic link to nothing") as caught:
+        kvarts.open(tmp_path / "link")
+    assert caught.value.hint
+    assert not (tmp_path / "gone").exists()
+
+
+def test_a_path_like_that_gives_no_text_is_refused_as_a_wrong_type() -> None:
+    class Odd:
+        def __fspath__(self) -> Any:
+            return 3
+
+    with pytest.raises(kvarts.WrongType, match="__fspath__"):
+        kvarts.open(Odd())
+
+
+def test_a_copy_needs_a_directory_to_lie_in(tmp_path: Path) -> None:
+    with kvarts.open(tmp_path / "store") as db, pytest.raises(kvarts.StoreNotFound) as caught:
+        db.checkpoint(tmp_path / "no" / "copy")
+    assert "hold the copy" in str(caught.value)
+    assert str(tmp_path / "no") in (caught.value.hint or "")
+
+
+def test_a_wrong_type_tells_of_codecs_and_a_closed_store_what_to_do(tmp_path: Path) -> None:
+    db: Any = kvarts.open(tmp_path / "store")
+    with pytest.raises(kvarts.WrongType) as caught:
+        db["text"] = b"1"
+    assert "kvarts.Str" in (caught.value.hint or "")
+    db.close()
+    with pytest.raises(kvarts.ClosedError) as closed:
+        db.get(b"a")
+    assert closed.value.hint
+
+
 def test_a_directory_of_other_things_is_not_a_store(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(kvarts.NotAStore):

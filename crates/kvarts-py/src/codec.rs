@@ -91,7 +91,7 @@ impl Codec {
                     Ok(text) => Ok(Encoded::Borrowed(text.as_bytes())),
                     Err(error) => Err(Fault::Codec("the text has no UTF-8 form".to_owned(), Some(error))),
                 },
-                Err(_) => Err(Fault::wrong_type("str", object)),
+                Err(_) => Err(Fault::not_of_codec("str", object)),
             },
             Self::U64 => encode_u64(object),
             Self::Custom { encode, .. } => encode_custom(encode, object),
@@ -149,12 +149,12 @@ fn copy_buffer<'a, 'py>(object: &'a Bound<'py, PyAny>) -> Outcome<Encoded<'a, 'p
         let bytes = object.call_method0("tobytes")?;
         return Ok(Encoded::Owned(bytes.cast::<PyBytes>().map_err(PyErr::from)?.as_bytes().to_vec()));
     }
-    Err(Fault::wrong_type("bytes", object))
+    Err(Fault::not_of_codec("bytes", object))
 }
 
 fn encode_u64<'a, 'py>(object: &'a Bound<'py, PyAny>) -> Outcome<Encoded<'a, 'py>> {
     if object.cast::<PyInt>().is_err() {
-        return Err(Fault::wrong_type("int", object));
+        return Err(Fault::not_of_codec("int", object));
     }
     match object.extract::<u64>() {
         Ok(number) => Ok(Encoded::Word(number.to_be_bytes())),

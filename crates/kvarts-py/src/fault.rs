@@ -37,9 +37,14 @@ impl Fault {
         Self::Engine(Error::invalid(what, hint))
     }
 
-    /// A key or value of another type than the codec takes.
+    /// An argument of another type than the call takes.
     pub fn wrong_type(expected: &str, given: &Bound<'_, PyAny>) -> Self {
         Self::Plain("WrongType", format!("expected {expected}, got {}", type_name(given)))
+    }
+
+    /// A key or value that the codec does not take: said with the way to others.
+    pub fn not_of_codec(expected: &str, given: &Bound<'_, PyAny>) -> Self {
+        Self::Plain("NotOfCodec", format!("expected {expected}, got {}", type_name(given)))
     }
 }
 

@@ -6,7 +6,7 @@ Keys are ordered by their bytes. Str keeps the order of code points, U64 of numb
 import json
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
-from kvarts.base.errors import CodecError, CodecMismatch, InvalidArgument, WrongType
+from kvarts.base.errors import CodecError, CodecMismatch, InvalidArgument, WrongType, not_of_codec
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ class _Bytes(_Named):
     def encode(self, value: bytes, /) -> bytes:
         if isinstance(value, bytes | bytearray | memoryview):
             return bytes(value)
-        raise WrongType(f"expected bytes, got {type(value).__name__}")
+        raise not_of_codec("bytes", value)
 
     def decode(self, data: bytes, /) -> bytes:
         return data
@@ -60,7 +60,7 @@ class _Str(_Named):
 
     def encode(self, value: str, /) -> bytes:
         if not isinstance(value, str):
-            raise WrongType(f"expected str, got {type(value).__name__}")
+            raise not_of_codec("str", value)
         return value.encode()
 
     def decode(self, data: bytes, /) -> str:
@@ -73,7 +73,7 @@ class _U64(_Named):
 
     def encode(self, value: int, /) -> bytes:
         if not isinstance(value, int):
-            raise WrongType(f"expected int, got {type(value).__name__}")
+            raise not_of_codec("int", value)
         return value.to_bytes(8, "big")
 
     def decode(self, data: bytes, /) -> int:

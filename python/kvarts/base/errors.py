@@ -291,7 +291,7 @@ def from_wire(kind: str, message: str, hint: str, maybe_applied: bool, leader: s
     if kind == "NotLeader":
         return NotLeader(message, hint=hint or None, leader=leader)
     if kind == "ClosedError":
-        return ClosedError(message)
+        return ClosedError(message, hint=hint or _CLOSED)
     made = _WIRE.get(kind)
     if made is None:
         return CommitUnknown(message, hint=hint or None) if maybe_applied else KvartsError(f"{kind}: {message}")
@@ -302,6 +302,11 @@ def refused(doing: str, error: OSError, path: str) -> StorageError:
     """Return the error for what the operating system refused to Python code of ours."""
     number = error.errno or 0
     return StorageError(f"{doing}: {error.strerror}", hint=_ERRNO_HINTS.get(number), number=number, filename=path)
+
+
+def not_of_codec(expected: str, given: object) -> WrongType:
+    """Return the error for a key or value that the codec does not take."""
+    return WrongType(f"expected {expected}, got {type(given).__name__}", hint=_OTHER_CODECS)
 
 
 def _locked(_message: str, fields: Mapping[str, Any]) -> KvartsError:
@@ -324,6 +329,8 @@ def _storage(message: str, fields: Mapping[str, Any]) -> KvartsError:
     return StorageError(message, hint=hint, number=number, filename=fields["path"])
 
 
+_OTHER_CODECS = "other types need other codecs: kvarts.open(path, key=kvarts.Str, value=kvarts.Json)"
+_CLOSED = "open it again, or close it after its last use"
 _ERRNO_HINTS = {
     errno.EACCES: "check who owns the directory and its mode",
     errno.EPERM: "check who owns the directory and its mode",
@@ -336,11 +343,12 @@ _FROM_ENGINE: dict[str, Callable[[str, Mapping[str, Any]], KvartsError]] = {
     "InvalidArgument": lambda message, f: InvalidArgument(message, hint=f["hint"]),
     "LimitExceeded": lambda message, f: LimitExceeded(message, hint=f["hint"]),
     "WrongType": lambda message, f: WrongType(message, hint=f.get("hint")),
+    "NotOfCodec": lambda message, f: WrongType(message, hint=_OTHER_CODECS),
     "WrongThread": lambda message, f: WrongThread(message, hint="start a scan in each thread"),
     "CodecError": lambda message, f: CodecError(message, hint=f.get("hint")),
     "ReadOnly": lambda message, f: ReadOnlyError(message, hint="write to the store it was taken from"),
     "Forked": lambda message, f: ForkedHandle(message, hint="open the store after the fork, in one process"),
-    "Closed": lambda message, f: ClosedError(message),
+    "Closed": lambda message, f: ClosedError(message, hint=_CLOSED),
     "ConditionFailed": lambda message, f: ConditionFailed(
         message, hint="decide again by error.entry", entry=f["entry"]
     ),

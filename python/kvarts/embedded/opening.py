@@ -103,8 +103,11 @@ def _checked_path(target: object, options: Options) -> str:
 def _check_place(path: Path, text: str, options: Options) -> None:
     if path.exists() and not path.is_dir():
         raise NotAStore(f"{path} is not a directory", hint="a store is a directory", filename=text)
+    if path.is_symlink() and not path.exists():
+        hint = "make what it points to, or remove it"
+        raise StoreNotFound(f"{path} is a symbolic link to nothing", hint=hint, filename=text)
     if not path.exists() and not path.parent.is_dir():
-        hint = f"make {path.parent} first"
+        hint = "a file lies there" if path.parent.exists() else f"make {path.parent} first"
         raise StoreNotFound(f"no directory {path.parent} to hold the store", hint=hint, filename=text)
     if path.exists() and not _is_store(path) and not all(_REMAINS.fullmatch(entry.name) for entry in path.iterdir()):
         raise NotAStore(f"{path} is a directory with other things in it", hint="give an empty one", filename=text)

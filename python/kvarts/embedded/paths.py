@@ -17,7 +17,10 @@ def text_path(given: object, argument: str) -> str:
     if not isinstance(given, str | os.PathLike):
         hint = "os.fsdecode(path)" if isinstance(given, bytes) else None
         raise WrongType(f"{argument} is a path, not {type(given).__name__}", hint=hint)
-    text = os.fspath(given)
+    try:
+        text = os.fspath(given)
+    except TypeError as error:  # Its __fspath__ returned something else.
+        raise WrongType(f"{argument}: {error}", hint="a path as text") from error
     if not isinstance(text, str):
         raise WrongType(f"{argument} is a text path, not bytes", hint="os.fsdecode(path)")
     if "\0" in text:

@@ -9,7 +9,7 @@ from kvarts import _native
 from kvarts.base import codecs
 from kvarts.base.api import Batch, Store
 from kvarts.base.codecs import Codec, check_codec
-from kvarts.base.errors import CodecError, InvalidArgument, ReadOnlyError, WrongType
+from kvarts.base.errors import CodecError, InvalidArgument, ReadOnlyError, StoreNotFound, WrongType
 from kvarts.base.types import Damage, KeyspaceInfo, KeyspaceStats, OpenReport, Report, Revision, Stats
 from kvarts.base.views import StoreItems, StoreKeys, StoreValues
 from kvarts.embedded.paths import check_name, shown, text_path
@@ -115,6 +115,9 @@ class EmbeddedStore(_native.Tree[K, V], Store[K, V]):
         target = os.path.abspath(text_path(path, "path"))
         if os.path.lexists(target):
             raise InvalidArgument(f"{target} exists already", hint="give a path that does not exist")
+        parent = os.path.dirname(target)
+        if not os.path.isdir(parent):
+            raise StoreNotFound(f"no directory {parent} to hold the copy", hint=f"make {parent} first", filename=target)
         return Revision(self._database.checkpoint(target))
 
     def flush(self) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from kvarts.base import codecs
 from kvarts.base.codecs import Codec
-from kvarts.base.errors import CodecError, InvalidArgument, KvartsError, LimitExceeded, WrongType
+from kvarts.base.errors import CodecError, InvalidArgument, KvartsError, LimitExceeded, not_of_codec
 
 KEY_BYTES_MAX = 64 << 10
 VALUE_BYTES_MAX = 8 << 20
@@ -76,12 +76,12 @@ def _encode_bytes(value: object) -> bytes:
         return value
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
-    raise WrongType(f"expected bytes, got {type(value).__name__}")
+    raise not_of_codec("bytes", value)
 
 
 def _encode_str(value: object) -> bytes:
     if not isinstance(value, str):
-        raise WrongType(f"expected str, got {type(value).__name__}")
+        raise not_of_codec("str", value)
     try:
         return value.encode()
     except UnicodeEncodeError as error:
@@ -90,7 +90,7 @@ def _encode_str(value: object) -> bytes:
 
 def _encode_u64(value: object) -> bytes:
     if not isinstance(value, int):
-        raise WrongType(f"expected int, got {type(value).__name__}")
+        raise not_of_codec("int", value)
     try:
         return value.to_bytes(8, "big")
     except OverflowError as error:
