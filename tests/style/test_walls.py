@@ -154,6 +154,13 @@ def test_nothing_imports_the_simulator() -> None:
     assert not wrong
 
 
+def test_other_systems_are_refused_by_the_crate_that_is_built_first() -> None:
+    crates = {path.parent.name: path for path in (ROOT / "crates").glob("*/Cargo.toml")}
+    first = [crates[name] for name in sorted(crates) if "compile_error!" in read(crates[name].parent / "src/lib.rs")]
+    assert [path.parent.name for path in first] == ["kvarts-formats"]
+    assert "kvarts-" not in first[0].read_text().partition("[dependencies]")[2]
+
+
 def _modules_loaded_by(statement: str) -> set[str]:
     code = f"import sys; before = set(sys.modules); {statement}; print(*sorted(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "python", capture_output=True, text=True, check=True)

@@ -3,9 +3,6 @@
 //! Threads: what may read from disk or wait runs detached; an answer in memory is given attached, since dropping the
 //! interpreter lock costs more than the answer. No lock of the engine is held across a call into Python.
 //! A panic is a bug of ours: PyO3 raises it as `PanicException`, with Rust's text.
-#[cfg(not(any(target_os = "linux", target_os = "macos")))]
-compile_error!("kvarts runs on Linux and macOS; on other systems use one of these, a container or WSL");
-
 mod arguments;
 mod batch;
 mod client;

@@ -4,7 +4,6 @@
 //! writer copies it into one twice as large and publishes that; readers of the old one find all that was published before.
 use super::arena::Arena;
 use super::node::{Node, Row};
-use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 /// Slots of the first table.
@@ -142,7 +141,7 @@ impl Lookup {
         // SAFETY: the instruction exists on every x86-64, and a prefetch of any address is harmless.
         unsafe {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>(ptr::from_ref(tag).cast());
+            _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(tag).cast());
         }
         let _ = tag;
     }
