@@ -86,9 +86,8 @@ def on_storage_apply(core: Core, message: Message) -> None:
         return
     if core.uncommitted_bytes:
         core.uncommitted_bytes = max(0, core.uncommitted_bytes - payload_bytes(entries))
-    last = entries[-1].index
-    if last > core.log.applied:
-        core.log.applied_to(last, entry_bytes(entries))
+    # A snapshot may have gone past them meanwhile; what they took of the room to apply is free all the same.
+    core.log.applied_to(max(entries[-1].index, core.log.applied), entry_bytes(entries))
     leader.leave_joint_if_due(core)
 
 

@@ -3,6 +3,7 @@ use super::options::FrontOptions;
 use crate::intake::refusal;
 use bytes::Bytes;
 use kvarts_wire::v1;
+use kvarts_wire::v1::command::Special;
 use kvarts_wire::v1::condition::Kind as Asked;
 use kvarts_wire::v1::operation::Kind as Step;
 
@@ -30,6 +31,9 @@ pub fn check_write(request: &v1::WriteRequest, options: &FrontOptions) -> Result
     let Some(command) = &request.command else {
         return Err(refusal::invalid("a write without a command", "set command"));
     };
+    if let Some(Special::DropSessions(_) | Special::MoveLock(_)) = &command.special {
+        return Err(refusal::invalid("a command that only nodes give", "set operations or open_session"));
+    }
     for operation in &command.operations {
         match &operation.kind {
             Some(Step::Put(put)) => {

@@ -30,8 +30,9 @@ impl<'w, 'a> EntryWork<'w, 'a> {
         Self { applier, tree, position, revision, batch: Batch::new(), sessions: Sessions::default() }
     }
 
-    /// Does all commands, and moves the position with the last. Returns one result per command.
-    pub(super) fn run(mut self, commands: &[v1::Command]) -> Result<Vec<v1::Result>> {
+    /// Does all commands, and moves the position with the last. Returns one result per command, and how many more sessions
+    /// there are.
+    pub(super) fn run(mut self, commands: &[v1::Command]) -> Result<(Vec<v1::Result>, i64)> {
         let mut results = Vec::with_capacity(commands.len());
         for (at, command) in commands.iter().enumerate() {
             self.revision = self.next_revision();
@@ -48,9 +49,10 @@ impl<'w, 'a> EntryWork<'w, 'a> {
         if commands.is_empty() {
             self.revision = self.next_revision();
         }
+        let growth = self.sessions.growth();
         self.sessions.store(self.tree, &mut self.batch);
         self.end()?;
-        Ok(results)
+        Ok((results, growth))
     }
 
     /// Writes rows, or removes them where the value is `None`, and moves the position with them.

@@ -15,6 +15,7 @@ use kvarts_engine::sync::Mutex;
 use kvarts_wire::v1;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Options of a machine.
 #[derive(Clone, Debug)]
@@ -112,7 +113,15 @@ impl Machine {
             position.stamp_us = position.stamp_us.max(entry.stamp_us);
             position
         };
-        self.shared.advance(index, term, payload.len(), None, advance, |work| work.run(&entry.commands))
+        let run = |work: EntryWork<'_, '_>| work.run(&entry.commands);
+        let (results, growth) = self.shared.advance(index, term, payload.len(), None, advance, run)?;
+        self.shared.held()?.sessions.fetch_add(growth, Ordering::AcqRel);
+        Ok(results)
+    }
+
+    /// How many sessions there are. The caller of `apply` sees what it has just applied.
+    pub fn sessions(&self) -> u64 {
+        self.shared.held().map_or(0, |held| held.sessions.load(Ordering::Acquire).unsigned_abs())
     }
 
     /// Applies an entry that Python decided: sets the membership, writes system rows (`None` removes), moves the position.

@@ -1,16 +1,19 @@
 //! An open store of a shard with what is known of it: the newest position, what is in tables, and how far back one can read.
 use super::handle::MachineOptions;
-use super::rows::{APPLIED, MEMBERSHIP, Position};
+use super::rows::{APPLIED, MEMBERSHIP, Position, SESSIONS, prefix_bounds};
 use super::{Error, Result};
 use kvarts_engine::Revision;
 use kvarts_engine::clock::{Clock, OsClock};
-use kvarts_engine::db::{Db, ReadAt, Tree};
+use kvarts_engine::db::{Db, ReadAt, RowChunk, Tree};
 use kvarts_engine::fs::Fs;
 use kvarts_engine::options::{Durability, Options};
 use kvarts_engine::sync::Mutex;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+/// Rows of sessions counted at once.
+const SESSION_ROWS: usize = 1024;
 
 /// The one tree of a shard.
 const TREE: &str = "shard";
@@ -49,6 +52,8 @@ pub(super) struct Held {
     clock: Arc<HorizonClock>,
     retention_ms: u64,
     newest: Mutex<Mark>,
+    /// How many sessions there are.
+    pub(super) sessions: AtomicI64,
     /// What is in tables, and the revision up to which it was looked at.
     flushed: Mutex<(Revision, Mark)>,
 }
@@ -72,7 +77,9 @@ impl Held {
             None => return Err(Error::NotAShard(format!("{} holds no shard", path.display()))),
         };
         let retention_ms = options.retention_ms;
-        let held = Self { db, tree, number, clock, retention_ms, newest: Mutex::default(), flushed: Mutex::default() };
+        let sessions = AtomicI64::new(count_sessions(&db, &tree)?);
+        let (newest, flushed) = (Mutex::default(), Mutex::default());
+        let held = Self { db, tree, number, clock, retention_ms, newest, sessions, flushed };
         let newest = held.mark_at(ReadAt { revision: None, now_ms: 0 })?;
         *held.newest.lock() = newest;
         held.look_at_tables()?;
@@ -123,6 +130,17 @@ impl Held {
         })?;
         mark(rows)
     }
+}
+
+fn count_sessions(db: &Db, tree: &Tree) -> Result<i64> {
+    let mut scan = db.scan_at(tree, prefix_bounds(SESSIONS), false, ReadAt { revision: None, now_ms: 0 })?;
+    let (mut count, mut more) = (0, true);
+    while more {
+        let mut chunk = RowChunk::default();
+        more = scan.fill(&mut chunk, SESSION_ROWS, usize::MAX, false)?;
+        count += chunk.key_ends.len() as i64;
+    }
+    Ok(count)
 }
 
 fn mark([applied, membership]: [Option<Vec<u8>>; 2]) -> Result<Mark> {

@@ -113,6 +113,12 @@ impl Sessions {
         Ok(())
     }
 
+    /// How many more sessions there are after the entry than before it.
+    pub(super) fn growth(&self) -> i64 {
+        let count = |session: Option<&SessionRow>| i64::from(session.is_some());
+        self.touched.values().map(|session| count(session.now.as_ref()) - count(session.stored.as_ref())).sum()
+    }
+
     /// Adds what has changed to `batch`.
     pub(super) fn store(&mut self, tree: TreeId, batch: &mut Batch) {
         for (&id, session) in &mut self.touched {

@@ -3,6 +3,7 @@ use super::core::Core;
 use super::event::Event;
 use super::failure::{Failure, Outcome};
 use super::group::{Group, Writers};
+use super::handles::WaitingWrite;
 use super::keeper;
 use super::open;
 use super::serve;
@@ -10,6 +11,7 @@ use super::sync::Install;
 use super::turn::{Apply, Effects};
 use bytes::Bytes;
 use kvarts_wire::v1;
+use prost::Message as _;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -128,6 +130,7 @@ fn apply_up_to(core: &Core, group: &Arc<Group>, last: u64) -> Outcome<bool> {
 fn apply_entry(core: &Core, group: &Arc<Group>, index: u64, term: u64, payload: &Bytes) -> Outcome<()> {
     let writers = group.arrived(index);
     let begun_ns = core.time.boot_ns();
+    let sessions = group.machine.sessions();
     let results = group.machine.apply(index, term, payload)?;
     let done_ns = core.time.boot_ns();
     group.set_applied(index);
@@ -137,8 +140,26 @@ fn apply_entry(core: &Core, group: &Arc<Group>, index: u64, term: u64, payload: 
         answer(core, group, writers, term, results);
         core.stats.reply.note(core.time.boot_ns() - done_ns);
     }
+    drop_old_sessions(core, group, sessions);
     account(core, group, payload.len() as u64);
     Ok(())
+}
+
+/// A leader has the sessions dropped that are too many: by an entry, so that all replicas drop the same. Asked for at every
+/// further tenth, should the entry get lost.
+fn drop_old_sessions(core: &Core, group: &Group, before: u64) {
+    let (now, keep) = (group.machine.sessions(), core.config.sessions_max);
+    let step = u64::from(keep / 10).max(1);
+    if now <= u64::from(keep) || before / step >= now / step || !group.leads() {
+        return;
+    }
+    let dropped = v1::command::Special::DropSessions(v1::DropSessions { keep });
+    let command = v1::Command { special: Some(dropped), ..v1::Command::default() };
+    let command = Bytes::from(command.encode_length_delimited_to_vec());
+    let write = WaitingWrite { command, answer: None, deadline: core.time.now() };
+    if let Some(handle) = core.handles.add_write(group.id, write, core.config.entry_bytes_max as u64) {
+        core.queue.push_write(group.id, handle);
+    }
 }
 
 fn answer(core: &Core, group: &Group, writers: Writers, term: u64, results: Vec<v1::Result>) {

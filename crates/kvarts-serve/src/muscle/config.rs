@@ -28,6 +28,8 @@ pub struct Config {
     pub command_bytes_max: usize,
     /// Bytes of writes that may become one entry. Default 4 MiB; a larger command goes alone.
     pub entry_bytes_max: usize,
+    /// Sessions of a group; when there are a tenth more, those that were not used for longest are dropped. Default 10 000.
+    pub sessions_max: u32,
     /// Bytes of entries applied after which a state machine is flushed. Default 64 MiB.
     pub flush_bytes: u64,
     /// Entries applied after which a state machine is flushed. Default 100 000.
@@ -50,6 +52,7 @@ impl Config {
             handle_bytes_max: 256 << 20,
             command_bytes_max: 16 << 20,
             entry_bytes_max: 4 << 20,
+            sessions_max: 10_000,
             flush_bytes: 64 << 20,
             flush_entries: 100_000,
         }

@@ -48,8 +48,12 @@ impl Bench {
 
     fn on(fs: Arc<dyn Fs>) -> Self {
         let time = Arc::new(TestTime { ahead: Mutex::default() });
-        let config =
-            Config { workers: 1, memory_bytes: 8 << 20, ..Config::new(PathBuf::from("/node"), 1, vec![7; 16]) };
+        let config = Config {
+            workers: 1,
+            memory_bytes: 8 << 20,
+            sessions_max: 20,
+            ..Config::new(PathBuf::from("/node"), 1, vec![7; 16])
+        };
         let muscle = Muscle::open(fs, Arc::clone(&time) as Arc<dyn Time>, config).unwrap();
         if muscle.groups().is_empty() {
             muscle.add_group(GROUP, FOUNDING).unwrap();
@@ -82,6 +86,14 @@ impl Bench {
         let operation = v1::Operation { kind: Some(v1::operation::Kind::Put(put)) };
         let command = v1::Command { operations: vec![operation], ..v1::Command::default() };
         let (reply, answer) = reply();
+        self.door.write(v1::WriteRequest { command: Some(command) }, self.soon(), reply);
+        answer
+    }
+
+    fn open_session(&self) -> Receiver<Result<v1::WriteResponse, v1::Error>> {
+        let special = Some(v1::command::Special::OpenSession(v1::OpenSession {}));
+        let (reply, answer) = reply();
+        let command = v1::Command { special, ..v1::Command::default() };
         self.door.write(v1::WriteRequest { command: Some(command) }, self.soon(), reply);
         answer
     }
@@ -155,8 +167,9 @@ fn writers_of_one_entry_are_answered_each_with_its_own_result() {
     let mut bench = Bench::new();
     bench.lead(true);
     let answers = ["a", "b", "c"].map(|key| bench.put(key));
-    let handles = (0..3).map(|_| bench.handle()).collect::<Vec<_>>();
-    bench.append(1, 2, 0, Payload::Handles(handles));
+    // One handle for all that come before a turn takes it.
+    let handle = bench.handle();
+    bench.append(1, 2, 0, Payload::Handles(vec![handle]));
     bench.apply(2, 2, false);
     let revisions = answers.map(|answer| of(&answer).unwrap().result.unwrap().revision);
     assert!(revisions.is_sorted() && revisions[0] < revisions[2], "{revisions:?}");
@@ -233,6 +246,26 @@ fn a_gate_lets_reads_pass_without_a_round_until_it_closes() {
     let context = bench.context();
     bench.muscle.perform(Turn { reads_refused: vec![(GROUP, context, 0)], ..Turn::default() });
     assert_eq!(of(&waiting).unwrap_err(), "NotLeader");
+}
+
+#[test]
+fn a_leader_has_sessions_dropped_where_there_are_too_many() {
+    let mut bench = Bench::new();
+    bench.lead(true);
+    let mut opened = Vec::new();
+    for index in 2..=4 {
+        opened.extend((0..8).map(|_| bench.open_session()));
+        let handle = bench.handle();
+        bench.append(1, index, 0, Payload::Handles(vec![handle]));
+        bench.apply(index, index, false);
+    }
+    assert!(opened.iter().all(|answer| of(answer).is_ok()));
+    let sessions = |bench: &Bench| bench.muscle.core().group(GROUP).unwrap().machine.sessions();
+    assert_eq!(sessions(&bench), 24);
+    let handle = bench.handle();
+    bench.append(1, 5, 0, Payload::Handles(vec![handle]));
+    bench.apply(5, 5, false);
+    assert_eq!(sessions(&bench), 20, "the entry that the leader asked for drops the oldest");
 }
 
 #[test]

@@ -1,13 +1,17 @@
 """Sections 5.3 to 5.5, 7 and 8 of the Raft paper, and 10.2.1 of the thesis: one test per claim."""
 
+import random
 from typing import Any
 
 import pytest
 
 from kvarts.raft.errors import InvariantBroken, ProposalDropped
-from kvarts.raft.ids import LogIndex, NodeId, Term
+from kvarts.raft.ids import LOG_STORE, STATE_MACHINE, LogIndex, NodeId, Term
 from kvarts.raft.membership import Membership
 from kvarts.raft.messages import Entry, Message, MessageKind, Role, Snapshot
+from kvarts.raft.node import RaftNode
+from kvarts.raft.options import RaftOptions
+from kvarts.raft.storage import MemoryStore
 from tests.unit.python.raft.group import Group
 
 PLAIN: dict[str, Any] = {"pre_vote": False, "check_quorum": False}
@@ -268,6 +272,32 @@ def test_entries_to_apply_are_limited_in_bytes_but_never_stuck() -> None:
     group.settle()
     assert [max(peer.batches) for peer in group.peers.values()] == [1, 1, 1]
     assert [len(peer.applied) for peer in group.peers.values()] == [9, 9, 9]
+
+
+def test_what_a_snapshot_overtakes_gives_its_room_to_apply_back() -> None:
+    store = MemoryStore()
+    store.install_snapshot(Snapshot(LogIndex(1), Term(1), Membership.of(1, 2)))
+    store.append([Entry(Term(1), LogIndex(index), payload=b"x" * 50, size=50) for index in (2, 3)])
+    options = RaftOptions(node=NodeId(1), apply_bytes_max=40)
+    node = RaftNode(options, store, random.Random(1), applied=LogIndex(1))
+    node.step(Message(MessageKind.HEARTBEAT, NodeId(1), NodeId(2), Term(1), commit=LogIndex(2)))
+    (apply,) = [message for message in node.ready().messages if message.to == STATE_MACHINE]
+    snapshot = Snapshot(LogIndex(9), Term(1), Membership.of(1, 2))
+    node.step(Message(MessageKind.SNAPSHOT, NodeId(1), NodeId(2), Term(1), snapshot=snapshot))
+    (write,) = [message for message in node.ready().messages if message.to == LOG_STORE]
+    store.install_snapshot(snapshot)
+    for response in (*write.responses, *apply.responses):
+        if response.to == NodeId(1):
+            node.step(response)
+    entries = tuple(Entry(Term(1), LogIndex(index), payload=b"x" * 50, size=50) for index in (10, 11))
+    node.step(Message(MessageKind.APPEND, NodeId(1), NodeId(2), Term(1), Term(1), LogIndex(9), LogIndex(11), entries))
+    (write,) = [message for message in node.ready().messages if message.to == LOG_STORE]
+    store.append(entries)
+    for response in write.responses:
+        if response.to == NodeId(1):
+            node.step(response)
+    handed_out = [message.entries for message in node.ready().messages if message.to == STATE_MACHINE]
+    assert [entry.index for batch in handed_out for entry in batch] == [10]
 
 
 def test_appends_are_limited_in_bytes_and_pipelined_within_the_window() -> None:
