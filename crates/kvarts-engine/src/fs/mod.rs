@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+mod chance;
 mod mem;
 mod os;
 
