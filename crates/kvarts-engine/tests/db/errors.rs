@@ -177,6 +177,27 @@ fn damage_in_the_middle_of_the_log_is_refused_and_a_torn_tail_is_reported() {
 }
 
 #[test]
+fn a_record_of_which_a_table_holds_a_part_is_no_torn_tail() {
+    // Found by tests/db/faults.rs: with the last record damaged, the other part of its commit was gone without a word.
+    let fs = MemFs::new();
+    let options = Options { memtable_bytes: 4 << 10, ..tiny(Durability::Sync) };
+    let db = open_still(&fs, options.clone()).unwrap();
+    let (a, b) = (db.create_tree("a", "", "").unwrap(), db.create_tree("b", "", "").unwrap());
+    put(&db, &b, b"k", b"old").unwrap();
+    let end = db.stats().log_bytes;
+    let mut batch = Batch::new();
+    batch.put(a.id(), b"k", &[7; 6_000]);
+    batch.put(b.id(), b"k", b"new");
+    db.write(&mut batch).unwrap();
+    assert_eq!(db.stats().flushes, 1, "the larger memtable went into a table");
+    let left = fs.crash(1);
+    let log = files(&left, ".log").remove(0);
+    left.corrupt(&log, end + 40, 1).unwrap();
+    let outcome = open_still(&left, options);
+    assert!(matches!(&outcome, Err(Error::Corruption { file, .. }) if *file == log), "{:?}", outcome.err());
+}
+
+#[test]
 fn verify_lists_damage_of_tables_and_logs_with_the_keys_concerned() {
     let fs = MemFs::new();
     let options = Options { memtable_bytes: 1 << 20, table_bytes: 1 << 20, ..tiny(Durability::Sync) };
