@@ -11,7 +11,7 @@ mod fault;
 mod mem;
 mod os;
 
-pub use fault::{Fault, FaultFs, FsOp};
+pub use fault::{Fault, FaultFs, FsOp, Met};
 pub use mem::MemFs;
 pub use os::OsFs;
 

@@ -84,6 +84,17 @@ impl FsOp {
     }
 }
 
+/// An operation that went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Met {
+    /// Its number: so many were before it.
+    pub number: u64,
+    /// What was asked.
+    pub op: FsOp,
+    /// Of which file.
+    pub path: PathBuf,
+}
+
 /// A file system that fails as it is told to. A clone is another handle to the same plan.
 #[derive(Clone)]
 pub struct FaultFs {
@@ -101,7 +112,7 @@ struct State {
     ops: u64,
     plan: Option<Plan>,
     /// Operations that went wrong.
-    met: Vec<(FsOp, PathBuf)>,
+    met: Vec<Met>,
     /// The bytes written last, where a plan may misdirect them.
     stray: Vec<u8>,
 }
@@ -134,8 +145,8 @@ impl FaultFs {
         self.shared.state.lock().ops
     }
 
-    /// What went wrong so far: the operations and their files.
-    pub fn met(&self) -> Vec<(FsOp, PathBuf)> {
+    /// What went wrong so far.
+    pub fn met(&self) -> Vec<Met> {
         self.shared.state.lock().met.clone()
     }
 
@@ -160,7 +171,7 @@ impl Shared {
             // Operations that cannot meet the fault have passed by: one that can is hit, once.
             state.plan = None;
         }
-        state.met.push((op, path.to_owned()));
+        state.met.push(Met { number, op, path: path.to_owned() });
         Some((plan.fault, Chance(number)))
     }
 

@@ -31,7 +31,7 @@ fn only_the_operation_that_was_named_fails() {
     assert!(fs.list(Path::new("/")).is_ok());
     assert_eq!(fs.exists(file()).unwrap_err().raw_os_error(), Some(Errno::IO.raw_os_error()));
     assert!(fs.exists(file()).is_ok());
-    assert_eq!((fs.ops(), fs.met()), (3, vec![(FsOp::Exists, file().to_owned())]));
+    assert_eq!((fs.ops(), fs.met()), (3, vec![Met { number: 1, op: FsOp::Exists, path: file().to_owned() }]));
 }
 
 #[test]
