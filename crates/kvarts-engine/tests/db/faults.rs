@@ -1,10 +1,13 @@
 //! Every file operation of short scenarios fails in every way, one at a time: the answer is clear, and nothing acknowledged is lost.
 use crate::player::{DAMAGED, Player, Step};
-use crate::support::{Chance, tiny};
-use crate::trace::{TREES as NAMES, Verdict};
-use kvarts_engine::fs::{Fault, FaultFs, Fs};
+use crate::support::{Chance, DIR, open_on, put, tiny};
+use crate::trace::{TREES as NAMES, Verdict, read_state};
+use kvarts_engine::Error;
+use kvarts_engine::clock::ManualClock;
+use kvarts_engine::fs::{Fault, FaultFs, Fs, MemFs};
 use kvarts_engine::options::{Durability, Options};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 
 /// A scenario, with what it is played under.
@@ -87,6 +90,7 @@ fn drawn(chance: &mut Chance) -> Vec<Step> {
     const SETS: [&[&str]; 5] = [&["a"], &["b"], &["a", "b"], &["c", "a"], &["a", "b", "c"]];
     let mut steps = vec![Commit(&["a", "b"], 4, 60)];
     while steps.len() < 12 {
+        let (name, names) = (*chance.pick(&NAMES), *chance.pick(&SETS));
         steps.push(match chance.below(16) {
             0 => Flush,
             1 => Sync,
@@ -94,9 +98,9 @@ fn drawn(chance: &mut Chance) -> Vec<Step> {
             3 => Checkpoint,
             4 => Verify,
             5 => Reopen,
-            6 => Drop(*chance.pick(&NAMES)),
-            7 => Delete(*chance.pick(&NAMES), 1 + chance.below(5)),
-            _ => Commit(*chance.pick(&SETS), 1 + chance.below(6), *chance.pick(&[8, 60, 400, 3_000, 20_000])),
+            6 => Drop(name),
+            7 => Delete(name, 1 + chance.below(5)),
+            _ => Commit(names, 1 + chance.below(6), *chance.pick(&[8, 60, 400, 3_000, 20_000])),
         });
     }
     steps
@@ -169,6 +173,39 @@ pub fn damage(wrap: &dyn Fn(FaultFs) -> Arc<dyn Fs>) -> Verdict {
     SCENARIOS.iter().try_for_each(|scenario| fail_with(scenario, &SILENT, wrap))
 }
 
+/// Flips a bit of each byte of a closed store in turn. It is told, or all is read as it was.
+pub fn flip_each_byte(wrap: &dyn Fn(FaultFs) -> Arc<dyn Fs>) -> Verdict {
+    let disk = MemFs::new();
+    let open = |disk: &MemFs| {
+        open_on(wrap(FaultFs::new(Arc::new(disk.clone()))), &Arc::new(ManualClock::new(1_000)), tiny(Durability::Batch))
+    };
+    let db = open(&disk).map_err(|error| error.to_string())?;
+    for (tree, key) in [("a", "k1"), ("a", "k2"), ("b", "k1"), ("b", "k3")] {
+        let tree = db.tree(tree).unwrap().map_or_else(|| db.create_tree(tree, "text", "text"), Ok).unwrap();
+        put(&db, &tree, key.as_bytes(), &[7; 100]).unwrap();
+        db.flush().unwrap();
+    }
+    let before = read_state(&db).unwrap();
+    db.close().unwrap();
+    let mut flipped = 0;
+    for name in disk.list(Path::new(DIR)).unwrap().iter().filter(|name| *name != "LOCK") {
+        let path = Path::new(DIR).join(name);
+        for at in 0..disk.bytes(&path).unwrap().len() as u64 {
+            let damaged = disk.kill();
+            damaged.corrupt(&path, at, 1 << (at % 8)).unwrap();
+            flipped += 1;
+            match open(&damaged).and_then(|db| read_state(&db)) {
+                Err(Error::Corruption { .. } | Error::NewerFormat { .. }) => {}
+                Err(error) => return Err(format!("byte {at} of {name}: {error}")),
+                Ok(found) if found == before => {}
+                Ok(found) => return Err(format!("byte {at} of {name} went unnoticed: {found:?}")),
+            }
+        }
+    }
+    println!("{flipped} bytes flipped");
+    Ok(())
+}
+
 fn plain(fs: FaultFs) -> Arc<dyn Fs> {
     Arc::new(fs)
 }
@@ -181,6 +218,11 @@ fn whatever_operation_fails_nothing_acknowledged_is_lost() {
 #[test]
 fn whatever_is_damaged_silently_is_never_read_as_another_value() {
     damage(&plain).unwrap_or_else(|wrong| panic!("{wrong}"));
+}
+
+#[test]
+fn no_byte_of_a_closed_store_changes_unnoticed() {
+    flip_each_byte(&plain).unwrap_or_else(|wrong| panic!("{wrong}"));
 }
 
 #[test]
