@@ -150,7 +150,7 @@ fn remove(context: &OutputContext<'_>, file: FileId) {
 }
 
 /// What the manifest says of a table with these properties.
-pub(super) fn record(file: FileId, bytes: u64, properties: Properties) -> TableRecord {
+pub fn record(file: FileId, bytes: u64, properties: Properties) -> TableRecord {
     TableRecord {
         file,
         bytes,

@@ -1,6 +1,6 @@
 //! Checkpoints: a copy of the store, or of one tree, by hard links.
 use super::flush::Sealed;
-use super::manifest::{place, tree_record};
+use super::manifest::{MANIFEST, MANIFEST_TMP, place, tree_record};
 use super::open::parent;
 use super::state::Shared;
 use super::trees::TreeShared;
@@ -22,23 +22,30 @@ struct Cut {
 
 impl Db {
     /// Makes a copy of the store at `to` (which must not exist, or be an empty directory) by hard links; it opens as a
-    /// store of its own. One tree only where `tree` is given. Consistent: all trees at one revision. Durable on return.
+    /// store of its own. One tree only where `tree` is given. Consistent: all trees at one revision. Durable on return; where
+    /// it fails, what it has made goes again.
     pub fn checkpoint(&self, tree: Option<&Tree>, to: &Path) -> Result<Revision> {
         let shared = &*self.shared;
         shared.check_writable()?;
-        shared.prepare_target(to)?;
-        let cut = shared.cut(tree.map(|tree| &tree.shared))?;
-        shared.link_cut(&cut, to)?;
-        Ok(cut.revision)
+        let is_new = shared.prepare_target(to)?;
+        let done = shared.cut(tree.map(|tree| &tree.shared)).and_then(|cut| {
+            shared.link_cut(&cut, to)?;
+            Ok(cut.revision)
+        });
+        if done.is_err() && is_new {
+            let _ = shared.fs.remove_dir(to);
+        }
+        done
     }
 }
 
 impl Shared {
-    fn prepare_target(&self, to: &Path) -> Result<()> {
+    /// Makes the directory, or finds it empty. Returns whether it was made.
+    fn prepare_target(&self, to: &Path) -> Result<bool> {
         let doing = |error| Error::io("making the checkpoint", to, error);
         if self.fs.exists(to).map_err(doing)? {
             if self.fs.list(to).map_err(doing)?.is_empty() {
-                return Ok(());
+                return Ok(false);
             }
             return Err(Error::invalid(
                 format!("{} exists and is not empty", to.display()),
@@ -49,7 +56,8 @@ impl Shared {
         if !self.fs.exists(&parent).map_err(doing)? {
             return Err(Error::NotFound(parent));
         }
-        self.fs.create_dir(to).map_err(doing)
+        self.fs.create_dir(to).map_err(doing)?;
+        Ok(true)
     }
 
     /// Flushes all rows up to now, and no later ones, and takes the tables.
@@ -79,7 +87,8 @@ impl Shared {
         }
     }
 
-    /// Links the tables of `cut` into `to` and writes a manifest there. On failure the links go again.
+    /// Links the tables of `cut` into `to` and writes a manifest there. On failure all of it goes again, the manifest first:
+    /// none is left that names tables which are gone.
     fn link_cut(&self, cut: &Cut, to: &Path) -> Result<()> {
         let files: Vec<FileId> = cut
             .trees
@@ -92,8 +101,9 @@ impl Shared {
         });
         let done = linked.and_then(|()| self.place_cut(cut, to));
         if done.is_err() {
-            for &file in &files {
-                let _ = self.fs.remove(&table_path(to, file));
+            let manifests = [MANIFEST, MANIFEST_TMP].map(|name| to.join(name));
+            for path in manifests.into_iter().chain(files.iter().map(|&file| table_path(to, file))) {
+                let _ = self.fs.remove(&path);
             }
         }
         done

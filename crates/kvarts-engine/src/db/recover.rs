@@ -103,12 +103,26 @@ impl Recovery<'_> {
             return Ok(Replay::default());
         }
         let (fs, dir, store) = (Arc::clone(self.fs), self.dir, self.store);
-        let report = replay(&*fs, dir, store, logs, &mut |record| self.apply(&record))?;
+        let flushed = self.trees.values().map(|tree| tree.version.flushed).max().unwrap_or_default();
+        let mut end: Option<(Revision, FileId, u64)> = None;
+        let report = replay(&*fs, dir, store, logs, &mut |record| {
+            let revision = self.apply(&record)?;
+            end = Some((end.map_or(revision, |(newest, ..)| revision.max(newest)), record.file, record.offset));
+            Ok(())
+        })?;
+        // Before a table counts, the log is durable up to its newest row, for the rows of other trees beside it.
+        if let Some((newest, file, offset)) = end
+            && newest < flushed
+        {
+            let what = format!("records after this one, up to revision {}, were on stable storage", flushed.0);
+            return Err(Error::Corruption { file: log_path(dir, file), offset, what });
+        }
         self.flush()?;
         Ok(Replay { batches: report.batches, torn: report.torn })
     }
 
-    fn apply(&mut self, record: &Replayed<'_>) -> Result<()> {
+    /// Applies a batch of the log. Returns its revision.
+    fn apply(&mut self, record: &Replayed<'_>) -> Result<Revision> {
         let (dir, file) = (self.dir, record.file);
         let damaged = |error| Error::format(&log_path(dir, file), record.offset, error);
         let batch = BatchView::decode(record.payload).map_err(damaged)?;
@@ -119,7 +133,7 @@ impl Recovery<'_> {
         if self.trees.values().map(|tree| tree.mem.bytes()).sum::<usize>() >= self.options.memory_bytes / 8 {
             self.flush()?;
         }
-        Ok(())
+        Ok(batch.revision)
     }
 
     fn insert(&mut self, op: &Op<'_>, revision: Revision, record: &Replayed<'_>) -> Result<()> {

@@ -2,6 +2,7 @@
 use super::manifest::MANIFEST;
 use super::state::Shared;
 use super::{Damage, Db, VerifyReport};
+use crate::compaction::record;
 use crate::log::log_path;
 use crate::version::TableRef;
 use crate::{Error, FileId, Result};
@@ -29,6 +30,7 @@ impl Db {
         let mut report = VerifyReport::default();
         shared.verify_manifest(&mut report)?;
         for table in &tables {
+            shared.verify_record(table, &mut report)?;
             verify_table(table, &mut report)?;
             progress(report.bytes.min(all), all);
         }
@@ -51,6 +53,16 @@ impl Shared {
             note(report, Error::format(&path, 0, error), None)?;
         }
         Ok(())
+    }
+
+    /// Checks all that the manifest says of a table against what the table says of itself, which its rows are checked against.
+    fn verify_record(&self, table: &TableRef, report: &mut VerifyReport) -> Result<()> {
+        let found = record(table.record.file, table.table.file_bytes(), table.table.properties().clone());
+        if *table.record == found {
+            return Ok(());
+        }
+        let what = format!("it and table {} disagree about the table: {:?}, {found:?}", found.file.0, table.record);
+        note(report, Error::Corruption { file: self.dir.join(MANIFEST), offset: 0, what }, Some(table))
     }
 
     fn verify_log(&self, file: FileId, report: &mut VerifyReport) -> Result<()> {

@@ -1,14 +1,17 @@
 //! Everything that touches disk goes through here.
 //!
 //! [`OsFs`] is the machine's file system. [`MemFs`] keeps synced and unsynced bytes and directory entries apart and
-//! can crash with a seed. Paths are whole paths. Files are made with mode 0600, directories with 0700, whatever the umask.
+//! can crash with a seed. [`FaultFs`] is either of them with one operation, or all from one on, going wrong. Paths are whole paths. Files are made with mode 0600, directories with 0700, whatever the umask.
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+mod chance;
+mod fault;
 mod mem;
 mod os;
 
+pub use fault::{Fault, FaultFs, FsOp, Met};
 pub use mem::MemFs;
 pub use os::OsFs;
 

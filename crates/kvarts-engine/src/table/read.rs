@@ -47,6 +47,11 @@ impl Table {
         self.file
     }
 
+    /// Bytes of its file, as of opening.
+    pub fn file_bytes(&self) -> u64 {
+        self.reader.len()
+    }
+
     /// Bytes of memory that its index and filter take.
     pub fn memory_bytes(&self) -> usize {
         let properties = self.properties();

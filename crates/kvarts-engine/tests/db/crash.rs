@@ -1,73 +1,34 @@
 //! Power loss, or the end of the process, at any operation: what is recovered is a prefix of what was written, and holds all that was promised.
 use crate::meddled::Meddled;
-use crate::plants::Plant;
-use crate::support::{Chance, DIR, Said, open_on, rows, tiny};
+use crate::plants::{Plant, Planted};
+use crate::support::{Chance, DIR, Said, open_on, tiny};
+use crate::trace::{Event, State, TREES, Trace, Verdict, perform, read_state};
 use kvarts_engine::clock::ManualClock;
 use kvarts_engine::db::Db;
-use kvarts_engine::formats::batch::Batch;
-use kvarts_engine::fs::MemFs;
+use kvarts_engine::fs::{Fault, FaultFs, Fs, MemFs};
 use kvarts_engine::options::{Durability, Options};
-use kvarts_engine::{Result, Revision};
-use std::collections::BTreeMap;
-use std::path::Path;
+use kvarts_engine::{Error, Result, Revision};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const KEYS: u64 = 40;
 const ROUNDS: u64 = 3;
 
-/// `Err` says how the promises were broken.
-pub type Verdict = std::result::Result<(), String>;
-
-/// One step of the trace.
-#[derive(Clone, Debug)]
-enum Event {
-    /// A commit: (tree, key, what was said).
-    Commit(Vec<(&'static str, Vec<u8>, Said)>),
-    Create(&'static str),
-    Drop(&'static str),
-}
-
-/// What a store holds after a prefix of the trace: per tree, key to value.
-type State = BTreeMap<&'static str, BTreeMap<Vec<u8>, Vec<u8>>>;
-
-fn step(state: &mut State, event: &Event) {
-    match event {
-        Event::Create(name) => {
-            state.insert(name, BTreeMap::new());
-        }
-        Event::Drop(name) => {
-            state.remove(name);
-        }
-        Event::Commit(ops) => {
-            for (name, key, said) in ops {
-                let tree = state.get_mut(name).expect("the trace writes to live trees");
-                match said {
-                    Said::Put(value) => tree.insert(key.clone(), value.clone()),
-                    _ => tree.remove(key),
-                };
-            }
-        }
-    }
-}
-
 /// A run of one store through several crashes.
 struct Run {
     chance: Chance,
     /// What the file system does wrong.
-    plant: Plant,
+    plant: Arc<Planted>,
     options: Options,
-    /// The state that the last recovery showed.
-    base: State,
-    /// What was done since, the last of it perhaps in vain.
-    trace: Vec<Event>,
-    /// Length of the prefix of `trace` that must survive a power loss.
-    promised: usize,
-    /// Length of the prefix that must survive the end of the process.
-    answered: usize,
+    trace: Trace,
     /// Newest revision that was returned.
     revision: Revision,
     /// How the round ended: in a power loss, or with the process only.
     lost_power: bool,
+    /// Checkpoints that were answered in this round, and what they hold.
+    copies: Vec<(PathBuf, State)>,
+    /// Checkpoints tried.
+    tried: u64,
 }
 
 impl Run {
@@ -75,21 +36,15 @@ impl Run {
         let mut chance = Chance(seed);
         let durability = *chance.pick(&[Durability::Sync, Durability::Batch, Durability::None]);
         let options = Options { memtable_bytes: *chance.pick(&[2 << 10, 8 << 10, 256 << 10]), ..tiny(durability) };
-        let (base, trace) = (State::new(), Vec::new());
-        let (promised, answered, revision, lost_power) = (0, 0, Revision::ZERO, true);
-        Self { chance, plant, options, base, trace, promised, answered, revision, lost_power }
+        let plant = Planted::new(plant);
+        let (trace, revision, lost_power) = (Trace::default(), Revision::ZERO, true);
+        let (copies, tried) = (Vec::new(), 0);
+        Self { chance, plant, options, trace, revision, lost_power, copies, tried }
     }
 
-    fn open(&self, fs: &MemFs) -> Result<Arc<Db>> {
-        let fs = Meddled::new(Arc::new(fs.clone()), Path::new(DIR), Arc::new(self.plant));
+    fn open(&self, fs: impl Fs) -> Result<Arc<Db>> {
+        let fs = Meddled::new(Arc::new(fs), Path::new(DIR), Arc::clone(&self.plant));
         open_on(Arc::new(fs), &Arc::new(ManualClock::new(1_000)), self.options.clone())
-    }
-
-    /// What the trees hold after the whole trace.
-    fn now(&self) -> State {
-        let mut state = self.base.clone();
-        self.trace.iter().for_each(|event| step(&mut state, event));
-        state
     }
 
     fn value(&mut self) -> Vec<u8> {
@@ -97,33 +52,45 @@ impl Run {
         if self.chance.one_in(6) { vec![self.chance.next() as u8; 4 << 10] } else { self.chance.value(200) }
     }
 
-    /// Does one thing. The trace has it before it is tried: who fails may still have happened.
+    /// Does one thing.
     fn act(&mut self, db: &Db) -> Result<()> {
-        let live: Vec<&'static str> = self.now().into_keys().collect();
+        let live: Vec<&'static str> = self.trace.now().into_keys().collect();
         match self.chance.below(20) {
-            _ if live.is_empty() => self.create(db, "a"),
-            0 => db.flush().map(|()| self.promised = self.trace.len()),
-            1 | 2 => db.sync().map(|()| self.promised = self.trace.len()),
+            _ if live.is_empty() => self.perform(db, Event::Create("a")),
+            0 => db.flush().map(|()| self.trace.promise()),
+            1 | 2 => db.sync().map(|()| self.trace.promise()),
             3 if self.chance.one_in(3) => db.compact(None),
+            3 if self.chance.one_in(4) => self.checkpoint(db),
             4 if self.chance.one_in(2) => {
-                let name = *self.chance.pick(&["a", "b", "c"]);
-                if live.contains(&name) { self.drop_tree(db, name) } else { self.create(db, name) }
+                let name = *self.chance.pick(&TREES);
+                self.perform(db, if live.contains(&name) { Event::Drop(name) } else { Event::Create(name) })
             }
             _ => self.commit(db, &live),
         }
     }
 
-    fn create(&mut self, db: &Db, name: &'static str) -> Result<()> {
-        self.trace.push(Event::Create(name));
-        db.create_tree(name, "", "")?;
-        self.promised = self.trace.len();
+    fn checkpoint(&mut self, db: &Db) -> Result<()> {
+        self.tried += 1;
+        let dir = PathBuf::from(format!("/copy{}", self.tried));
+        db.checkpoint(None, &dir)?;
+        self.copies.push((dir, self.trace.now()));
+        self.trace.promise();
         Ok(())
     }
 
-    fn drop_tree(&mut self, db: &Db, name: &'static str) -> Result<()> {
-        self.trace.push(Event::Drop(name));
-        db.drop_tree(&db.tree(name)?.expect("it is live"))?;
-        self.promised = self.trace.len();
+    fn perform(&mut self, db: &Db, event: Event) -> Result<()> {
+        let is_commit = matches!(event, Event::Commit(_));
+        self.trace.say(event.clone());
+        let outcome = perform(db, &event);
+        if let Err(Error::StorageFull(_) | Error::Io { .. }) = outcome {
+            // It failed before anything was done: only what poisons leaves a doubt.
+            self.trace.unsay();
+        }
+        outcome?;
+        self.trace.answer();
+        if !is_commit || self.options.durability == Durability::Sync {
+            self.trace.promise();
+        }
         Ok(())
     }
 
@@ -134,93 +101,74 @@ impl Run {
             let said = if self.chance.one_in(4) { Said::Delete } else { Said::Put(self.value()) };
             ops.push((name, key, said));
         }
-        let mut batch = Batch::new();
-        for (name, key, said) in &ops {
-            said.add_to(&mut batch, &db.tree(name)?.expect("it is live"), key);
-        }
-        self.trace.push(Event::Commit(ops));
-        let revision = db.write(&mut batch)?;
+        self.perform(db, Event::Commit(ops))?;
+        let revision = db.revision();
         assert!(revision > self.revision, "revisions increase: {revision:?} after {:?}", self.revision);
         self.revision = revision;
-        if self.options.durability == Durability::Sync {
-            self.promised = self.trace.len();
-        }
         Ok(())
     }
 
     /// Acts until the planned crash (or for a while), and returns what a power loss or the end of the process leaves.
-    fn live(&mut self, fs: &MemFs) -> std::result::Result<MemFs, String> {
-        let crash_at = fs.ops() + self.chance.below(300);
-        fs.crash_at_op(crash_at);
-        match self.open(fs) {
-            Ok(db) => self.use_until_crash(fs, &db)?,
-            Err(_) if fs.has_crashed() => {}
+    fn live(&mut self, disk: &MemFs) -> std::result::Result<MemFs, String> {
+        let crash_at = disk.ops() + self.chance.below(300);
+        disk.crash_at_op(crash_at);
+        let fs = FaultFs::new(Arc::new(disk.clone()));
+        if self.chance.one_in(3) {
+            let fault = *self.chance.pick(&[Fault::Io, Fault::NoSpace, Fault::NoDescriptor, Fault::Late]);
+            fs.fail_at(self.chance.below(300), fault, self.chance.one_in(4));
+        }
+        match self.open(fs.clone()) {
+            Ok(db) => self.use_until_crash(disk, &fs, &db)?,
+            Err(_) if disk.has_crashed() || !fs.met().is_empty() => {}
             Err(error) => return Err(format!("opening failed before the crash: {error}")),
         }
         if self.chance.one_in(4) {
-            (self.promised, self.lost_power) = (self.answered, false);
-            return Ok(fs.kill());
+            self.lost_power = false;
+            return Ok(disk.kill());
         }
         self.lost_power = true;
-        Ok(fs.crash(self.chance.next()))
+        Ok(disk.crash(self.chance.next()))
     }
 
-    fn use_until_crash(&mut self, fs: &MemFs, db: &Db) -> Verdict {
+    fn use_until_crash(&mut self, disk: &MemFs, fs: &FaultFs, db: &Db) -> Verdict {
         for _ in 0..120 {
             match self.act(db) {
-                Ok(()) => self.answered = self.trace.len(),
-                Err(_) if fs.has_crashed() => break,
+                Ok(()) => {}
+                Err(_) if disk.has_crashed() => break,
+                // What poisons leaves a doubt about the last event: no other may follow it.
+                Err(Error::Poisoned(_)) if !fs.met().is_empty() => break,
+                Err(Error::Io { .. } | Error::StorageFull(_)) if !fs.met().is_empty() => {}
                 Err(error) => return Err(format!("a call failed before the crash: {error}")),
             }
         }
         // Closing after the crash must not panic; without one it is part of the life.
-        if db.close().is_ok() && !fs.has_crashed() {
-            self.promised = self.trace.len();
+        if db.close().is_ok() && !disk.has_crashed() && fs.met().is_empty() {
+            self.trace.promise();
         }
         Ok(())
     }
 
     /// Opens what is left and checks that it is a prefix with all that was promised.
     fn recover(&mut self, fs: &MemFs) -> Verdict {
-        let db = self.open(fs).map_err(|error| format!("a power loss is taken for damage: {error}"))?;
-        let found = read_state(&db);
-        let mut state = self.base.clone();
-        let mut matches = Vec::new();
-        for len in 0..=self.trace.len() {
-            if len > 0 {
-                step(&mut state, &self.trace[len - 1]);
-            }
-            if state == found {
-                matches.push(len);
-            }
-        }
-        if matches.last().is_none_or(|&len| len < self.promised) {
-            let (promised, trace, base) = (self.promised, &self.trace, &self.base);
-            return Err(format!(
-                "recovered is no prefix of at least {promised} steps (prefixes that match: {matches:?})\n\
-                 recovered: {found:?}\nsteps: {trace:?}\nafter: {base:?}"
-            ));
-        }
+        let db = self.open(fs.clone()).map_err(|error| format!("a power loss is taken for damage: {error}"))?;
+        let found = read_state(&db).map_err(|error| format!("reading what was recovered: {error}"))?;
+        self.trace.check(&found, self.lost_power)?;
         let report = db.verify(&mut |_, _| {}).map_err(|error| format!("verify: {error}"))?;
         if !report.damage.is_empty() {
             return Err(format!("verify finds damage: {:?}", report.damage));
         }
-        (self.base, self.promised, self.answered) = (found, 0, 0);
-        self.trace.clear();
+        for (dir, state) in self.copies.drain(..) {
+            let copy =
+                Db::open(Arc::new(fs.clone()), Arc::new(ManualClock::new(1_000)), &dir, "test", self.options.clone());
+            let held = copy.and_then(|copy| read_state(&copy)).map_err(|error| format!("a checkpoint: {error}"))?;
+            if held != state {
+                return Err(format!("checkpoint {dir:?} holds {held:?}, not {state:?}"));
+            }
+        }
+        self.trace.rebase(found);
         self.revision = db.revision();
         Ok(())
     }
-}
-
-fn read_state(db: &Db) -> State {
-    let mut state = State::new();
-    for name in ["a", "b", "c"] {
-        if let Some(tree) = db.tree(name).unwrap() {
-            let rows = rows(db, &tree, None);
-            state.insert(name, rows.into_iter().map(|(key, value, _)| (key, value)).collect());
-        }
-    }
-    state
 }
 
 /// Lives through several crashes on a file system with a fault planted in it.
@@ -233,7 +181,7 @@ pub fn run(seed: u64, plant: Plant) -> Verdict {
         while run.chance.one_in(3) {
             let crash_at = left.ops() + run.chance.below(30);
             left.crash_at_op(crash_at);
-            drop(run.open(&left));
+            drop(run.open(left.clone()));
             left = if run.lost_power { left.crash(run.chance.next()) } else { left.kill() };
         }
         run.recover(&left)?;

@@ -1,9 +1,10 @@
 //! What goes wrong outside of the store: full disks, failing syncs, damage, formats of the future, arguments.
 use crate::support::{DIR, get, open_still, put, rows, tiny};
-use kvarts_engine::Error;
 use kvarts_engine::formats::batch::Batch;
+use kvarts_engine::formats::manifest::{Manifest, TableRecord};
 use kvarts_engine::fs::{Fs, LogMode, MemFs};
 use kvarts_engine::options::{Durability, KEY_BYTES_MAX, Options};
+use kvarts_engine::{Error, FileId};
 use std::path::{Path, PathBuf};
 
 fn files(fs: &MemFs, suffix: &str) -> Vec<PathBuf> {
@@ -177,6 +178,27 @@ fn damage_in_the_middle_of_the_log_is_refused_and_a_torn_tail_is_reported() {
 }
 
 #[test]
+fn a_record_of_which_a_table_holds_a_part_is_no_torn_tail() {
+    // Found by tests/db/faults.rs: with the last record damaged, the other part of its commit was gone without a word.
+    let fs = MemFs::new();
+    let options = Options { memtable_bytes: 4 << 10, ..tiny(Durability::Sync) };
+    let db = open_still(&fs, options.clone()).unwrap();
+    let (a, b) = (db.create_tree("a", "", "").unwrap(), db.create_tree("b", "", "").unwrap());
+    put(&db, &b, b"k", b"old").unwrap();
+    let end = db.stats().log_bytes;
+    let mut batch = Batch::new();
+    batch.put(a.id(), b"k", &[7; 6_000]);
+    batch.put(b.id(), b"k", b"new");
+    db.write(&mut batch).unwrap();
+    assert_eq!(db.stats().flushes, 1, "the larger memtable went into a table");
+    let left = fs.crash(1);
+    let log = files(&left, ".log").remove(0);
+    left.corrupt(&log, end + 40, 1).unwrap();
+    let outcome = open_still(&left, options);
+    assert!(matches!(&outcome, Err(Error::Corruption { file, .. }) if *file == log), "{:?}", outcome.err());
+}
+
+#[test]
 fn verify_lists_damage_of_tables_and_logs_with_the_keys_concerned() {
     let fs = MemFs::new();
     let options = Options { memtable_bytes: 1 << 20, table_bytes: 1 << 20, ..tiny(Durability::Sync) };
@@ -198,4 +220,41 @@ fn verify_lists_damage_of_tables_and_logs_with_the_keys_concerned() {
     assert!(named.contains(&&*table) && named.contains(&&*log), "{damage:?}");
     let of_table = damage.iter().find(|damage| damage.file == table).unwrap();
     assert_eq!((&*of_table.smallest, &*of_table.largest), (&[b'k', 0][..], &[b'k', 99][..]));
+}
+
+/// A field of what a manifest says of a table, changed.
+type Forge = fn(&mut TableRecord);
+
+#[test]
+fn verify_finds_a_manifest_that_says_otherwise_than_its_tables() {
+    let fs = MemFs::new();
+    let db = open_still(&fs, tiny(Durability::Batch)).unwrap();
+    let tree = db.create_tree("t", "", "").unwrap();
+    let mut batch = Batch::new();
+    batch.put(tree.id(), b"a", b"v");
+    batch.put_expiring(tree.id(), b"b", 5_000, b"v");
+    batch.delete(tree.id(), b"c");
+    db.write(&mut batch).unwrap();
+    put(&db, &tree, b"d", b"v").unwrap();
+    db.close().unwrap();
+    let path = Path::new("/store/MANIFEST");
+    let forges: [(&str, Forge); 7] = [
+        ("bytes", |record| record.bytes += 1),
+        ("tombstones", |record| record.tombstones = 0),
+        ("smallest revision", |record| record.revision_min.0 -= 1),
+        ("largest revision", |record| record.revision_max.0 -= 1),
+        ("first expiry", |record| record.expiry_min_ms += 1),
+        ("half expiry", |record| record.expiry_half_ms -= 1),
+        ("keys", |record| record.keys -= 1),
+    ];
+    for (field, forge) in forges {
+        let forged = fs.kill();
+        let mut manifest = Manifest::decode(&forged.bytes(path).unwrap()).unwrap();
+        forge(&mut manifest.trees[0].levels[0][0]);
+        forged.remove(path).unwrap();
+        let file = FileId(manifest.next_file - 1);
+        forged.create(path).unwrap().append(&manifest.encode(file)).unwrap();
+        let damage = open_still(&forged, tiny(Durability::Batch)).unwrap().verify(&mut |_, _| {}).unwrap().damage;
+        assert!(matches!(&damage[..], [one] if one.file == path && one.smallest == b"a"), "{field}: {damage:?}");
+    }
 }

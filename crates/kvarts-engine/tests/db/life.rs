@@ -1,9 +1,9 @@
 //! The life of a store: creation, reopening, trees, snapshots, checkpoints, closing.
-use crate::support::{DIR, Found, drain, get, open, open_still, put, rows, tiny};
+use crate::support::{DIR, Found, drain, get, open, open_on, open_still, put, rows, tiny};
 use kvarts_engine::clock::ManualClock;
 use kvarts_engine::db::{Attempt, Db};
 use kvarts_engine::formats::batch::Batch;
-use kvarts_engine::fs::{Fs, MemFs};
+use kvarts_engine::fs::{Fault, FaultFs, Fs, MemFs};
 use kvarts_engine::iter::Bounds;
 use kvarts_engine::options::{Durability, Options};
 use kvarts_engine::{Error, Revision};
@@ -323,6 +323,28 @@ fn a_killed_process_loses_nothing_and_its_log_is_replayed_once() {
     let db = open_still(&left.kill(), options).unwrap();
     assert_eq!(db.open_report().replayed, 0);
     assert_eq!(rows(&db, &db.tree("t").unwrap().unwrap(), None).len(), 300);
+}
+
+#[test]
+fn a_checkpoint_that_failed_leaves_nothing_in_the_way_of_the_next() {
+    // Found by tests/db/faults.rs: an unfinished manifest stayed, and the next try was refused.
+    let (fs, to) = (MemFs::new(), Path::new("/copy"));
+    let faulty = FaultFs::new(Arc::new(fs.clone()));
+    let clock = Arc::new(ManualClock::new(1_000));
+    let db = open_on(Arc::new(faulty.clone()), &clock, tiny(Durability::Batch)).unwrap();
+    let tree = db.create_tree("t", "", "").unwrap();
+    put(&db, &tree, b"k", b"v").unwrap();
+    db.flush().unwrap();
+    let mut failed = 0;
+    loop {
+        faulty.fail_at(faulty.ops() + failed, Fault::Io, false);
+        if db.checkpoint(None, to).is_ok() {
+            break;
+        }
+        assert!(!fs.exists(to).unwrap(), "after operation {failed} failed");
+        failed += 1;
+    }
+    assert!(failed >= 8, "{failed}");
 }
 
 #[test]

@@ -4,11 +4,14 @@
 mod apply;
 mod crash;
 mod errors;
+mod faults;
 mod full;
 mod life;
 mod mapping;
 mod meddled;
 mod model;
 mod plants;
+mod player;
 mod support;
 mod threads;
+mod trace;

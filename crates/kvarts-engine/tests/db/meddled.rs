@@ -1,4 +1,4 @@
-//! A file system that a test meddles with: syncs left out by what they are for, mappings refused.
+//! A file system that a test meddles with: syncs left out or late by what they are for, errors kept back, reads changed.
 use kvarts_engine::fs::{Fs, LockOutcome, LogFile, LogMode, LogSync, ReadFile, WriteFile};
 use std::ffi::OsStr;
 use std::io;
@@ -30,12 +30,38 @@ pub enum SyncOf {
     StoreName,
 }
 
-/// What is done otherwise than asked. Both count on being asked each time.
+/// What is done otherwise than asked. Each is asked every time.
 pub trait Meddle: Send + Sync + 'static {
     /// Tells whether to leave a sync out and say that it was done.
     fn skips(&self, _sync: SyncOf) -> bool {
         false
     }
+
+    /// Tells whether to do a sync only when the next manifest is in place, and say that it was done.
+    fn delays(&self, _sync: SyncOf) -> bool {
+        false
+    }
+
+    /// Tells whether to say that a sync was done which failed.
+    fn denies_failed_sync(&self) -> bool {
+        false
+    }
+
+    /// Tells whether to say that a write to a table or a manifest was done which failed.
+    fn denies_failed_write(&self) -> bool {
+        false
+    }
+
+    /// Tells whether a rename first removes what it replaces.
+    fn renames_in_two(&self) -> bool {
+        false
+    }
+
+    /// Changes what is read of a file at `offset`; `rest` bytes of it lie behind.
+    fn shows(&self, _file: &Path, _offset: u64, _bytes: &mut [u8], _rest: u64) {}
+
+    /// Learns what was appended to a log.
+    fn learns(&self, _log: &Path, _bytes: &[u8]) {}
 
     /// Tells whether to refuse to map a log.
     fn refuses_mapping(&self) -> bool {
@@ -52,8 +78,13 @@ enum Changed {
     Manifest,
 }
 
+/// A file that may be synced later than asked.
+type LateFile = Arc<Mutex<Box<dyn WriteFile>>>;
+
 struct Seen {
     changed: Changed,
+    /// To be synced when the next manifest is in place.
+    late: Vec<LateFile>,
     /// The log made last.
     newest_log: PathBuf,
     /// It has no durable name yet.
@@ -71,8 +102,8 @@ pub struct Meddled<M> {
 
 impl<M: Meddle> Meddled<M> {
     pub fn new(fs: Arc<dyn Fs>, dir: &Path, meddle: Arc<M>) -> Self {
-        let seen =
-            Arc::new(Mutex::new(Seen { changed: Changed::Nothing, newest_log: PathBuf::new(), log_begun: false }));
+        let (changed, newest_log) = (Changed::Nothing, PathBuf::new());
+        let seen = Arc::new(Mutex::new(Seen { changed, late: Vec::new(), newest_log, log_begun: false }));
         Self { fs, dir: dir.to_owned(), meddle, seen }
     }
 
@@ -83,7 +114,12 @@ impl<M: Meddle> Meddled<M> {
 
 /// Syncs, or leaves it out.
 fn sync_unless_skipped(meddle: &impl Meddle, what: SyncOf, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-    if meddle.skips(what) { Ok(()) } else { sync() }
+    if meddle.skips(what) { Ok(()) } else { deny(sync(), meddle.denies_failed_sync()) }
+}
+
+/// Keeps an error of the kernel back.
+fn deny(outcome: io::Result<()>, denies: bool) -> io::Result<()> {
+    outcome.or_else(|error| if denies && error.raw_os_error().is_some() { Ok(()) } else { Err(error) })
 }
 
 impl<M: Meddle> Fs for Meddled<M> {
@@ -112,15 +148,21 @@ impl<M: Meddle> Fs for Meddled<M> {
             Changed::Manifest => SyncOf::ManifestName,
             Changed::Nothing => return self.fs.sync_dir(dir),
         };
-        sync_unless_skipped(&*self.meddle, what, || self.fs.sync_dir(dir))
+        sync_unless_skipped(&*self.meddle, what, || self.fs.sync_dir(dir))?;
+        let is_placed = what == SyncOf::ManifestName;
+        let late = if is_placed { std::mem::take(&mut self.seen.lock().unwrap().late) } else { Vec::new() };
+        late.iter().try_for_each(|file| file.lock().unwrap().sync())
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.fs.read(path)
+        let mut bytes = self.fs.read(path)?;
+        self.meddle.shows(path, 0, &mut bytes, 0);
+        Ok(bytes)
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadFile>> {
-        self.fs.open(path)
+        let file = self.fs.open(path)?;
+        Ok(Arc::new(MeddledReadFile { file, path: path.to_owned(), meddle: Arc::clone(&self.meddle) }))
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
@@ -131,7 +173,8 @@ impl<M: Meddle> Fs for Meddled<M> {
         } else {
             SyncOf::Manifest
         };
-        Ok(Box::new(MeddledFile { file, what, meddle: Arc::clone(&self.meddle) }))
+        let (meddle, seen) = (Arc::clone(&self.meddle), Arc::clone(&self.seen));
+        Ok(Box::new(MeddledFile { file: Arc::new(Mutex::new(file)), what, meddle, seen }))
     }
 
     fn create_log(&self, path: &Path, capacity: u64, mode: LogMode) -> io::Result<Box<dyn LogFile>> {
@@ -139,12 +182,17 @@ impl<M: Meddle> Fs for Meddled<M> {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let log = self.fs.create_log(path, capacity, mode)?;
-        *self.seen.lock().unwrap() = Seen { changed: Changed::Log, newest_log: path.to_owned(), log_begun: true };
+        let mut seen = self.seen.lock().unwrap();
+        (seen.changed, seen.newest_log, seen.log_begun) = (Changed::Log, path.to_owned(), true);
+        drop(seen);
         let (meddle, seen) = (Arc::clone(&self.meddle), Arc::clone(&self.seen));
         Ok(Box::new(MeddledLog { log, path: path.to_owned(), meddle, seen }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if self.meddle.renames_in_two() && self.fs.exists(to)? {
+            self.fs.remove(to)?;
+        }
         self.fs.rename(from, to)?;
         self.note(Changed::Manifest);
         Ok(())
@@ -167,19 +215,43 @@ impl<M: Meddle> Fs for Meddled<M> {
     }
 }
 
+struct MeddledReadFile<M> {
+    file: Arc<dyn ReadFile>,
+    path: PathBuf,
+    meddle: Arc<M>,
+}
+
+impl<M: Meddle> ReadFile for MeddledReadFile<M> {
+    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(offset, buf)?;
+        let rest = self.file.len() - offset - buf.len() as u64;
+        self.meddle.shows(&self.path, offset, buf, rest);
+        Ok(())
+    }
+
+    fn len(&self) -> u64 {
+        self.file.len()
+    }
+}
+
 struct MeddledFile<M> {
-    file: Box<dyn WriteFile>,
+    file: LateFile,
     what: SyncOf,
     meddle: Arc<M>,
+    seen: Arc<Mutex<Seen>>,
 }
 
 impl<M: Meddle> WriteFile for MeddledFile<M> {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.append(bytes)
+        deny(self.file.lock().unwrap().append(bytes), self.meddle.denies_failed_write())
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        sync_unless_skipped(&*self.meddle, self.what, || self.file.sync())
+        if self.meddle.delays(self.what) {
+            self.seen.lock().unwrap().late.push(Arc::clone(&self.file));
+            return Ok(());
+        }
+        sync_unless_skipped(&*self.meddle, self.what, || self.file.lock().unwrap().sync())
     }
 }
 
@@ -192,7 +264,11 @@ struct MeddledLog<M> {
 
 impl<M: Meddle> LogFile for MeddledLog<M> {
     fn append_with(&mut self, len: usize, fill: &mut dyn FnMut(&mut [u8])) -> io::Result<()> {
-        self.log.append_with(len, fill)
+        let (meddle, path) = (&*self.meddle, &self.path);
+        self.log.append_with(len, &mut |out| {
+            fill(out);
+            meddle.learns(path, out);
+        })
     }
 
     fn len(&self) -> u64 {

@@ -1,9 +1,10 @@
 //! What is left after a power loss, and after a killed process.
-use super::dir::{Dir, Node, Tree};
+use super::dir::{Dir, EntryOp, Node, Tree};
 use super::file::{FileData, Image, PendingWrite, SECTOR_BYTES};
 use super::{Inode, MemFs};
+use crate::fs::chance::Chance;
 use crate::sync::RwLock;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 impl MemFs {
@@ -70,22 +71,50 @@ fn copy_tree(
     Tree { dirs }
 }
 
-/// Of the unsynced operations a prefix survives.
+/// Of the unsynced operations none, all, a prefix or a choice survives.
 fn crash_dir(dir: &Dir, chance: &mut Chance) -> Dir {
     let mut durable = dir.durable.clone();
-    for op in &dir.pending[..chance.below(dir.pending.len() + 1)] {
-        op.apply_to(&mut durable);
+    let kept = match chance.below(4) {
+        0 => 0,
+        1 => dir.pending.len(),
+        _ => chance.below(dir.pending.len() + 1),
+    };
+    dir.pending[..kept].iter().for_each(|op| op.apply_to(&mut durable));
+    if chance.below(2) == 0 {
+        keep_entries(&mut durable, &dir.pending[kept..], chance);
     }
     Dir { current: durable.clone(), durable, pending: Vec::new() }
 }
 
+/// Keeps some operations. Those on one name survive in order; a rename that survives may have left its old name there.
+fn keep_entries(durable: &mut BTreeMap<String, Node>, pending: &[EntryOp], chance: &mut Chance) {
+    let mut lost = BTreeSet::new();
+    for op in pending {
+        let (name, other) = op.names();
+        let is_bound = lost.contains(name) || other.is_some_and(|other| lost.contains(other));
+        if is_bound || chance.below(2) == 0 {
+            lost.insert(name);
+            lost.extend(other);
+            continue;
+        }
+        op.apply_to(durable);
+        if let EntryOp::Rename(from, _, node) = op
+            && chance.below(4) == 0
+        {
+            durable.insert(from.clone(), node.clone());
+            lost.insert(name);
+        }
+    }
+}
+
 fn crash_file(data: &FileData, chance: &mut Chance) -> FileData {
     let mut image = data.durable.clone();
-    match chance.below(4) {
+    match chance.below(5) {
         0 => {}
         1 => image = data.current.clone(),
         2 => keep_prefix(&mut image, &data.pending, chance),
-        _ => keep_sectors(&mut image, &data.pending, chance),
+        3 => keep_sectors(&mut image, &data.pending, chance),
+        _ => keep_writes(&mut image, &data.pending, chance),
     }
     // The length is metadata: it may have got ahead of the bytes, which then read as zeros.
     if chance.below(2) == 0 {
@@ -94,18 +123,38 @@ fn crash_file(data: &FileData, chance: &mut Chance) -> FileData {
     FileData::settled(image)
 }
 
-/// Keeps the first few writes, the last of them cut at a sector's edge.
+/// Keeps the first few writes, the last of them cut at a sector's edge or at any byte.
 fn keep_prefix(image: &mut Image, pending: &[PendingWrite], chance: &mut Chance) {
     let whole = chance.below(pending.len() + 1);
     for write in &pending[..whole] {
         image.copy_from(write, write.offset, write.end());
     }
     if let Some(torn) = pending.get(whole) {
-        let sectors = (torn.end() - torn.offset) / SECTOR_BYTES;
-        let edge = (torn.offset / SECTOR_BYTES + chance.below(sectors as usize + 1) as u64) * SECTOR_BYTES;
-        if edge > torn.offset {
-            image.copy_from(torn, torn.offset, edge.min(torn.end()));
+        tear(image, torn, chance);
+    }
+}
+
+/// Keeps each write or not, whatever became of those before it; some are torn.
+fn keep_writes(image: &mut Image, pending: &[PendingWrite], chance: &mut Chance) {
+    for write in pending {
+        match chance.below(8) {
+            0..4 => image.copy_from(write, write.offset, write.end()),
+            4 => tear(image, write, chance),
+            _ => {}
         }
+    }
+}
+
+/// Keeps the start of a write, up to a sector's edge or to any byte; what follows may be junk.
+fn tear(image: &mut Image, torn: &PendingWrite, chance: &mut Chance) {
+    let cut = torn.offset + chance.below((torn.end() - torn.offset) as usize + 1) as u64;
+    let edge = if chance.below(2) == 0 { cut / SECTOR_BYTES * SECTOR_BYTES } else { cut };
+    if edge > torn.offset {
+        image.copy_from(torn, torn.offset, edge);
+    }
+    if chance.below(4) == 0 {
+        let rest = torn.end() - edge.max(torn.offset);
+        image.junk(edge.max(torn.offset), rest as usize, &mut || chance.next() as u8);
     }
 }
 
@@ -128,26 +177,5 @@ fn keep_sectors(image: &mut Image, pending: &[PendingWrite], chance: &mut Chance
         for write in &writes[..kept] {
             image.copy_from(write, start.max(write.offset), end.min(write.end()));
         }
-    }
-}
-
-/// A stream of choices made from a seed (splitmix64).
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    fn fork(&mut self) -> Self {
-        Self(self.next())
     }
 }

@@ -42,6 +42,14 @@ impl EntryOp {
         }
     }
 
+    /// The names that the change touches: of a rename the old one, then the new.
+    pub(super) fn names(&self) -> (&str, Option<&str>) {
+        match self {
+            Self::Set(name, _) | Self::Unset(name) => (name, None),
+            Self::Rename(from, to, _) => (from, Some(to)),
+        }
+    }
+
     /// Replaces the node by what `map` makes of it.
     pub(super) fn map_node(&mut self, map: &mut dyn FnMut(&Node) -> Node) {
         match self {

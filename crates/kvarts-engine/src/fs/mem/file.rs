@@ -1,6 +1,6 @@
 //! A file's bytes: the durable image, and the writes since.
 
-/// Bytes that a disk writes as one. A sector is never torn, but each is written or not on its own.
+/// Bytes that a disk writes as one.
 pub(super) const SECTOR_BYTES: u64 = 512;
 
 /// Content of a file: `bytes`, then zeros up to `len` (so that a preallocated log costs no memory).
@@ -25,6 +25,11 @@ impl Image {
     pub(super) fn copy_from(&mut self, write: &PendingWrite, start: u64, end: u64) {
         let from = &write.bytes[(start - write.offset) as usize..(end - write.offset) as usize];
         self.range_mut(start, from.len()).copy_from_slice(from);
+    }
+
+    /// Overwrites `len` bytes from `start` on with what `byte` gives.
+    pub(super) fn junk(&mut self, start: u64, len: usize, byte: &mut dyn FnMut() -> u8) {
+        self.range_mut(start, len).iter_mut().for_each(|at| *at = byte());
     }
 
     fn truncate(&mut self, len: u64) {

@@ -2,15 +2,15 @@
 //!
 //! The crash model. A file has durable bytes and unsynced writes; a directory has durable entries and unsynced entry
 //! operations. Syncing a file makes its bytes and length durable, *not* its name; [`Fs::sync_dir`] makes the names in one
-//! directory durable, not the files behind them. [`MemFs::crash`] returns what a power loss could leave: of each
-//! directory's unsynced operations a seeded prefix (journaled file systems order metadata), of each file's unsynced writes
-//! none, all, a prefix, or a choice made sector by sector, so that writes are torn and reordered.
+//! directory durable, not the files behind them. [`MemFs::crash`] returns what a power loss could leave. Of each
+//! directory's unsynced operations: none, all, a prefix, or a choice in which only those on one name keep their order.
+//! Of each file's unsynced writes: none, all, a prefix, a choice of writes, or a choice made sector by sector. A write is
+//! torn at a sector's edge or at any byte, and junk may lie behind the tear.
 //!
 //! Lock order: world before file. Every operation that changes something holds the world lock, so a crash falls
 //! between two of them; reads of an open file take the lock of that file only.
 //!
-//! Caveats: directories lose a prefix of operations, never an independent subset; a rename that crosses directories is
-//! refused, since the model could not keep it atomic.
+//! Caveat: a rename that crosses directories is refused, since the model could not keep it atomic.
 use super::{Fs, LockOutcome, LogFile, LogMode, ReadFile, WriteFile};
 use crate::sync::{Mutex, RwLock};
 use std::io;
