@@ -85,11 +85,20 @@ def _list(path: str) -> dict[str, int]:
     """Return names and sizes."""
     try:
         with os.scandir(path) as entries:
-            return {entry.name: entry.stat(follow_symlinks=False).st_size for entry in entries}
+            sizes = {entry.name: _size(entry) for entry in entries}
+            return {name: size for name, size in sizes.items() if size is not None}
     except NotADirectoryError:
         raise NotAStore(f"{path} is not a directory", hint="a store is a directory", filename=path) from None
     except OSError as error:
         raise refused(f"listing {path}", error, path) from error
+
+
+def _size(entry: os.DirEntry[str]) -> int | None:
+    """Return a file's size, or None where it went while the directory was listed."""
+    try:
+        return entry.stat(follow_symlinks=False).st_size
+    except FileNotFoundError:
+        return None
 
 
 def _hint(names: dict[str, int]) -> str:

@@ -82,26 +82,26 @@ impl Bench {
     }
 
     fn put(&self, key: &str) -> Receiver<Result<v1::WriteResponse, v1::Error>> {
-        let put = v1::Put { keyspace: 1, key: key.as_bytes().to_vec().into(), ..v1::Put::default() };
-        let operation = v1::Operation { kind: Some(v1::operation::Kind::Put(put)) };
-        let command = v1::Command { operations: vec![operation], ..v1::Command::default() };
-        let (reply, answer) = reply();
-        self.door.write(v1::WriteRequest { command: Some(command) }, self.soon(), reply);
-        answer
+        let put = v1::Put { keyspace: 1, key: key.to_owned().into(), ..v1::Put::default() };
+        let operations = vec![v1::Operation { kind: Some(v1::operation::Kind::Put(put)) }];
+        self.write(v1::Command { operations, ..v1::Command::default() })
     }
 
     fn open_session(&self) -> Receiver<Result<v1::WriteResponse, v1::Error>> {
         let special = Some(v1::command::Special::OpenSession(v1::OpenSession {}));
+        self.write(v1::Command { special, ..v1::Command::default() })
+    }
+
+    fn write(&self, command: v1::Command) -> Receiver<Result<v1::WriteResponse, v1::Error>> {
         let (reply, answer) = reply();
-        let command = v1::Command { special, ..v1::Command::default() };
         self.door.write(v1::WriteRequest { command: Some(command) }, self.soon(), reply);
         answer
     }
 
     fn get(&self, key: &str) -> Receiver<Result<v1::GetResponse, v1::Error>> {
         let (reply, answer) = reply();
-        let keys = vec![key.as_bytes().to_vec().into()];
-        self.door.get(v1::GetRequest { keyspace: 1, keys, ..v1::GetRequest::default() }, self.soon(), reply);
+        let request = v1::GetRequest { keyspace: 1, keys: vec![key.to_owned().into()], ..v1::GetRequest::default() };
+        self.door.get(request, self.soon(), reply);
         answer
     }
 
@@ -122,9 +122,9 @@ impl Bench {
         self.ticket += 1;
         let entries = vec![NewEntry { term, index, kind, payload }];
         let write = Write { group: GROUP, hard_state: Some((term, 1, 0)), snapshot: None, entries };
-        let ticket = Some(self.ticket);
-        self.muscle.perform(Turn { ticket, must_sync: true, writes: vec![write], ..Turn::default() });
         let ticket = self.ticket;
+        let writes = vec![write];
+        self.muscle.perform(Turn { ticket: Some(ticket), must_sync: true, writes, ..Turn::default() });
         self.event(|event| (*event == Event::Synced(ticket)).then_some(()));
     }
 
@@ -133,8 +133,7 @@ impl Bench {
     }
 
     fn apply(&self, first: u64, last: u64, barrier: bool) {
-        let applies = vec![Apply { group: GROUP, first, last, barrier }];
-        self.muscle.perform(Turn { applies, ..Turn::default() });
+        self.muscle.perform(Turn { applies: vec![Apply { group: GROUP, first, last, barrier }], ..Turn::default() });
         self.event(|event| matches!(event, Event::Applied { index, .. } if *index == last).then_some(()));
     }
 }
