@@ -131,8 +131,8 @@ impl Group {
 
     /// Python says until when reads need no round, and what they wait for.
     pub fn set_gate(&self, until_ms: u64, index: u64) {
-        // A read that sees the old index was asked for before anybody could hear of the new; a closed gate keeps its index,
-        // since a read takes that first and looks at the clock then.
+        // The index first: a read looks at the time first. One that sees the old index of an open gate was asked for before
+        // anybody could hear of the new; a closed gate keeps its index for reads that have just seen it open.
         if until_ms > 0 {
             self.gate_index.store(index, Ordering::Release);
         }

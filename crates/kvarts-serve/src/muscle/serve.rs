@@ -38,10 +38,11 @@ pub fn now(core: &Core, group: &Group, ask: Ask) {
 
 /// Answers a read without a round if a gate lets it: the state first, then the clock. Gives it back otherwise.
 pub fn under_gate(core: &Core, group: &Group, read: WaitingRead) -> Option<WaitingRead> {
-    let index = group.gate_index();
     if group.gate_ms() <= core.time.boot_ms() {
         return Some(read);
     }
+    // After the time: whoever sees a gate open sees the index that it was opened with, or a later one.
+    let index = group.gate_index();
     let WaitingRead { ask, deadline } = group.reads.wait(read, index, || group.applied())?;
     let now_ms = core.time.unix_us() / 1_000;
     match ask {
