@@ -7,6 +7,7 @@ from typing import Any, Generic, NoReturn, Self, TypeVar
 
 from kvarts import _native
 from kvarts.base import codecs
+from kvarts.base.errors import ClosedError
 from kvarts.base.types import Revision
 from kvarts.remote.batch import BatchFace
 from kvarts.remote.pages import KEYS, VALUES, Rows
@@ -44,6 +45,9 @@ class Loops:
             loop.remove_reader(gate.fileno())
 
     def _bind(self, loop: asyncio.AbstractEventLoop) -> _native.Gate:
+        if self._client.closed:
+            # Nobody would end the watching.
+            raise ClosedError("the store is closed")
         self.release()
         gate = _native.Gate(self._client, loop.create_future)
         loop.add_reader(gate.fileno(), gate.drain)
@@ -148,10 +152,12 @@ class AsyncStore(Verbs[K, V]):
         raise _no_files("checkpoint()", self._space.connection.target.uri)
 
     async def close(self) -> None:  # type: ignore[override]  # awaited, as all that may wait
-        """End the connections; a view only lets go of itself. Idempotent."""
-        if self._owner and not self._released:
-            self._loops.release()
+        """End the connections, and calls under way with ClosedError; a view only lets go of itself. Idempotent."""
+        ends = self._owner and not self._released
         super().close()
+        if ends:
+            # Not before: calls under way end with ClosedError, of which the loop must hear.
+            self._loops.release()
 
     @property
     def revision(self) -> Awaitable[Revision]:

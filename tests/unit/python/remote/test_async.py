@@ -149,6 +149,36 @@ def test_a_task_that_is_cancelled_leaves_the_others_alone(three: Tiny, play: Pla
     play(scene)
 
 
+@pytest.mark.parametrize("face", ["store", "view"])
+def test_closing_ends_the_calls_that_are_under_way(three: Tiny, face: str) -> None:
+    async def scene() -> None:
+        db = await kvarts.open_async(three.uri, timeout=60)
+        asked = db if face == "store" else db.prefixed(b"a")
+        three.tell("lead 0")
+        calls = [asyncio.create_task(call) for call in (asked.get(b"a"), asked.put(b"a", b"1"), asked.count())]
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(calls[0]), 0.05)
+        await db.close()
+        ended = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 10)
+        assert [type(each) for each in ended] == [kvarts.ClosedError] * 3
+
+    asyncio.run(scene())
+
+
+def test_a_view_of_a_closed_store_has_the_loop_watch_nothing(one: Tiny) -> None:
+    async def scene() -> None:
+        db = await kvarts.open_async(one.uri)
+        view = db.prefixed(b"a")
+        await db.close()
+        watched: list[int] = []
+        asyncio.get_running_loop().add_reader = lambda fd, *_: watched.append(fd)  # type: ignore[method-assign]
+        with pytest.raises(kvarts.ClosedError):
+            await view.put(b"a", b"1")
+        assert not watched
+
+    asyncio.run(scene())
+
+
 def test_a_store_goes_on_in_another_loop(one: Tiny) -> None:
     db = asyncio.run(_opened(one.uri))
     assert asyncio.run(_count(db)) == 1
