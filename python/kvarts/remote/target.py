@@ -64,7 +64,10 @@ def parse(uri: str) -> Target:
     Raises InvalidArgument.
     """
     example = f"{SCHEME}://host1:{PORT},host2:{PORT}/keyspace?timeout=5s"
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError as error:
+        raise InvalidArgument(f"target {uri!r} is no URI: {error}", hint=example) from error
     if "@" in parts.netloc:
         raise InvalidArgument(f"target {uri!r} names a user", hint=f"users are not built yet: {example}")
     hosts = tuple(dict.fromkeys(_host(host.strip(), uri) for host in parts.netloc.split(",") if host.strip()))
@@ -153,7 +156,7 @@ def _host(given: str, uri: str) -> str:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise InvalidArgument(f"target {uri!r}: {given!r} is no host:port", hint=str(error)) from error
-    if not host:
+    if not host or port == 0:
         raise InvalidArgument(f"target {uri!r}: {given!r} is no host:port", hint=f"host:{PORT}")
     return f"[{host}]:{port or PORT}" if ":" in host else f"{host}:{port or PORT}"
 

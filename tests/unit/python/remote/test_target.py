@@ -31,6 +31,8 @@ def test_hosts_and_keyspace(uri: str, hosts: tuple[str, ...], keyspace: str) -> 
         ("kvarts:///words", "names no host"),
         ("kvarts://h:port/words", "no host:port"),
         ("kvarts://h:99999/words", "no host:port"),
+        ("kvarts://h:0/words", "no host:port"),
+        ("kvarts://[::1/words", "no URI"),
         ("kvarts://user@h/words", "users are not built yet"),
         ("kvarts://h/words#x", "fragment"),
         ("kvarts://h/words?timeuot=5", "did you mean timeout="),
