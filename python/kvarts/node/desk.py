@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from kvarts.base.errors import InvalidArgument, KvartsError, NotLeader, Unavailable
 from kvarts.node import members, verbs
@@ -74,13 +74,13 @@ class Desk:
         try:
             if verb not in VERBS and verb not in CARE:
                 raise InvalidArgument(f"no verb {verb!r}", hint=f"verbs are {', '.join(sorted([*VERBS, *CARE]))}")
-            given = json.loads(arguments or "{}")
+            given = json.loads(arguments or "{}", parse_constant=_no_json)
             if not isinstance(given, dict):
                 raise InvalidArgument("arguments are a JSON object")
             if verb in CARE:
                 self._counter.care(call_id, int(self._asker.group), verb)
                 return
-        except (KvartsError, ValueError) as error:
+        except (KvartsError, ValueError, RecursionError) as error:
             self._refuse(call_id, error)
             return
         self._jobs.append(_Job(call_id, VERBS[verb](self._asker, given), now_ms + CALL_MS_MAX))
@@ -99,7 +99,7 @@ class Desk:
             except StopIteration as done:
                 if job.call_id is not None:
                     self._counter.answer(job.call_id, json.dumps(done.value))
-            except (KvartsError, ValueError, KeyError, TypeError) as error:
+            except (KvartsError, ValueError, KeyError, TypeError, OverflowError) as error:
                 self._refuse(job.call_id, error)
             else:
                 self._keep(job, now_ms)
@@ -140,6 +140,10 @@ class Desk:
             "leader_address": error.leader if isinstance(error, NotLeader) else "",
         }
         self._counter.refuse(call_id, fields)
+
+
+def _no_json(constant: str) -> NoReturn:
+    raise InvalidArgument(f"{constant} is no JSON")
 
 
 def _kind(error: KvartsError) -> str:
