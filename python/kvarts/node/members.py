@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any
 
-from kvarts.base.errors import InvalidArgument, NotLeader
+from kvarts.base.errors import CommitUnknown, InvalidArgument, NotLeader
 from kvarts.node.asker import Asker, CommandSays, Verb
 from kvarts.raft.confchange import ChangeKind, ConfigChange, NodeChange
 from kvarts.raft.ids import NODE_NONE, NodeId
@@ -17,6 +17,7 @@ NOTHING: Iterable[Event] = ()
 BEHIND_MAX = 1000
 """A learner this many entries behind, or fewer, is promoted."""
 ASK_AGAIN_MS = 500
+TRANSFER_MS = 5_000
 HEARD_MS = 1500
 """A voter that says nothing for so long does not count as one that answers."""
 
@@ -47,11 +48,11 @@ def transfer(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
     voters = raft.status().membership.voters.voters
     if target == NODE_NONE or target not in voters:
         raise InvalidArgument(f"node {target} cannot lead", hint=f"voters are {', '.join(map(str, sorted(voters)))}")
-    yield [TransferRequested(asker.group, target)]
-    began_ms = asker.now_ms
-    while raft.status().lead != target and asker.now_ms < began_ms + 10_000:
-        yield NOTHING
-    return {"leader": raft.status().lead, "asked": target}
+    yield from _hand_over(asker, target)
+    if raft.status().lead != target:
+        # Told to stand, it may do so late: a client that asked again by itself would stop writes each time.
+        raise CommitUnknown(f"node {target} has not taken over", hint="`kvarts status` says who leads")
+    return {"leader": target, "asked": target}
 
 
 def join(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
@@ -103,6 +104,10 @@ def remove_node(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
                 f"without node {node} only {len(heard)} of {len(left)} voters answer: the quorum would be lost",
                 hint="bring a node back, or add one, first",
             )
+    successor = raft.successor()
+    if node == raft.status().node and successor != NODE_NONE:
+        # It would lead no more once it is removed, and the others would wait out an election timeout.
+        yield from _hand_over(asker, successor)
     yield from _until(asker, NodeChange(ChangeKind.REMOVE, node), lambda: node not in _members(asker))
     yield from _try(asker, encode(RemoveNode(node=node)))
     return {"id": node, "removed": True}
@@ -113,10 +118,24 @@ def _take_in(asker: Asker, node: NodeId) -> Steps:
     if node not in _members(asker):
         yield from _until(asker, NodeChange(ChangeKind.ADD_LEARNER, node), lambda: node in _members(asker))
     raft = asker.replica.raft
-    while raft.behind(node) > BEHIND_MAX:
+    # One that has acknowledged nothing may not be there at all: as a voter it could cost the quorum.
+    while raft.behind(node) > min(BEHIND_MAX, raft.status().last - 1):
+        asker.check_leads()
         yield NOTHING
     change = NodeChange(ChangeKind.ADD_VOTER, node)
     yield from _until(asker, change, lambda: node in raft.status().membership.voters.incoming.voters)
+
+
+def _hand_over(asker: Asker, target: NodeId) -> Steps:
+    """Let `target` take over: until it does, or this node gives that up, or nobody knows for too long."""
+    raft = asker.replica.raft
+    began_ms = asker.now_ms
+    yield [TransferRequested(asker.group, target)]
+    while asker.now_ms < began_ms + TRANSFER_MS:
+        status = raft.status()
+        if status.lead == target or (status.role is Role.LEADER and status.transferee == NODE_NONE):
+            return
+        yield NOTHING
 
 
 def _until(asker: Asker, change: NodeChange, done: Callable[[], bool]) -> Steps:
