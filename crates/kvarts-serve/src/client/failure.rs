@@ -35,6 +35,13 @@ pub fn unknown(node: &str) -> Box<v1::Error> {
     failure("CommitUnknown", message, "read before you write again, or write what may be written twice", false, true)
 }
 
+/// The store was closed while a write was under way.
+pub fn unanswered() -> Box<v1::Error> {
+    let message =
+        "the store was closed before the write was answered: it may have taken place, or still will".to_owned();
+    failure("CommitUnknown", message, "wait for what you have written before you close the store", false, true)
+}
+
 /// The session of a write that was sent before is gone: nobody knows whether the write took place.
 pub fn session_expired() -> Box<v1::Error> {
     let message = "the cluster has forgotten this client's session: the write may have taken place".to_owned();

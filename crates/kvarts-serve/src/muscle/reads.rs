@@ -121,6 +121,8 @@ impl Reads {
         for batch in batches.chain(ready.iter_mut().map(|(_, batch)| batch)) {
             late.extend(batch.extract_if(.., |read| read.deadline <= now));
         }
+        waiting.retain(|_, batch| !batch.is_empty());
+        ready.retain(|(_, batch)| !batch.is_empty());
         drop(table);
         let count = late.len();
         for read in late {

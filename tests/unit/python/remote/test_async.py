@@ -165,6 +165,22 @@ def test_closing_ends_the_calls_that_are_under_way(three: Tiny, face: str) -> No
     asyncio.run(scene())
 
 
+def test_a_write_that_was_sent_before_the_store_was_closed_may_have_taken_place(one: Tiny) -> None:
+    async def scene() -> None:
+        db = await kvarts.open_async(one.uri, timeout=60)
+        await db.put(b"a", b"1")
+        one.tell("hang 1")
+        call = asyncio.create_task(db.put(b"a", b"2"))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(call), 0.3)
+        await db.close()
+        with pytest.raises(kvarts.CommitUnknown) as unknown:
+            await asyncio.wait_for(call, 10)
+        assert unknown.value.maybe_applied
+
+    asyncio.run(scene())
+
+
 def test_a_view_of_a_closed_store_has_the_loop_watch_nothing(one: Tiny) -> None:
     async def scene() -> None:
         db = await kvarts.open_async(one.uri)

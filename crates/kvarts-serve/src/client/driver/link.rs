@@ -111,7 +111,7 @@ impl Node {
         let (channel, events) = (self.channel.clone(), events.clone());
         tokio::spawn(async move {
             let patience = deadline.saturating_duration_since(Instant::now());
-            let answer = match timeout(patience, unary(channel, request)).await {
+            let answer = match timeout(patience, unary(channel, request, patience)).await {
                 Ok(answer) => answer.map_err(|status| failure::from_status(&status)),
                 Err(_) => return,
             };
@@ -120,20 +120,33 @@ impl Node {
     }
 }
 
-async fn unary(channel: Channel, request: super::Unary) -> Result<super::Answer, tonic::Status> {
+/// Asks, and tells the node how long somebody waits for the answer.
+async fn unary(channel: Channel, request: super::Unary, patience: Duration) -> Result<super::Answer, tonic::Status> {
     use super::{Answer, Unary};
     use kvarts_wire::v1::admin_client::AdminClient;
     let mut cluster = ClusterClient::new(channel.clone());
     Ok(match request {
         Unary::Keyspaces => {
-            Answer::Keyspaces(cluster.list_keyspaces(v1::ListKeyspacesRequest {}).await?.into_inner().keyspaces)
+            let request = within(v1::ListKeyspacesRequest {}, patience);
+            Answer::Keyspaces(cluster.list_keyspaces(request).await?.into_inner().keyspaces)
         }
         Unary::MakeKeyspace(request) => {
-            Answer::Keyspaces(cluster.make_keyspace(request).await?.into_inner().keyspace.into_iter().collect())
+            let made = cluster.make_keyspace(within(request, patience)).await?;
+            Answer::Keyspaces(made.into_inner().keyspace.into_iter().collect())
         }
-        Unary::Admin(request) => Answer::Text(AdminClient::new(channel).call(request).await?.into_inner().answer),
-        Unary::Describe => Answer::Describe(cluster.describe(v1::DescribeRequest {}).await?.into_inner()),
+        Unary::Admin(request) => {
+            Answer::Text(AdminClient::new(channel).call(within(request, patience)).await?.into_inner().answer)
+        }
+        Unary::Describe => {
+            Answer::Describe(cluster.describe(within(v1::DescribeRequest {}, patience)).await?.into_inner())
+        }
     })
+}
+
+fn within<T>(message: T, patience: Duration) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.set_timeout(patience);
+    request
 }
 
 async fn read(mut client: KvClient<Channel>, batches: Batches, id: LinkId, events: UnboundedSender<Event>) {

@@ -57,6 +57,11 @@ impl Live {
         matches!(self.request, Request::Write(_))
     }
 
+    /// Tells whether it is a write that a node may have taken.
+    pub fn may_be_done(&self) -> bool {
+        self.is_write() && (self.uncertain || matches!(self.place, Place::Stream(..)))
+    }
+
     /// Returns what goes on the stream. `answered`: of the session.
     pub fn encode(&self, id: u64, answered: u64, now: Instant) -> Option<v1::StreamRequest> {
         let kind = match &self.request {

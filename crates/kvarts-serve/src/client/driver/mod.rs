@@ -103,7 +103,8 @@ impl Driver {
             self.tell();
         }
         for id in self.calls.keys().copied().collect::<Vec<_>>() {
-            self.finish(id, Err(failure::closed()));
+            let sent = self.calls.get(&id).is_some_and(Live::may_be_done);
+            self.finish(id, Err(if sent { failure::unanswered() } else { failure::closed() }));
         }
         self.tell();
     }
