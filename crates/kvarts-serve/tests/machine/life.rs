@@ -167,11 +167,16 @@ fn dropped_sessions_take_their_results_with_them() {
     let opened = special(Special::OpenSession(v1::OpenSession {}));
     let ids: Vec<u64> = apply(&machine, 0, &[opened.clone(), opened]).iter().map(|result| result.revision).collect();
     let asked = |sequence| v1::Command { session: ids[0], sequence, ..command(vec![incr("n")]) };
-    apply(&machine, 0, &[asked(1), asked(3)]);
+    let done = apply(&machine, 0, &[asked(1), asked(3)]);
+    assert_eq!(machine.system_scan(b"result/").unwrap().len(), 1, "an entry's results share a row");
+    apply(&machine, 0, &[asked(2)]);
     assert_eq!(machine.system_scan(b"result/").unwrap().len(), 2);
+    assert_eq!(apply(&machine, 0, &[asked(3), asked(1)]), [done[1].clone(), done[0].clone()]);
+    assert_eq!(machine.sessions(), 2);
     apply(&machine, 0, &[special(Special::DropSessions(v1::DropSessions { keep: 0 }))]);
     assert!(machine.system_scan(b"result/").unwrap().is_empty());
     assert!(machine.system_scan(b"session/").unwrap().is_empty());
+    assert_eq!(machine.sessions(), 0);
     assert_eq!(apply(&machine, 0, &[asked(1)])[0].outcome, v1::Outcome::SessionExpired as i32);
 }
 
