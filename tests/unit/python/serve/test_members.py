@@ -31,7 +31,7 @@ def test_arguments_of_any_kind_end_no_node(tmp_path: Path, arguments: str) -> No
 
 def test_a_node_that_is_not_there_gets_no_vote(tmp_path: Path) -> None:
     with cluster(tmp_path, count=1) as nodes, nodes.open() as store:
-        # The node knows how long its caller waits: its word that nothing is settled yet, or the caller's own, comes first.
+        # The node knows how long its caller waits: its word that nothing is settled comes first, or ours.
         with pytest.raises((kvarts.DeadlineExceeded, kvarts.CommitUnknown)):
             call(uri_of(nodes), "add-node", {"id": 7, "address": "127.0.0.1:1"}, timeout_ms=1_000)
         store[b"a"] = b"1"
