@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from kvarts.base.ids import NODE_NONE, NodeId
-from kvarts.shardmap.rapidhash import prepare, rapidhash_prepared
+from kvarts.base.rapidhash import prepare, rapidhash_prepared
 from kvarts.shardmap.shard import ShardId
 
 TOLERANCE = 0.05

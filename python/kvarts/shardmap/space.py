@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kvarts.base.errors import InvalidArgument
+from kvarts.base.rapidhash import prepare, rapidhash_prepared
 from kvarts.shardmap.partition import Partition, WholeKey, partition_of
-from kvarts.shardmap.rapidhash import prepare, rapidhash_prepared
 
 TOKEN_BYTES = 8
 TOKENS = 2**64

@@ -1,4 +1,4 @@
-"""The tag of every header, block and record (CRC-64/NVME, rapidhash v3), and the hash of keys, in plain Python.
+"""The tag of every header, block and record: CRC-64/NVME in plain Python, and rapidhash over it.
 
 A long content is folded before it goes through the CRC byte by byte: it is a polynomial over GF(2), of which a part may
 be replaced by anything congruent to it modulo the CRC's polynomial P. Its first part ends d bits before its end, so
@@ -10,23 +10,13 @@ from functools import cache
 from struct import Struct
 from typing import Final
 
+from kvarts.base.rapidhash import rapidhash
+
 TAG_BYTES: Final = 16
 
 _POLYNOMIAL = 0x9A6C9329AC4BC9B5
 _FOLDED_BITS_MAX = 2048
 _MASK = (1 << 64) - 1
-_SECRETS = (
-    0x2D358DCCAA6C78A5,
-    0x8BB84B93962EACC9,
-    0x4B33A62ED433D4A3,
-    0x4D5A2DA51DE1AA47,
-    0xA0761D6478BD642F,
-    0xE7037ED1A0B428DB,
-    0x90ED1765281C388C,
-)
-_LANES = len(_SECRETS)
-_STRIDE = 16 * _LANES
-_TAIL_SECRETS = (2, 2, 1, 1, 2, 1)
 _PLACE = Struct("<4Q")
 _TAG = Struct("<2Q")
 
@@ -109,54 +99,3 @@ def _bytewise() -> tuple[int, ...]:
             crc = crc >> 1 ^ (_POLYNOMIAL if crc & 1 else 0)
         table.append(crc)
     return tuple(table)
-
-
-def rapidhash(data: bytes) -> int:
-    """Return the 64-bit rapidhash v3 with the reference's secrets and seed 0."""
-    size = len(data)
-    seed = _mix(_SECRETS[2], _SECRETS[1])
-    if size > 16:
-        rest, seed = _long(data, seed)
-        a = _u64(data, size - 16) ^ rest
-        b = _u64(data, size - 8)
-    else:
-        rest, a, b = size, 0, 0
-        if size >= 4:
-            seed ^= size
-            step = 8 if size >= 8 else 4
-            a = int.from_bytes(data[:step], "little")
-            b = int.from_bytes(data[-step:], "little")
-        elif size:
-            a = data[0] << 45 | data[-1]
-            b = data[size >> 1]
-    product = (a ^ _SECRETS[1]) * (b ^ seed)
-    return _mix((product & _MASK) ^ 0xAAAAAAAAAAAAAAAA, product >> 64 ^ _SECRETS[1] ^ rest)
-
-
-def _long(data: bytes, seed: int) -> tuple[int, int]:
-    """Return how many bytes are left after whole strides, and the seed with all but the last 16 mixed in."""
-    at, rest = 0, len(data)
-    if rest > _STRIDE:
-        lanes = [seed] * _LANES
-        while rest > _STRIDE:
-            for lane in range(_LANES):
-                place = at + 16 * lane
-                lanes[lane] = _mix(_u64(data, place) ^ _SECRETS[lane], _u64(data, place + 8) ^ lanes[lane])
-            at += _STRIDE
-            rest -= _STRIDE
-        seed = 0
-        for lane_seed in lanes:
-            seed ^= lane_seed
-    for step in range((rest - 1) // 16):
-        place = at + 16 * step
-        seed = _mix(_u64(data, place) ^ _SECRETS[_TAIL_SECRETS[step]], _u64(data, place + 8) ^ seed)
-    return rest, seed
-
-
-def _mix(a: int, b: int) -> int:
-    product = a * b
-    return (product & _MASK) ^ product >> 64
-
-
-def _u64(data: bytes, at: int) -> int:
-    return int.from_bytes(data[at : at + 8], "little")

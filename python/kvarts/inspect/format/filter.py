@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from kvarts.inspect.format.checksum import rapidhash
+from kvarts.base.rapidhash import rapidhash
 from kvarts.inspect.format.fields import FormatError, is_zero, u32_at
 
 _HEAD_BYTES = 8

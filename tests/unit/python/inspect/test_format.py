@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from kvarts.inspect.format.checksum import crc64, matches, rapidhash, tag
+from kvarts.base.rapidhash import rapidhash
+from kvarts.inspect.format.checksum import crc64, matches, tag
 from kvarts.inspect.format.fields import FormatError, Reader, read_varint
 from kvarts.inspect.format.lz4 import expand
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvarts.base.errors import InvalidArgument
+from kvarts.base.rapidhash import rapidhash
 from kvarts.shardmap.partition import FirstItem, Partition, Prefix, Until, WholeKey, after_prefix, partition_of
-from kvarts.shardmap.rapidhash import rapidhash
 from kvarts.shardmap.space import Space, space_of
 from tests.unit.python.shardmap.maps import KEYS, PARTITIONS, SPACES
 

@@ -1,4 +1,4 @@
-"""The hash behind tokens: rapidhash v3 with the constants of its reference, in plain Python.
+"""rapidhash v3 with the constants of its reference, in plain Python: the hash behind tokens, tags and filters.
 
 The native side computes the same one; `proto/token-vectors.txt` holds both to it.
 Source: rapidhash v3, Nicolas De Carli.
