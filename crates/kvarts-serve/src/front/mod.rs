@@ -11,6 +11,7 @@ mod kv;
 mod limits;
 mod options;
 mod pages;
+pub(crate) mod refusal;
 mod serve;
 mod status;
 mod unary;

@@ -22,7 +22,6 @@ mod pending;
 mod perform;
 mod queue;
 mod reads;
-mod refusal;
 mod send;
 mod serve;
 mod stats;
@@ -32,6 +31,7 @@ mod turn;
 #[cfg(test)]
 mod tests;
 
+use crate::front::refusal;
 pub use crate::nodelog::EntryMeta;
 pub use care::Care;
 pub use clock::{OsTime, Time};

@@ -1,4 +1,4 @@
-//! The errors that a muscle answers with: those of the intake, and what a state machine says to a request.
+//! The errors that requests are answered with: those of the intake, and what a state machine says to a request.
 pub use crate::intake::refusal::*;
 use crate::machine::Error;
 use kvarts_wire::v1;
