@@ -37,6 +37,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<client::Client>()?;
     module.add_class::<client::Gate>()?;
     module.add_class::<client::Request>()?;
+    module.add_class::<client::Rows>()?;
     module.add_class::<state_machine::StateMachine>()?;
     let hooks = PyDict::new(module.py());
     hooks.set_item("after_in_child", wrap_pyfunction!(handle::after_fork_in_child, module)?)?;

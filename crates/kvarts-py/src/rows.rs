@@ -42,16 +42,22 @@ fn each_pair_of<'py>(pairs: &Bound<'py, PyAny>, each: &mut Each<'_, 'py>) -> Out
         if row % ROWS_PER_CHECK == 0 {
             pairs.py().check_signals()?;
         }
-        let pair = match pair.cast_into::<PyTuple>() {
-            Ok(pair) => pair,
-            Err(error) => to_tuple(error.into_inner())?,
-        };
-        if pair.len() != 2 {
-            return Err(Fault::invalid(format!("an item of length {} is no pair", pair.len()), "(key, value)"));
-        }
+        let pair = pair_of(pair)?;
         each(&pair.get_item(0)?, &pair.get_item(1)?)?;
     }
     Ok(())
+}
+
+/// Returns a (key, value) pair of whatever has two parts. Errors: `WrongType`, `InvalidArgument`.
+pub fn pair_of(item: Bound<'_, PyAny>) -> Outcome<Bound<'_, PyTuple>> {
+    let pair = match item.cast_into::<PyTuple>() {
+        Ok(pair) => pair,
+        Err(error) => to_tuple(error.into_inner())?,
+    };
+    if pair.len() != 2 {
+        return Err(Fault::invalid(format!("an item of length {} is no pair", pair.len()), "(key, value)"));
+    }
+    Ok(pair)
 }
 
 fn to_tuple(pair: Bound<'_, PyAny>) -> Outcome<Bound<'_, PyTuple>> {

@@ -243,7 +243,7 @@ def _make(
     at: _Moment | None = None,
 ) -> EmbeddedStore[Any, Any]:
     store: EmbeddedStore[Any, Any] = EmbeddedStore(
-        database, name, _native_codec(key), _native_codec(value), prefix, at.held if at else None
+        database, name, native_codec(key), native_codec(value), prefix, at.held if at else None
     )
     store._held = database
     store._target = target
@@ -258,6 +258,6 @@ def _make(
 _NATIVE = {id(codec): codec.name for codec in (codecs.Bytes, codecs.Str, codecs.U64)}
 
 
-def _native_codec(codec: Codec[Any]) -> Any:
+def native_codec(codec: Codec[Any]) -> Any:
     """Return how the native module knows a codec: ours by name, others by their two functions."""
     return _NATIVE.get(id(codec)) or (codec.encode, codec.decode)

@@ -10,7 +10,7 @@ from kvarts.base.codecs import Codec
 from kvarts.base.errors import ClosedError, ReadOnlyError
 from kvarts.base.types import Revision
 from kvarts.embedded.paths import shown
-from kvarts.embedded.store import DEFAULT_KEYSPACE
+from kvarts.embedded.store import DEFAULT_KEYSPACE, native_codec
 from kvarts.remote.coding import check_key, check_value, decoder, encoder
 from kvarts.remote.target import Settings, Target, freshness, milliseconds
 
@@ -85,6 +85,8 @@ class Speaker(Generic[K, V]):
         self._decode_key = decoder(space.key)
         self._encode_value = encoder(space.value)
         self._decode_value = decoder(space.value)
+        self._native_key = native_codec(space.key)
+        self._native_value = native_codec(space.value)
         settings = space.connection.settings
         self._timeout_ms = settings.timeout_ms
         self._stale = settings.stale

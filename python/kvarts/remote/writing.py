@@ -74,16 +74,14 @@ class Writing(Reading[K, V]):
     async def put_many(self, items: Mapping[K, V] | Iterable[tuple[K, V]], /, *, timeout: Timeout = None) -> Revision:
         """Write many pairs in order and return the last revision. Atomic per chunk of 1 MiB, not as a whole."""
         self._check_writable()
-        rows = ((self._key_to_write(key), self._value_to_write(value)) for key, value in pairs(items))
-        return await self._write_chunks(rows, self._patience(timeout))
+        requests = _native.Rows(self._id, self._prefix, self._native_key, self._native_value, _rows_of(items))
+        return await self._send_all(requests, self._patience(timeout))
 
     async def delete_many(self, keys: Iterable[K], /, *, timeout: Timeout = None) -> Revision:
         """Delete many keys, atomic per chunk of 1 MiB as put_many, and return the last revision."""
         self._check_writable()
-        if not isinstance(keys, Iterable):
-            raise WrongType(f"expected keys, got {type(keys).__name__}")
-        rows = ((self._key_to_write(key), None) for key in keys)
-        return await self._write_chunks(rows, self._patience(timeout))
+        requests = _native.Rows(self._id, self._prefix, self._native_key, None, keys)
+        return await self._send_all(requests, self._patience(timeout))
 
     async def update(self, other: Any = (), /, **more: Any) -> None:
         """Write a mapping, or pairs, as one batch: all or nothing. Every keyword is a key."""
@@ -198,19 +196,10 @@ class Writing(Reading[K, V]):
             )
         return _revision(await self._send(_native.Request.write(writes), timeout_ms))
 
-    async def _write_chunks(self, rows: Iterator[tuple[bytes, bytes | None]], patience: int) -> Revision:
-        chunk: list[Write] = []
-        size = 0
+    async def _send_all(self, requests: Iterable[_native.Request], patience: int) -> Revision:
         last: Revision | None = None
-        for key, value in rows:
-            row_size = len(key) + len(value or b"") + ROW_OVERHEAD_BYTES
-            if chunk and size + row_size > CHUNK_BYTES:
-                last = _revision(await self._send(_native.Request.write(chunk), patience))
-                chunk, size = [], 0
-            chunk.append((self._id, key, value, 0))
-            size += row_size
-        if chunk:
-            last = _revision(await self._send(_native.Request.write(chunk), patience))
+        for request in requests:
+            last = _revision(await self._send(request, patience))
         return await self._newest() if last is None else last
 
     async def _delete_at(self, encoded: bytes, revision: int, patience: int) -> tuple[tuple[bytes, int] | None, bool]:
@@ -259,22 +248,25 @@ class Writing(Reading[K, V]):
 
 def pairs(items: Any) -> Iterator[tuple[Any, Any]]:
     """Return the pairs of a mapping, anything with keys() that is no scan, or an iterable of pairs."""
-    if isinstance(items, Mapping):
-        yield from items.items()
-        return
-    if hasattr(items, "keys") and not hasattr(items, "chunks"):
-        for key in items.keys():  # noqa: SIM118  # it is no dict
-            yield key, items[key]
-        return
-    if not isinstance(items, Iterable):
-        raise WrongType(f"expected a mapping or (key, value) pairs, got {type(items).__name__}")
-    for pair in items:
+    rows = _rows_of(items)
+    if not isinstance(rows, Iterable):
+        raise WrongType(f"expected a mapping or (key, value) pairs, got {type(rows).__name__}")
+    for pair in rows:
         if not isinstance(pair, Iterable):
             raise WrongType(f"expected a (key, value) pair, got {type(pair).__name__}")
         both = tuple(pair)
         if len(both) != 2:
             raise InvalidArgument(f"an item of length {len(both)} is no pair", hint="(key, value)")
         yield both
+
+
+def _rows_of(items: Any) -> Any:
+    """Return what gives the pairs of a mapping, or of anything with keys() that is no scan; else the same."""
+    if isinstance(items, Mapping):
+        return items.items()
+    if hasattr(items, "keys") and not hasattr(items, "chunks"):
+        return ((key, items[key]) for key in items.keys())  # noqa: SIM118  # it is no dict
+    return items
 
 
 def ttl_milliseconds(ttl: Ttl) -> int:

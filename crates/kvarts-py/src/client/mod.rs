@@ -5,9 +5,11 @@
 mod answer;
 mod gate;
 mod request;
+mod rows;
 
 pub use gate::Gate;
 pub use request::Request;
+pub use rows::Rows;
 
 use crate::fault::{Fault, Outcome};
 use crate::handle::forks;

@@ -60,7 +60,8 @@ impl Request {
         Self { ask: Ask::Get(request), aim: aim(fresh), shape }
     }
 
-    fn command(operations: Vec<v1::Operation>, fence: Option<v1::Fence>) -> Self {
+    /// One command, of many operations.
+    pub fn command(operations: Vec<v1::Operation>, fence: Option<v1::Fence>) -> Self {
         let command = v1::Command { operations, fence, ..v1::Command::default() };
         Self { ask: Ask::Write(command), aim: Aim::Leader, shape: Shape::Whole }
     }
@@ -247,7 +248,8 @@ fn aim(fresh: Option<Fresh>) -> Aim {
     }
 }
 
-fn operation(kind: OperationKind) -> v1::Operation {
+/// An operation of a kind.
+pub fn operation(kind: OperationKind) -> v1::Operation {
     v1::Operation { kind: Some(kind) }
 }
 

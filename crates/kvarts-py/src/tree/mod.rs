@@ -82,9 +82,7 @@ impl Tree {
     #[inline]
     pub fn encode_key_to_write<'a, 'py>(&self, key: &'a Bound<'py, PyAny>) -> Outcome<Encoded<'a, 'py>> {
         let encoded = self.encode_key(key)?;
-        if encoded.is_empty() || encoded.len() > KEY_BYTES_MAX {
-            return Err(key_limit(encoded.len()));
-        }
+        check_key_bytes(encoded.len())?;
         Ok(encoded)
     }
 
@@ -365,6 +363,12 @@ fn stop_if_asked(py: Python<'_>) -> PyResult<()> {
 #[cold]
 fn read_only() -> Fault {
     Fault::Plain("ReadOnly", "a snapshot takes no writes".to_owned())
+}
+
+/// Errors: `LimitExceeded` for a length that no key has.
+#[inline]
+pub fn check_key_bytes(bytes: usize) -> Outcome<()> {
+    if bytes == 0 || bytes > KEY_BYTES_MAX { Err(key_limit(bytes)) } else { Ok(()) }
 }
 
 #[cold]

@@ -19,6 +19,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// `kvarts.raft.messages.MessageKind.APPEND_RESPONSE`.
+const APPEND_RESPONSE: u32 = 2;
+
 /// The door of a muscle.
 pub struct Door(pub Arc<Core>);
 
@@ -173,7 +176,12 @@ fn receive(core: &Core, from: u64, message: v1::PeerMessage, dir: Option<PathBuf
         ReceivedSnapshot { index, term, membership, handle }
     });
     let entries = message.entries.into_iter().map(|entry| with_handle(core, entry)).collect();
-    core.queue.push(Event::Received(Box::new(Received { group, head, entries, snapshot })));
+    let received = Event::Received(Box::new(Received { group, head, entries, snapshot }));
+    if head.kind == APPEND_RESPONSE && !head.reject {
+        core.queue.push_stored(group, head.index, received);
+    } else {
+        core.queue.push(received);
+    }
 }
 
 fn with_handle(core: &Core, entry: v1::PeerEntry) -> ReceivedEntry {

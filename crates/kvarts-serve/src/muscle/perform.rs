@@ -9,7 +9,7 @@ use super::refusal;
 use super::send;
 use super::serve;
 use super::sync::{self, Install};
-use super::turn::{NewEntry, NewSnapshot, Payload, Turn, Why, Write, WriteRefused};
+use super::turn::{NewEntry, NewSnapshot, Payload, Turn, Why, WriteRefused};
 use crate::nodelog::{EntryMeta, GroupWrite, HardState, LogPosition};
 use bytes::{BufMut, Bytes, BytesMut};
 use kvarts_engine::Error;
@@ -66,11 +66,11 @@ pub fn perform(core: &Core, mut turn: Turn) {
 /// In this order: write, compact, take effects, flush, send, hold.
 fn write_and_send(core: &Core, turn: &mut Turn) -> Outcome<()> {
     let mut installs = Vec::new();
-    let urgent = turn.writes.iter().any(|write| core.group(write.group).is_some_and(|group| group.leads()));
+    let led = led_by_us(core, turn);
     if turn.ticket.is_some() || !turn.applies.is_empty() {
         core.queue.expect_quiet();
     }
-    let written = append(core, mem::take(&mut turn.writes), &mut installs)?;
+    let written = append(core, turn, &mut installs)?;
     for &(group, index) in &turn.compactions {
         core.log.compact(group, index)?;
     }
@@ -88,13 +88,19 @@ fn write_and_send(core: &Core, turn: &mut Turn) -> Outcome<()> {
     send::send(core, mem::take(&mut turn.sends));
     if let Some(ticket) = turn.ticket {
         let outgoing = mem::take(&mut turn.held);
-        core.syncs.hold(core, sync::Held { ticket, must_sync: turn.must_sync, urgent, outgoing, installs }, written);
+        core.syncs.hold(core, sync::Held { ticket, must_sync: turn.must_sync, led, outgoing, installs }, written);
     }
     Ok(())
 }
 
+fn led_by_us(core: &Core, turn: &Turn) -> Vec<u64> {
+    let writing = turn.writes.iter().map(|write| write.group);
+    writing.filter(|group| core.group(*group).is_some_and(|group| group.leads())).collect()
+}
+
 /// Appends what all groups write, at once. Returns where it ends, if there is any.
-fn append(core: &Core, writes: Vec<Write>, installs: &mut Vec<Install>) -> Outcome<Option<LogPosition>> {
+fn append(core: &Core, turn: &mut Turn, installs: &mut Vec<Install>) -> Outcome<Option<LogPosition>> {
+    let writes = mem::take(&mut turn.writes);
     if writes.is_empty() {
         return Ok(None);
     }
@@ -110,7 +116,8 @@ fn append(core: &Core, writes: Vec<Write>, installs: &mut Vec<Install>) -> Outco
         };
         if let Some(last) = write.entries.last().filter(|_| group.leads()) {
             // Before the handles are taken: a write that comes from now on goes with the next entry.
-            core.queue.wait_for_entry(group.id, last.index);
+            let company = turn.sends.iter().any(|sent| sent.group == group.id && !sent.entries.is_empty());
+            core.queue.wait_for_entry(group.id, last.index, company);
         }
         let mut entries = Vec::with_capacity(write.entries.len());
         for entry in write.entries {

@@ -17,10 +17,28 @@ struct Waiting {
     /// The poll looks after a while whether quiet events came: they need not wake it.
     expecting: bool,
     /// By group, the entry whose commit lets the next one go.
-    entries: HashMap<u64, u64>,
+    entries: HashMap<u64, Entry>,
     woken: bool,
     /// The word that the node must stop was given: nothing else is taken any more.
     stopped: bool,
+}
+
+/// An entry of a leader on its way.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    index: u64,
+    /// It went to other nodes, too: one log that has it does not commit it.
+    company: bool,
+    /// How many logs have it, as far as was heard.
+    logs: u32,
+}
+
+impl Entry {
+    /// Notes that one log more has it. Returns whether it may be committed by that.
+    fn another_log(&mut self) -> bool {
+        self.logs += 1;
+        self.logs > 1 || !self.company
+    }
 }
 
 impl Waiting {
@@ -71,6 +89,28 @@ impl Queue {
         self.add(&mut waiting, Event::Write { group, handle, size: 0 }, loud);
     }
 
+    /// Adds the answer of a follower whose log has the entries of a group up to an index.
+    ///
+    /// Quiet where it commits nothing: behind the entry that writes wait for, or as the first to have it.
+    pub fn push_stored(&self, group: u64, index: u64, event: Event) {
+        let mut waiting = self.waiting.lock();
+        let loud = match waiting.entries.get_mut(&group) {
+            None => false,
+            Some(entry) => index < entry.index || entry.another_log(),
+        };
+        self.add(&mut waiting, event, loud);
+    }
+
+    /// Adds the word that a turn is durable which wrote entries of these groups, as their leader.
+    pub fn push_synced(&self, groups: &[u64], ticket: u64) {
+        let mut waiting = self.waiting.lock();
+        let mut loud = false;
+        for group in groups {
+            loud |= waiting.entries.get_mut(group).is_none_or(Entry::another_log);
+        }
+        self.add(&mut waiting, Event::Synced(ticket), loud);
+    }
+
     fn add(&self, waiting: &mut Waiting, event: Event, loud: bool) {
         if waiting.stopped {
             return;
@@ -82,15 +122,16 @@ impl Queue {
         }
     }
 
-    /// Writes of a group wait until an entry is committed. Told by the thread that polls.
-    pub fn wait_for_entry(&self, group: u64, index: u64) {
-        self.waiting.lock().entries.insert(group, index);
+    /// Writes of a group wait until an entry is committed, which went to other nodes (`company`) or is ours alone.
+    /// Told by the thread that polls.
+    pub fn wait_for_entry(&self, group: u64, index: u64, company: bool) {
+        self.waiting.lock().entries.insert(group, Entry { index, company, logs: 0 });
     }
 
     /// Entries of a group up to an index are committed, or this node leads it no more.
     pub fn entry_arrived(&self, group: u64, index: u64) {
         let mut waiting = self.waiting.lock();
-        if waiting.entries.get(&group).is_some_and(|awaited| *awaited <= index) {
+        if waiting.entries.get(&group).is_some_and(|entry| entry.index <= index) {
             waiting.entries.remove(&group);
             waiting.loud |= waiting.events.iter().any(|event| matches!(event, Event::Write { .. }));
         }
@@ -141,7 +182,7 @@ mod tests {
         let write = |group, handle| Event::Write { group, handle, size: 0 };
         let queue = Queue::default();
         queue.expect_quiet();
-        queue.wait_for_entry(1, 7);
+        queue.wait_for_entry(1, 7, true);
         queue.push_write(1, 3);
         assert!(queue.waiting.lock().is_empty());
         queue.push_write(2, 4);
@@ -167,6 +208,28 @@ mod tests {
         let poll = thread::spawn(move || other.take(|| Duration::from_secs(60)));
         queue.push_quiet(Event::Synced(4));
         assert_eq!(poll.join().unwrap(), [Event::Synced(4)], "the poll was not told to expect it");
+    }
+
+    #[test]
+    fn the_first_log_that_has_an_entry_is_quiet_unless_there_is_no_other() {
+        let queue = Queue::default();
+        queue.expect_quiet();
+        queue.wait_for_entry(1, 7, true);
+        queue.push_synced(&[1], 1);
+        assert!(queue.waiting.lock().is_empty(), "one of three logs has it");
+        queue.push_stored(1, 7, Event::PeerLost(2));
+        assert_eq!(queue.take(AT_ONCE), [Event::Synced(1), Event::PeerLost(2)]);
+        queue.entry_arrived(1, 7);
+        queue.push_stored(1, 7, Event::PeerLost(3));
+        assert!(queue.waiting.lock().is_empty(), "it is committed");
+        queue.take(AT_ONCE);
+        queue.wait_for_entry(1, 9, true);
+        queue.push_stored(1, 8, Event::PeerLost(2));
+        assert!(!queue.waiting.lock().is_empty(), "a follower that catches up wants more");
+        queue.take(AT_ONCE);
+        queue.wait_for_entry(1, 10, false);
+        queue.push_synced(&[1], 2);
+        assert!(!queue.waiting.lock().is_empty(), "nobody else has to say anything");
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! of the turns: after its sync where it asked for one, else as soon as nothing before it waits.
 use super::apply::Job;
 use super::core::Core;
-use super::event::Event;
 use super::failure::Outcome;
 use super::send;
 use super::turn::Outgoing;
@@ -32,8 +31,8 @@ pub struct Held {
     pub ticket: u64,
     /// It waits for a sync.
     pub must_sync: bool,
-    /// Python waits to hear of it: a leader's own log counts for what is committed.
-    pub urgent: bool,
+    /// Groups whose entries the turn wrote as their leader: its own log counts for what is committed.
+    pub led: Vec<u64>,
     /// What leaves then.
     pub outgoing: Vec<Outgoing>,
     /// What is installed then.
@@ -154,6 +153,5 @@ fn let_go(core: &Core, held: Held) {
         }
     }
     send::send(core, held.outgoing);
-    let synced = Event::Synced(held.ticket);
-    if held.urgent { core.queue.push(synced) } else { core.queue.push_quiet(synced) }
+    core.queue.push_synced(&held.led, held.ticket);
 }
