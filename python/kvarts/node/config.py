@@ -81,7 +81,7 @@ TABLE = (
     OptionSpec("memory", parse_bytes, 256 << 20, "Bytes for memtables, caches, indexes: 256MiB, 2GB."),
     OptionSpec("http", _text, "127.0.0.1:0", "host:port of /metrics, /livez, /readyz; port 0 takes a free one."),
     OptionSpec("insecure", _switch, False, "Listen beyond loopback although there are no users and no TLS yet."),
-    OptionSpec("tick_ms", _number, 100, "Milliseconds of one tick; ten without a heartbeat make an election."),
+    OptionSpec("tick_ms", _number, 80, "Milliseconds of one tick; ten without a heartbeat make an election."),
     OptionSpec("reads", _choice("safe", "lease"), "lease", "How a leader confirms reads: a round, or a lease."),
     OptionSpec("keep_entries", _number, 10_000, "Log entries kept for followers that are a little late."),
     OptionSpec("request_timeout_ms", _number, 10_000, "Longest wait of a request that names no deadline."),
