@@ -51,10 +51,14 @@ class Writer(threading.Thread):
         except kvarts.KvartsError as error:
             self.error = error
 
-    def pause_ms(self, moment: float) -> float:
-        """Return the time of the slowest put that ended between a moment and now. Raises what ended the writer."""
+    def work(self, seconds: float) -> None:
+        """Let it put for so long. Raises what ended it before."""
+        self.join(seconds)
         if self.error is not None:
             raise self.error
+
+    def pause_ms(self, moment: float) -> float:
+        """Return the time of the slowest put that ended between a moment and now."""
         return max(1000 * (ended - begun) for begun, ended in self.puts if ended > moment)
 
 
@@ -71,34 +75,34 @@ def three_nodes(directory: Path) -> Iterator[dict[str, Any]]:
         dev.wait()
 
 
-def leader_of(uri: str) -> int:
+def leader_of(writer: Writer) -> int:
     """Return the number of the node that leads, once one does."""
-    while not (leader := int(call(uri, "status")["leader"])):
-        time.sleep(REST_S)
+    while not (leader := int(call(writer.uri, "status")["leader"])):
+        writer.work(REST_S)
     return leader
 
 
-def die(uri: str, nodes: dict[int, Node], started: dict[int, subprocess.Popen[bytes]]) -> float:
+def die(writer: Writer, nodes: dict[int, Node], started: dict[int, subprocess.Popen[bytes]]) -> float:
     """Kill the leader, start it again, wait until its log is whole, and return when it died."""
-    leader = leader_of(uri)
+    leader = leader_of(writer)
     pid = started[leader].pid if leader in started else nodes[leader]["pid"]
     argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
     moment = time.monotonic()
     subprocess.run(["kill", "-9", str(pid)], check=True)
     if leader in started:
         started[leader].wait()
-    time.sleep(4 * REST_S)
+    writer.work(4 * REST_S)
     quiet = subprocess.DEVNULL
     started[leader] = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet)
     own = f"kvarts://{nodes[leader]['address']}"
     give_up = time.monotonic() + SETTLE_S
     while time.monotonic() < give_up:
         with contextlib.suppress(kvarts.KvartsError):
-            target = call(uri, "status")["groups"][0]["committed"]
+            target = call(writer.uri, "status")["groups"][0]["committed"]
             if kvarts.open(own, consistency="stale", timeout=1).get(b"0") is not None and target:
                 break
-        time.sleep(REST_S)
-    time.sleep(REST_S)
+        writer.work(REST_S)
+    writer.work(REST_S)
     return moment
 
 
@@ -127,15 +131,15 @@ def main(deaths: int, transfers: int) -> None:
         try:
             handovers, losses = [], []
             for _ in range(transfers):
-                time.sleep(REST_S * (1 + rng.random()))
+                writer.work(REST_S * (1 + rng.random()))
                 moment = time.monotonic()
                 call(uri, "transfer", {"to": 0})
-                time.sleep(REST_S)
+                writer.work(REST_S)
                 handovers.append(writer.pause_ms(moment))
             tell("planned transfer", handovers)
             for done in range(deaths):
-                time.sleep(REST_S * (1 + rng.random()))
-                losses.append(writer.pause_ms(die(uri, nodes, started)))
+                writer.work(REST_S * (1 + rng.random()))
+                losses.append(writer.pause_ms(die(writer, nodes, started)))
                 print(f"death {done + 1} of {deaths}: {losses[-1]:.0f} ms", file=sys.stderr, flush=True)
             tell("kill -9 of the leader", losses)
         finally:
