@@ -24,6 +24,7 @@ pub mod node_record;
 pub mod properties;
 pub mod record;
 pub mod table;
+pub mod tuple;
 
 pub use error::{FormatError, Result};
 pub use ids::{FileId, Kind, Revision, TreeId};
