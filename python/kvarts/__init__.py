@@ -61,10 +61,12 @@ __all__ = [
     "StoreFailed",
     "StoreNotFound",
     "Str",
+    "Tuple",
     "Unavailable",
     "WrongShard",
     "WrongThread",
     "WrongType",
+    "codecs",
     "explain",
     "open",
     "open_async",
@@ -72,7 +74,7 @@ __all__ = [
 
 _ROOMS = {
     "kvarts.base.api": ("Batch", "Scan", "Store"),
-    "kvarts.base.codecs": ("Bytes", "Codec", "Json", "JsonValue", "Str", "U64"),
+    "kvarts.base.codecs": ("Bytes", "Codec", "Json", "JsonValue", "Str", "Tuple", "U64"),
     "kvarts.base.types": (
         "ABSENT",
         "ANY",
@@ -96,6 +98,8 @@ _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
+    if name == "codecs":
+        return import_module("kvarts.codecs")
     if name not in __all__:
         raise AttributeError(f"module 'kvarts' has no attribute {name!r}")
     value = getattr(import_module(_HOME.get(name, "kvarts.base.errors")), name)

@@ -1,7 +1,8 @@
 """What `import kvarts` offers, for type checkers: __init__.py loads these names when they are first used."""
 
+from kvarts import codecs
 from kvarts.base.api import Batch, Scan, Store
-from kvarts.base.codecs import U64, Bytes, Codec, Json, JsonValue, Str
+from kvarts.base.codecs import U64, Bytes, Codec, Json, JsonValue, Str, Tuple
 from kvarts.base.errors import (
     ClosedError,
     CodecError,
@@ -109,10 +110,12 @@ __all__ = [
     "StoreFailed",
     "StoreNotFound",
     "Str",
+    "Tuple",
     "Unavailable",
     "WrongShard",
     "WrongThread",
     "WrongType",
+    "codecs",
     "explain",
     "open",
     "open_async",

@@ -34,10 +34,15 @@ __all__ = [
     "StateMachine",
     "Tree",
     "__version__",
+    "tuple_pack",
+    "tuple_unpack",
 ]
 
 __version__: Final[str]
 MANIFEST: Final[str]
+
+def tuple_pack(value: tuple[Any, ...], /) -> bytes: ...
+def tuple_unpack(data: bytes, /) -> tuple[Any, ...]: ...
 
 @final
 class ManualClock:

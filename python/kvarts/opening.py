@@ -34,7 +34,7 @@ def open(target: Target = _MEMORY, *, key: Any = codecs.Bytes, value: Any = code
     """Open the store at a path, making it if there is none, or ":memory:" for one that is gone after close, or a
     keyspace of a cluster: "kvarts://host1:7420,host2:7420/keyspace?timeout=5s".
 
-    Only the last directory of a path is made. `key` and `value` are codecs (Bytes, Str, U64, Json, or your own); they
+    Only the last directory of a path is made. `key` and `value` are codecs (Bytes, Str, U64, Tuple, Json, yours); they
     are kept with the store. Options of a path: create=True, durability="batch" | "sync" | "none", memory="256MiB"; the
     others are in kvarts.base.options.Options. Options of a cluster, which may stand in the URI too: timeout=5 (seconds,
     a timedelta or text; of each call, failover included), consistency="linearizable" | "stale", max_staleness=; and

@@ -56,10 +56,16 @@ def in_memory(_folder: Path, **codecs: Any) -> "kvarts.Store[Any, Any]":
 def prefixed(_folder: Path, **codecs: Any) -> "kvarts.Store[Any, Any]":
     """Views a part of a store whose other keys lie right before and right after it."""
     key = codecs.get("key", kvarts.Bytes)
-    if key not in (kvarts.Bytes, kvarts.Str):
-        raise Unfit("prefixed() needs Bytes or Str keys")
+    if key not in (kvarts.Bytes, kvarts.Str, kvarts.Tuple):
+        raise Unfit("prefixed() needs Bytes, Str or Tuple keys")
     store = kvarts.open(":memory:", **codecs)
-    decoy = {kvarts.Bytes: b"0", kvarts.Str: "0", kvarts.U64: 0, kvarts.Json: 0}[codecs.get("value", kvarts.Bytes)]
+    decoy = {kvarts.Bytes: b"0", kvarts.Str: "0", kvarts.U64: 0, kvarts.Tuple: (0,), kvarts.Json: 0}[
+        codecs.get("value", kvarts.Bytes)
+    ]
+    if key is kvarts.Tuple:
+        for items in (("p\0",), ("p\0", 1), ("pp", 1), ("o", 1), ("q",), (b"p", 1), (None, "p")):
+            store[items] = decoy
+        return store.prefixed(("p",))
     for name in ("p", "p.", "p0", "q/", "o/"):
         store[name if key is kvarts.Str else name.encode()] = decoy
     return store.prefixed("p/" if key is kvarts.Str else b"p/")

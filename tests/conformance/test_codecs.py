@@ -36,7 +36,7 @@ def test_u64_keys_keep_the_order_of_numbers(numbers: set[int]) -> None:
         assert list(db.scan(2**32, 2**63).keys()) == sorted(n for n in numbers if 2**32 <= n < 2**63)
 
 
-@pytest.mark.parametrize("codec", [kvarts.Bytes, kvarts.Str, kvarts.U64, kvarts.Json], ids=repr)
+@pytest.mark.parametrize("codec", [kvarts.Bytes, kvarts.Str, kvarts.U64, kvarts.Tuple, kvarts.Json], ids=repr)
 def test_codec_has_a_name_and_shows_itself(codec: Any) -> None:
     import pickle
 

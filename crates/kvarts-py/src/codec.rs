@@ -1,5 +1,6 @@
-//! Keys and values to bytes and back. Bytes, Str and U64 are done here; any other codec is two Python functions.
+//! Keys and values to bytes and back. Bytes, Str, U64 and Tuple are done here; any other codec is two Python functions.
 use crate::fault::{Fault, Outcome};
+use crate::tuple;
 use pyo3::exceptions::{PyException, PyOverflowError};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyInt, PyMemoryView, PyString, PyTuple};
@@ -13,6 +14,8 @@ pub enum Codec {
     Str,
     /// 8 bytes, big-endian.
     U64,
+    /// Tuples, in bytes that sort as they do.
+    Tuple,
     /// A codec in Python.
     Custom {
         /// Value to bytes.
@@ -52,7 +55,7 @@ impl Deref for Encoded<'_, '_> {
 pub struct Raw<'py>(Outcome<Bound<'py, PyAny>>);
 
 impl Codec {
-    /// Takes the codec from "bytes", "str", "u64" or a pair of functions (encode, decode).
+    /// Takes the codec from "bytes", "str", "u64", "tuple" or a pair of functions (encode, decode).
     pub fn from_python(given: &Bound<'_, PyAny>) -> PyResult<Self> {
         if let Ok(pair) = given.cast::<PyTuple>() {
             let (encode, decode) = pair.extract()?;
@@ -62,7 +65,8 @@ impl Codec {
             "bytes" => Ok(Self::Bytes),
             "str" => Ok(Self::Str),
             "u64" => Ok(Self::U64),
-            other => Err(Fault::invalid(format!("no native codec {other:?}"), "bytes, str or u64").into()),
+            "tuple" => Ok(Self::Tuple),
+            other => Err(Fault::invalid(format!("no native codec {other:?}"), "bytes, str, u64 or tuple").into()),
         }
     }
 
@@ -72,6 +76,7 @@ impl Codec {
             Self::Bytes => Self::Bytes,
             Self::Str => Self::Str,
             Self::U64 => Self::U64,
+            Self::Tuple => Self::Tuple,
             Self::Custom { encode, decode } => {
                 Self::Custom { encode: encode.clone_ref(py), decode: decode.clone_ref(py) }
             }
@@ -94,15 +99,17 @@ impl Codec {
                 Err(_) => Err(Fault::not_of_codec("str", object)),
             },
             Self::U64 => encode_u64(object),
+            Self::Tuple => tuple::encode(object).map(Encoded::Owned),
             Self::Custom { encode, .. } => encode_custom(encode, object),
         }
     }
 
-    /// Makes the object of stored bytes, except that a codec in Python is not called yet.
+    /// Makes the object of stored bytes, except that a codec in Python is not called yet, nor a tuple made: either may
+    /// run code of the user's, and the engine's row is borrowed.
     #[inline]
     pub fn start<'py>(&self, py: Python<'py>, stored: &[u8]) -> Raw<'py> {
         Raw(match self {
-            Self::Bytes | Self::Custom { .. } => Ok(PyBytes::new(py, stored).into_any()),
+            Self::Bytes | Self::Tuple | Self::Custom { .. } => Ok(PyBytes::new(py, stored).into_any()),
             Self::Str => match PyString::from_bytes(py, stored) {
                 Ok(text) => Ok(text.into_any()),
                 Err(error) => Err(Fault::Codec("stored bytes are not UTF-8".to_owned(), Some(error))),
@@ -115,6 +122,7 @@ impl Codec {
     #[inline]
     pub fn finish<'py>(&self, py: Python<'py>, raw: Raw<'py>) -> Outcome<Bound<'py, PyAny>> {
         match self {
+            Self::Tuple => tuple::decode(py, raw.0?.cast::<PyBytes>().map_err(PyErr::from)?.as_bytes()),
             Self::Custom { decode, .. } => {
                 let bytes = raw.0?;
                 decode.bind(py).call1((bytes,)).map_err(|error| codec_fault(py, error, "could not decode stored bytes"))
@@ -126,12 +134,28 @@ impl Codec {
     /// Makes the object of stored bytes.
     #[inline]
     pub fn decode<'py>(&self, py: Python<'py>, stored: &[u8]) -> Outcome<Bound<'py, PyAny>> {
-        self.finish(py, self.start(py, stored))
+        if let Self::Tuple = self { tuple::decode(py, stored) } else { self.finish(py, self.start(py, stored)) }
     }
 
-    /// Tells whether keys that begin with the same text also begin with the same bytes.
+    /// Tells whether keys that begin alike also have bytes that begin alike.
     pub fn has_prefixes(&self) -> bool {
-        matches!(self, Self::Bytes | Self::Str)
+        matches!(self, Self::Bytes | Self::Str | Self::Tuple)
+    }
+
+    /// The first bytes after those of all keys that begin with `prefix`; `None` where there are none.
+    pub fn after(&self, mut prefix: Vec<u8>) -> Option<Vec<u8>> {
+        if let Self::Tuple = self {
+            // No item begins with 0xff; behind a text's end it would make a longer text of it: ("a",) and ("a\0b",).
+            prefix.push(u8::MAX);
+            return Some(prefix);
+        }
+        while let Some(last) = prefix.pop() {
+            if last < u8::MAX {
+                prefix.push(last + 1);
+                return Some(prefix);
+            }
+        }
+        None
     }
 }
 

@@ -25,6 +25,8 @@ pub enum Fault {
     Condition(Option<(Vec<u8>, Revision)>),
     /// An error of the tree in `kvarts.base.errors` that takes a message only, by its name for `from_engine`.
     Plain(&'static str, String),
+    /// The same with what to do instead.
+    Advised(&'static str, String, &'static str),
     /// A node, or the client, says so: the error's kind names the class in `kvarts.base.errors`.
     Remote(Box<v1::Error>),
     /// An exception as it is.
@@ -108,6 +110,10 @@ fn to_exception(py: Python<'_>, fault: Fault) -> PyResult<PyErr> {
         Fault::Python(error) => Ok(error),
         Fault::Engine(error) => from_engine(py, &error),
         Fault::Plain(kind, message) => raise(py, kind, &message, &fields),
+        Fault::Advised(kind, message, hint) => {
+            fields.set_item("hint", hint)?;
+            raise(py, kind, &message, &fields)
+        }
         Fault::Limit(message, hint) => {
             fields.set_item("hint", hint)?;
             raise(py, "LimitExceeded", &message, &fields)

@@ -18,6 +18,7 @@ mod scan;
 mod settings;
 mod state_machine;
 mod tree;
+mod tuple;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -39,6 +40,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<client::Request>()?;
     module.add_class::<client::Rows>()?;
     module.add_class::<state_machine::StateMachine>()?;
+    module.add_function(wrap_pyfunction!(tuple::tuple_pack, module)?)?;
+    module.add_function(wrap_pyfunction!(tuple::tuple_unpack, module)?)?;
     let hooks = PyDict::new(module.py());
     hooks.set_item("after_in_child", wrap_pyfunction!(handle::after_fork_in_child, module)?)?;
     module.py().import("os")?.call_method("register_at_fork", (), Some(&hooks))?;

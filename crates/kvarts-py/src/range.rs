@@ -41,7 +41,7 @@ impl Range {
             given.map(|(key, included)| Ok((codec.encode(key)?.to_vec(), included))).transpose()
         };
         if prefix.is_some() && !codec.has_prefixes() {
-            return Err(Fault::invalid("prefix= needs Bytes or Str keys", "give start and stop"));
+            return Err(Fault::invalid("prefix= needs Bytes, Str or Tuple keys", "give start and stop"));
         }
         Ok(Self {
             start: encode(start)?,
@@ -74,10 +74,14 @@ impl Range {
     }
 
     /// Returns the engine's bounds and direction for a view whose keys begin with `view`, or `None` where no key fits.
-    pub fn bounds(&self, view: &[u8]) -> Option<(Bounds, bool)> {
+    pub fn bounds(&self, codec: &Codec, view: &[u8]) -> Option<(Bounds, bool)> {
         let absolute = |bound: &Bound1| bound.as_ref().map(|(key, included)| ([view, key].concat(), *included));
         let whole = [view, &self.prefix].concat();
-        let (first, end) = if whole.is_empty() { (None, None) } else { (Some((whole.clone(), true)), after(whole)) };
+        let (first, end) = if whole.is_empty() {
+            (None, None)
+        } else {
+            (Some((whole.clone(), true)), codec.after(whole).map(|end| (end, false)))
+        };
         let start = narrower(absolute(&self.start), first, |a, b| a > b);
         let stop = narrower(absolute(&self.stop), end, |a, b| a < b);
         let empty = match (&start, &stop) {
@@ -86,17 +90,6 @@ impl Range {
         };
         if empty || self.limit == Some(0) { None } else { Some((Bounds { start, stop }, self.reverse)) }
     }
-}
-
-/// The first key after all that begin with `prefix`, excluded; `None` where there is no such key.
-fn after(mut prefix: Vec<u8>) -> Bound1 {
-    while let Some(last) = prefix.pop() {
-        if last < u8::MAX {
-            prefix.push(last + 1);
-            return Some((prefix, false));
-        }
-    }
-    None
 }
 
 /// The bound that leaves fewer keys; of equal keys the excluded one.
@@ -122,7 +115,7 @@ mod tests {
     }
 
     fn shown(range: &Range, view: &str) -> Option<(Bound1, Bound1)> {
-        range.bounds(view.as_bytes()).map(|(bounds, _)| (bounds.start, bounds.stop))
+        range.bounds(&Codec::Str, view.as_bytes()).map(|(bounds, _)| (bounds.start, bounds.stop))
     }
 
     #[test]
@@ -145,7 +138,12 @@ mod tests {
 
     #[test]
     fn a_prefix_of_high_bytes_has_no_end() {
-        assert_eq!(after(vec![0xff, 0xff]), None);
-        assert_eq!(after(vec![0x61, 0xff]), Some((vec![0x62], false)));
+        assert_eq!(Codec::Bytes.after(vec![0xff, 0xff]), None);
+        assert_eq!(Codec::Bytes.after(vec![0x61, 0xff]), Some(vec![0x62]));
+    }
+
+    #[test]
+    fn a_prefix_of_tuples_ends_before_longer_texts() {
+        assert_eq!(Codec::Tuple.after(b"\x02a\0".to_vec()), Some(b"\x02a\0\xff".to_vec()));
     }
 }

@@ -210,8 +210,8 @@ class Store(MutableMapping[K, V]):
     ) -> Scan[K, V, tuple[K, V]]:
         """Return the rows from `start` to `stop`, in key order or in reverse, as of now.
 
-        `start` is the lower bound and `stop` the upper one in both directions; None is no bound. `prefix` (Bytes
-        and Str keys) narrows the range to keys that begin with it. At most `limit` rows.
+        `start` is the lower bound and `stop` the upper one in both directions; None is no bound. `prefix` (Bytes,
+        Str and Tuple keys) narrows the range to keys that begin with it: of tuples, its items. At most `limit` rows.
         """
 
     @abstractmethod
@@ -223,7 +223,10 @@ class Store(MutableMapping[K, V]):
 
     @abstractmethod
     def prefixed(self, prefix: K, /) -> "Store[K, V]":
-        """Return a view of the keys that begin with `prefix`, which it adds and takes away. Bytes and Str keys only."""
+        """Return a view of the keys that begin with `prefix`, which it adds and takes away.
+
+        Bytes, Str and Tuple keys only. Of tuples it adds items: `db.prefixed(("user",))[(42,)]` is `db["user", 42]`.
+        """
 
     @overload
     def keyspace(self, name: str, *, create: bool = True) -> "Store[bytes, bytes]": ...

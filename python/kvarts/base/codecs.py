@@ -1,11 +1,13 @@
 """Codecs: how keys and values become bytes. Their names are kept with the keyspace; a mismatch at open is an error.
 
-Keys are ordered by their bytes. Str keeps the order of code points, U64 of numbers; Json as a key has no useful order.
+Keys are ordered by their bytes. Str keeps the order of code points, U64 of numbers, Tuple of tuples; Json as a key has
+no useful order.
 """
 
 import json
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
+from kvarts.base import tuples
 from kvarts.base.errors import CodecError, CodecMismatch, InvalidArgument, WrongType, not_of_codec
 
 T = TypeVar("T")
@@ -82,6 +84,17 @@ class _U64(_Named):
         return int.from_bytes(data, "big")
 
 
+class _Tuple(_Named):
+    name = "tuple"
+    _shown = "Tuple"
+
+    def encode(self, value: tuple[Any, ...], /) -> bytes:
+        return tuples.pack(value)
+
+    def decode(self, data: bytes, /) -> tuple[Any, ...]:
+        return tuples.unpack(data)
+
+
 class _Json(_Named):
     name = "json"
     _shown = "Json"
@@ -103,10 +116,12 @@ Str: Final[Codec[str]] = _Str()
 """Text as UTF-8."""
 U64: Final[Codec[int]] = _U64()
 """An int from 0 to 2**64 - 1 as 8 bytes, big-endian, so that keys keep the order of numbers."""
+Tuple: Final[Codec[tuple[Any, ...]]] = _Tuple()
+"""A tuple of None, bytes, str, int, float, bool, UUID and further tuples, in bytes that sort as the tuples do."""
 Json: Final[Codec[JsonValue]] = _Json()
 """None, bool, int, float, str, list and dict as compact JSON in UTF-8. NaN and infinities are refused."""
 
-BUILT_IN: Final[dict[str, Codec[Any]]] = {codec.name: codec for codec in (Bytes, Str, U64, Json)}
+BUILT_IN: Final[dict[str, Codec[Any]]] = {codec.name: codec for codec in (Bytes, Str, U64, Tuple, Json)}
 
 
 def check_codec(codec: object, argument: str) -> None:
@@ -118,8 +133,13 @@ def check_codec(codec: object, argument: str) -> None:
         raise InvalidArgument(f"{argument}= has the name {name!r}", hint="a codec's name is 1 to 255 printable bytes")
     raise WrongType(
         f"{argument}={codec!r} is not a codec",
-        hint="kvarts.Bytes, Str, U64, Json, or an object with name, encode and decode",
+        hint="kvarts.Bytes, Str, U64, Tuple, Json, or an object with name, encode and decode",
     )
+
+
+def has_prefixes(codec: Codec[Any]) -> bool:
+    """Tell whether keys that begin alike also have bytes that begin alike, so that they can be scanned as one range."""
+    return codec is Bytes or codec is Str or codec is Tuple
 
 
 def mismatch(name: str, stored: tuple[str, str], given: tuple[str, str]) -> CodecMismatch:

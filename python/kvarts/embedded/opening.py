@@ -44,7 +44,7 @@ def open(target: Target = ..., *, key: Codec[K], value: Codec[V], **options: Unp
 def open(target: Target = _MEMORY, *, key: Any = codecs.Bytes, value: Any = codecs.Bytes, **options: Any) -> Any:
     """Open the store at a path, making it if there is none, or ":memory:" for one that is gone after close.
 
-    Only the last directory of a path is made. `key` and `value` are codecs (Bytes, Str, U64, Json, or your own); they
+    Only the last directory of a path is made. `key` and `value` are codecs (Bytes, Str, U64, Tuple, Json, yours); they
     are kept with the store. Options: create=True, durability="batch" | "sync" | "none", memory="256MiB"; the others are
     in kvarts.base.options.Options. Close it, or use `with`; what is open at exit is closed then.
     Raises StoreNotFound, NotAStore, LockedError, CodecMismatch, CorruptionError, NewerFormat, StorageFull,

@@ -75,8 +75,8 @@ class EmbeddedStore(_native.Tree[K, V], Store[K, V]):
     def prefixed(self, prefix: K, /) -> "EmbeddedStore[K, V]":
         """Return a view of the keys that begin with `prefix`, which it adds and takes away."""
         name = self._codecs[0].name
-        if self._codecs[0] is not codecs.Bytes and self._codecs[0] is not codecs.Str:
-            raise InvalidArgument(f"prefixed() needs Bytes or Str keys, these are {name}", hint="use a keyspace")
+        if not codecs.has_prefixes(self._codecs[0]):
+            raise InvalidArgument(f"prefixed() needs Bytes, Str or Tuple keys, these are {name}", hint="use a keyspace")
         try:
             encoded = self._codecs[0].encode(prefix)
         except UnicodeEncodeError as error:
@@ -255,7 +255,7 @@ def _make(
     return store
 
 
-_NATIVE = {id(codec): codec.name for codec in (codecs.Bytes, codecs.Str, codecs.U64)}
+_NATIVE = {id(codec): codec.name for codec in (codecs.Bytes, codecs.Str, codecs.U64, codecs.Tuple)}
 
 
 def native_codec(codec: Codec[Any]) -> Any:

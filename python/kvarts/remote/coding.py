@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from kvarts import _native
 from kvarts.base import codecs
 from kvarts.base.codecs import Codec
 from kvarts.base.errors import CodecError, InvalidArgument, KvartsError, LimitExceeded, not_of_codec
@@ -17,9 +18,7 @@ Decode = Callable[[bytes], Any]
 
 def encoder(codec: Codec[Any]) -> Encode:
     """Return the function that encodes. It raises WrongType, InvalidArgument, CodecError."""
-    built_in = {id(codecs.Bytes): _encode_bytes, id(codecs.Str): _encode_str, id(codecs.U64): _encode_u64}.get(
-        id(codec)
-    )
+    built_in = _BUILT_IN.get(id(codec))
     if built_in is not None:
         return built_in
     given = codec.encode
@@ -42,6 +41,8 @@ def decoder(codec: Codec[Any]) -> Decode | None:
     """Return the function that decodes, which raises CodecError; None where stored bytes are the value."""
     if codec is codecs.Bytes:
         return None
+    if codec is codecs.Tuple:
+        return _native.tuple_unpack
     given = codec.decode
 
     def decode(stored: bytes) -> Any:
@@ -95,3 +96,11 @@ def _encode_u64(value: object) -> bytes:
         return value.to_bytes(8, "big")
     except OverflowError as error:
         raise InvalidArgument("the number does not fit a U64", hint="0 to 2**64 - 1") from error
+
+
+_BUILT_IN: dict[int, Encode] = {
+    id(codecs.Bytes): _encode_bytes,
+    id(codecs.Str): _encode_str,
+    id(codecs.U64): _encode_u64,
+    id(codecs.Tuple): _native.tuple_pack,
+}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from kvarts.base import codecs
+from kvarts.base import codecs, tuples
 from kvarts.base.codecs import Codec
 from kvarts.base.errors import InvalidArgument, WrongType
 from kvarts.remote.coding import Encode
@@ -28,16 +28,11 @@ class Range:
         return start, self.stop + b"\0" if self.include_stop else self.stop
 
 
-def has_prefixes(codec: Codec[Any]) -> bool:
-    """Tell whether keys that begin with the same text also begin with the same bytes."""
-    return codec is codecs.Bytes or codec is codecs.Str
-
-
-def within(start: Bound | None, stop: Bound | None, prefix: bytes, view: bytes) -> Range:
+def within(codec: Codec[Any], start: Bound | None, stop: Bound | None, prefix: bytes, view: bytes) -> Range:
     """Return the keys of `view` that begin with `prefix` and lie within the bounds."""
     whole = view + prefix
     low = _tighter(_absolute(view, start), (whole, True) if whole else None, lower=True)
-    high = _tighter(_absolute(view, stop), _after(whole), lower=False)
+    high = _tighter(_absolute(view, stop), _after(codec, whole), lower=False)
     empty = high is not None and not high[0]
     if low is not None and high is not None:
         empty = empty or low[0] > high[0] or (low[0] == high[0] and not (low[1] and high[1]))
@@ -50,13 +45,13 @@ def within(start: Bound | None, stop: Bound | None, prefix: bytes, view: bytes) 
     )
 
 
-def of_slice(given: slice, encode: Encode, view: bytes) -> tuple[Range, bool]:
+def of_slice(codec: Codec[Any], given: slice, encode: Encode, view: bytes) -> tuple[Range, bool]:
     """Return the keys of db[a:b], and whether they come last first: db[a:b:-1]. Raises InvalidArgument."""
     if given.step is not None and given.step not in (1, -1):
         raise InvalidArgument("a slice of a store has step 1 or -1", hint="db[a:b], or db[a:b:-1] in reverse")
     start = None if given.start is None else (encode(given.start), True)
     stop = None if given.stop is None else (encode(given.stop), False)
-    return within(start, stop, b"", view), given.step == -1
+    return within(codec, start, stop, b"", view), given.step == -1
 
 
 def check_flag(value: object) -> bool:
@@ -79,8 +74,10 @@ def _absolute(view: bytes, bound: Bound | None) -> Bound | None:
     return None if bound is None else (view + bound[0], bound[1])
 
 
-def _after(prefix: bytes) -> Bound | None:
+def _after(codec: Codec[Any], prefix: bytes) -> Bound | None:
     """Return the first key after all that begin with `prefix`, excluded; None where there is no such key."""
+    if codec is codecs.Tuple:
+        return (tuples.after(prefix), False) if prefix else None
     kept = prefix.rstrip(b"\xff")
     return (kept[:-1] + bytes([kept[-1] + 1]), False) if kept else None
 

@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from kvarts import _native
+from kvarts.base.codecs import has_prefixes
 from kvarts.base.errors import InvalidArgument, KeyNotFound, LimitExceeded, WrongType
 from kvarts.base.types import Entry, Revision
 from kvarts.remote.pages import Pages
-from kvarts.remote.ranges import Range, check_count, check_flag, has_prefixes, of_slice, within
+from kvarts.remote.ranges import Range, check_count, check_flag, of_slice, within
 from kvarts.remote.space import Fresh, K, Speaker, Timeout, V
 
 KEYS_MAX = 8192
@@ -130,9 +131,10 @@ class Reading(Speaker[K, V]):
     ) -> Pages:
         """Return the rows of a scan, which is not begun. Arguments are checked here."""
         if prefix is not None and not has_prefixes(self._space.key):
-            raise InvalidArgument("prefix= needs Bytes or Str keys", hint="give start and stop")
+            raise InvalidArgument("prefix= needs Bytes, Str or Tuple keys", hint="give start and stop")
         include_start, include_stop = check_flag(include_start), check_flag(include_stop)
         keys = within(
+            self._space.key,
             None if start is None else (self._encode_key(start), include_start),
             None if stop is None else (self._encode_key(stop), include_stop),
             b"" if prefix is None else self._encode_key(prefix),
@@ -143,12 +145,12 @@ class Reading(Speaker[K, V]):
 
     def _slice(self, given: slice) -> Pages:
         """Return the rows of db[a:b], or db[a:b:-1]."""
-        keys, reverse = of_slice(given, self._encode_key, self._prefix)
+        keys, reverse = of_slice(self._space.key, given, self._encode_key, self._prefix)
         return Pages(self, keys, self._freshness(None, None), self._timeout_ms, reverse=reverse, limit=None)
 
     def _whole(self) -> Range:
         """Return all keys of this view."""
-        return within(None, None, b"", self._prefix)
+        return within(self._space.key, None, None, b"", self._prefix)
 
     def _all(self, timeout: Timeout, limit: int | None = None, *, reverse: bool = False) -> Pages:
         fresh = self._freshness(None, None)

@@ -11,7 +11,6 @@ from kvarts.base.codecs import Codec, check_codec
 from kvarts.base.errors import InvalidArgument, KvartsError, ReadOnlyError, Unavailable, WrongType
 from kvarts.base.types import Damage, KeyspaceInfo, KeyspaceStats, Report, Revision, Stats
 from kvarts.embedded.paths import check_name
-from kvarts.remote.ranges import has_prefixes
 from kvarts.remote.space import Connection, K, Moment, Space, Timeout, V
 from kvarts.remote.writing import Writing
 
@@ -32,9 +31,9 @@ class Verbs(Writing[K, V]):
     def prefixed(self, prefix: K, /) -> Self:
         """Return a view of the keys that begin with `prefix`, which it adds and takes away."""
         self._check_open()
-        if not has_prefixes(self._space.key):
+        if not codecs.has_prefixes(self._space.key):
             name = self._space.key.name
-            raise InvalidArgument(f"prefixed() needs Bytes or Str keys, these are {name}", hint="use a keyspace")
+            raise InvalidArgument(f"prefixed() needs Bytes, Str or Tuple keys, these are {name}", hint="use a keyspace")
         return self._view(self._space.within(self._encode_key(prefix)))
 
     async def _take_snapshot(self, *, timeout: Timeout = None) -> Self:

@@ -18,7 +18,7 @@ impl Tree {
     pub(super) fn add<'py>(&self, key: &Bound<'py, PyAny>, by: i128) -> Outcome<Bound<'py, PyAny>> {
         let encoded = self.encode_key_to_write(key)?;
         match self.value {
-            Codec::Custom { .. } => self.add_by_codec(key.py(), &encoded, by),
+            Codec::Custom { .. } | Codec::Tuple => self.add_by_codec(key.py(), &encoded, by),
             _ => Ok(self.add_native(key.py(), &encoded, by)?.into_pyobject(key.py()).map_err(PyErr::from)?.into_any()),
         }
     }

@@ -108,7 +108,7 @@ impl Tree {
     fn start_scan(&self, py: Python<'_>, range: Range, mode: Mode) -> Outcome<Scan> {
         let db = self.live()?;
         let at = self.at()?;
-        let Some((bounds, reverse)) = range.bounds(&self.prefix) else {
+        let Some((bounds, reverse)) = range.bounds(&self.key, &self.prefix) else {
             return Ok(Scan::empty(&self.handle, mode));
         };
         let scan = py.detach(|| db.scan(&self.tree, bounds, reverse, at.as_ref()))?;

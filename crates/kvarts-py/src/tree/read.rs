@@ -121,7 +121,7 @@ impl Tree {
     fn fill_from_start(&self, py: Python<'_>, rows_max: usize) -> Outcome<usize> {
         let db = self.live()?;
         let at = self.at()?;
-        let Some((bounds, reverse)) = Range::default().bounds(&self.prefix) else { return Ok(0) };
+        let Some((bounds, reverse)) = Range::default().bounds(&self.key, &self.prefix) else { return Ok(0) };
         let mut scan = py.detach(|| db.scan(&self.tree, bounds, reverse, at.as_ref()))?;
         let mut rows = 0;
         loop {

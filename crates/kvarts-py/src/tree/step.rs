@@ -55,7 +55,7 @@ impl Tree {
     pub(super) fn take_first<'py>(&self, py: Python<'py>) -> Outcome<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
         let db = self.writable()?;
         let empty = || key_not_found(&PyString::new(py, "popitem(): the store is empty").into_any());
-        let Some((bounds, _)) = Range::default().bounds(&self.prefix) else { return Err(empty()) };
+        let Some((bounds, _)) = Range::default().bounds(&self.key, &self.prefix) else { return Err(empty()) };
         loop {
             let mut first = RowChunk::default();
             py.detach(|| db.scan(&self.tree, bounds.clone(), false, None)?.fill(&mut first, 1, usize::MAX, true))?;
@@ -111,7 +111,7 @@ impl Tree {
     /// Deletes every key of a range, as one batch.
     pub(super) fn delete_range(&self, py: Python<'_>, range: Range) -> Outcome<()> {
         let db = self.writable()?;
-        let Some((mut bounds, _)) = range.bounds(&self.prefix) else { return Ok(()) };
+        let Some((mut bounds, _)) = range.bounds(&self.key, &self.prefix) else { return Ok(()) };
         py.detach(|| {
             db.update(|view, batch| {
                 while let Some((key, _)) = view.edge(&self.tree, &bounds, false)? {

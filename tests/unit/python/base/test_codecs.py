@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kvarts.base.codecs import BUILT_IN, U64, Bytes, Json, Str, check_codec
+from kvarts.base.codecs import BUILT_IN, U64, Bytes, Json, Str, Tuple, check_codec
 from kvarts.base.errors import WrongType
 
 
@@ -15,9 +15,10 @@ from kvarts.base.errors import WrongType
         (Bytes, b"\x00\xff", b"\x00\xff"),
         (Str, "å", b"\xc3\xa5"),
         (U64, 258, b"\0\0\0\0\0\0\x01\x02"),
+        (Tuple, ("å", 258), b"\x02\xc3\xa5\0\x16\x01\x02"),
         (Json, {"å": [1, None]}, '{"å":[1,null]}'.encode()),
     ],
-    ids=["bytes", "str", "u64", "json"],
+    ids=["bytes", "str", "u64", "tuple", "json"],
 )
 def test_codec_both_ways(codec: Any, value: Any, stored: bytes) -> None:
     assert codec.encode(value) == stored
