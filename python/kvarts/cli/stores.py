@@ -14,7 +14,7 @@ from kvarts.base.codecs import Bytes, Codec
 from kvarts.base.errors import CodecMismatch, InvalidArgument, StoreNotFound
 from kvarts.cli.text import Form, parse
 
-CODECS = ("bytes", "str", "u64", "json")
+CODECS = ("bytes", "str", "u64", "tuple", "json")
 DEFAULT_KEYSPACE = "default"
 _MEMORY = ":memory:"
 

@@ -1,11 +1,16 @@
 """Bytes as people and programs write them: text, hexadecimal, base64, fields of JSON lines. Pure."""
 
+import ast
 import base64
 import binascii
 import json
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
+
+from kvarts.base import tuples
+from kvarts.base.errors import KvartsError
 
 U64_BYTES = 8
 FIELDS = ("key", "key_base64", "value", "value_base64", "ttl")
@@ -22,7 +27,8 @@ class Form(StrEnum):
 def parse(given: str, form: Form, codec: str) -> bytes:
     """Return the bytes that were meant. Raises ValueError with a sentence.
 
-    TEXT is read as the keyspace's codec writes it: a number for u64, JSON for json, else UTF-8. Other forms are exact.
+    TEXT is read as the keyspace's codec writes it: a number for u64, JSON for json, a tuple as Python
+    writes it for tuple, else UTF-8. Other forms are exact.
     """
     if form is Form.HEX:
         try:
@@ -50,8 +56,19 @@ def _parse_text(given: str, codec: str) -> bytes:
                 f"{given!r} is not JSON, which this keyspace holds (text needs quotes of its own)"
             ) from None
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    if codec == "tuple":
+        return _parse_tuple(given)
     # surrogateescape: an argument that is not UTF-8 reaches us as surrogates and goes back to its bytes.
     return given.encode("utf-8", "surrogateescape")
+
+
+def _parse_tuple(given: str) -> bytes:
+    try:
+        return tuples.pack(ast.literal_eval(given))
+    except KvartsError as error:
+        raise ValueError(f"{given!r} is no key of this keyspace: {error.message}") from None
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        raise ValueError(f"{given!r} is not a tuple, such as ('user', 42), which this keyspace holds") from None
 
 
 def plain(data: bytes, form: Form, codec: str) -> str | None:
@@ -62,15 +79,35 @@ def plain(data: bytes, form: Form, codec: str) -> str | None:
         return base64.b64encode(data).decode()
     if codec == "u64" and len(data) == U64_BYTES:
         return str(int.from_bytes(data, "big"))
+    if codec == "tuple":
+        return _plain_tuple(data)
     try:
         return data.decode()
     except UnicodeDecodeError:
         return None
 
 
+def _plain_tuple(data: bytes) -> str | None:
+    """Return a tuple as Python writes it, or None where Python would not read it back: NaN, UUID and the like."""
+    value = _tuple_of(data)
+    text = repr(value)
+    try:
+        return text if value is not None and _parse_tuple(text) == data else None
+    except ValueError:
+        return None
+
+
+def _tuple_of(data: bytes) -> tuple[Any, ...] | None:
+    try:
+        return tuples.unpack(data)
+    except KvartsError:
+        return None
+
+
 def shown(data: bytes, form: Form, codec: str, width: int | None = None) -> str:
     """Return data as one printable line of at most `width` columns; control characters and what is no text escaped."""
-    text = plain(data if width is None else data[: 4 * width], form, codec)
+    value = _tuple_of(data) if codec == "tuple" and form is Form.TEXT else None
+    text = repr(value) if value is not None else plain(data if width is None else data[: 4 * width], form, codec)
     if text is None:
         text = data[: None if width is None else width].decode("utf-8", "backslashreplace")
     if not text.isprintable():

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kvarts.base import tuples
 from kvarts.base.errors import KeyNotFound
 from kvarts.base.types import ABSENT, ANY, PRESENT, AtRevision, Condition
 from kvarts.cli.commands.options import (
@@ -254,11 +255,24 @@ def start_scan(
     target: Target, *, prefix: str | None, start: str | None, stop: str | None, reverse: bool, limit: int | None
 ) -> "Scan[bytes, bytes, tuple[bytes, bytes]]":
     """Start the scan that `range_options` describe."""
-    bounds = [None if bound is None else target.key(bound) for bound in (start, stop)]
+    low, high = (None if bound is None else target.key(bound) for bound in (start, stop))
     if prefix is not None and target.key_codec in ("u64", "json"):
         raise click.UsageError(f"--prefix is for text and bytes; the keys here are {target.key_codec}")
-    first = None if not prefix else target.key(prefix)
-    return target.store.scan(*bounds, prefix=first, reverse=reverse, limit=limit)
+    first = target.key(prefix) if prefix else b""
+    if first:
+        low, high = _within(first, low, high, target.key_codec)
+    return target.store.scan(low, high, reverse=reverse, limit=limit)
+
+
+def _within(prefix: bytes, start: bytes | None, stop: bytes | None, codec: str) -> tuple[bytes | None, bytes | None]:
+    """Return the bounds narrowed to the keys that begin with `prefix`: with its items, where they are tuples."""
+    if codec == "tuple":
+        end: bytes | None = tuples.after(prefix)
+    else:
+        kept = prefix.rstrip(b"\xff")
+        end = kept[:-1] + bytes((kept[-1] + 1,)) if kept else None
+    ends = [bound for bound in (stop, end) if bound is not None]
+    return prefix if start is None else max(start, prefix), min(ends, default=None)
 
 
 def row_json(key: bytes, value: bytes | None, target: Target) -> str:

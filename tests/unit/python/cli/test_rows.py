@@ -190,3 +190,15 @@ def test_terminal_gets_a_newline_and_no_control_characters(kvarts: Kvarts, tmp_p
     assert on_a_terminal(tmp_path, "get", "demo", "k") == "\\x1b]0;title\\x07\n"
     rows = on_a_terminal(tmp_path, "scan", "demo").splitlines()
     assert rows[1].endswith("…")
+
+
+def test_prefix_is_of_the_codecs_keys(kvarts: Kvarts) -> None:
+    for key in ("a", "ab", "b"):
+        kvarts("put", "texts", key, "1", "--key-codec", "str")
+    assert kvarts("scan", "texts", "--prefix", "a").out == "a\t1\nab\t1\n"
+    assert kvarts("scan", "texts", "--prefix", "a", "--start", "aa", "--stop", "b").out == "ab\t1\n"
+    for key in ("('user', 7)", "('user', 42)", "('users',)", r"('user\0',)"):
+        kvarts("put", "tuples", key, "1", "--key-codec", "tuple")
+    assert kvarts("scan", "tuples", "--prefix", "('user',)").out == "('user', 7)\t1\n('user', 42)\t1\n"
+    assert kvarts("get", "tuples", "('user', 42)").out == "1"
+    assert kvarts("get", "tuples", "user").code == 2

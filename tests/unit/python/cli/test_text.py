@@ -1,10 +1,16 @@
 """Bytes as text, hexadecimal, base64 and fields of JSON lines."""
 
+from uuid import UUID
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kvarts.base import tuples
 from kvarts.cli.text import Form, from_fields, parse, parse_duration, plain, shown, size, to_fields
+
+ITEM = st.none() | st.integers() | st.text(st.characters(exclude_categories=["Cs"])) | st.binary() | st.floats()
+PACKED = st.lists(ITEM).map(tuple).map(tuples.pack)
 
 
 @pytest.mark.parametrize(
@@ -15,6 +21,7 @@ from kvarts.cli.text import Form, from_fields, parse, parse_duration, plain, sho
         ("\udcff", Form.TEXT, "bytes", b"\xff"),
         ("7", Form.TEXT, "u64", bytes(7) + b"\x07"),
         ('{"a": [1, "å"]}', Form.TEXT, "json", '{"a":[1,"å"]}'.encode()),
+        ("('å', 258)", Form.TEXT, "tuple", b"\x02\xc3\xa5\0\x16\x01\x02"),
         ("00ff", Form.HEX, "u64", b"\x00\xff"),
         ("AP8=", Form.BASE64, "json", b"\x00\xff"),
     ],
@@ -31,6 +38,10 @@ def test_parse_reads_what_was_meant(given_text: str, form: Form, codec: str, mea
         ("-1", Form.TEXT, "u64", "number"),
         (str(1 << 64), Form.TEXT, "u64", "number"),
         ("blue", Form.TEXT, "json", "JSON"),
+        ("blue", Form.TEXT, "tuple", "not a tuple"),
+        ("'blue'", Form.TEXT, "tuple", "expected tuple"),
+        ("({1},)", Form.TEXT, "tuple", "holds no set"),
+        ("(" * 5000, Form.TEXT, "tuple", "not a tuple"),
     ],
 )
 def test_parse_refuses_with_a_sentence(given_text: str, form: Form, codec: str, word: str) -> None:
@@ -50,6 +61,17 @@ def test_fields_read_back_any_bytes(data: bytes, codec: str) -> None:
     if codec == "u64" and len(data) != 8:
         data = data[:8].rjust(8, b"\0")
     assert from_fields("key", to_fields("key", data, codec), codec) == data
+
+
+@given(data=st.binary() | PACKED)
+def test_fields_read_back_tuples_and_what_is_none(data: bytes) -> None:
+    assert from_fields("key", to_fields("key", data, "tuple"), "tuple") == data
+
+
+def test_a_tuple_is_shown_as_python_writes_it() -> None:
+    assert shown(tuples.pack(("user", 42, None)), Form.TEXT, "tuple") == "('user', 42, None)"
+    assert shown(tuples.pack((UUID(int=7),)), Form.TEXT, "tuple", 20) == "(UUID('00000000-000…"
+    assert to_fields("key", tuples.pack((float("nan"),)), "tuple") == {"key_base64": "If/4AAAAAAAA"}
 
 
 @given(data=st.binary() | st.text().map(str.encode), width=st.none() | st.integers(2, 50))
