@@ -187,7 +187,7 @@ fn entry(payload: &[u8]) -> Result<NodeRecord<'_>> {
     }
     let (head, payload) = payload.split_at(ENTRY_HEAD_BYTES);
     let id = EntryId { term: u64_at(head, 0), index: u64_at(head, 8) };
-    if id.index == 0 || u32_at(head, 20) != 0 {
+    if id.index == 0 || id.index == u64::MAX || u32_at(head, 20) != 0 {
         return Err(FormatError::corrupt(8, "no entry has this index or kind"));
     }
     Ok(NodeRecord::Entry { id, kind: u32_at(head, 16), payload })
@@ -197,8 +197,14 @@ fn hard_state(fields: &mut Reader<'_>) -> Result<HardState> {
     Ok(HardState { term: fields.u64()?, vote: fields.u64()?, commit: fields.u64()? })
 }
 
+/// No entry has the last index of all: the one after an entry must have a number too.
 fn entry_id(fields: &mut Reader<'_>) -> Result<EntryId> {
-    Ok(EntryId { index: fields.u64()?, term: fields.u64()? })
+    let at = fields.at();
+    let id = EntryId { index: fields.u64()?, term: fields.u64()? };
+    if id.index == u64::MAX {
+        return Err(FormatError::corrupt(at, "no entry has this index"));
+    }
+    Ok(id)
 }
 
 fn mark<'a>(fields: &mut Reader<'a>) -> Result<Mark<'a>> {
@@ -208,8 +214,8 @@ fn mark<'a>(fields: &mut Reader<'a>) -> Result<Mark<'a>> {
 
 fn group<'a>(fields: &mut Reader<'a>) -> Result<GroupRecord<'a>> {
     let (hard_state, base, last) = (hard_state(fields)?, entry_id(fields)?, fields.u64()?);
-    if last < base.index {
-        return Err(FormatError::corrupt(GROUP_BYTES - 8, "a group's log ends before it begins"));
+    if last < base.index || last == u64::MAX {
+        return Err(FormatError::corrupt(GROUP_BYTES - 8, "a group's log does not end there"));
     }
     let mark = if fields.left() == 0 { None } else { Some(mark(fields)?) };
     Ok(GroupRecord { hard_state, base, last, mark })

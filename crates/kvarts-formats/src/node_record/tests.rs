@@ -92,6 +92,10 @@ fn records_that_cannot_be_are_refused() {
     let mut backwards = [0; 48];
     backwards[24] = 1;
     refused(RecordKind::Group, &backwards);
+    refused(RecordKind::Entry, &[&[1; 8], &[0xff; 8][..], &[0; 8]].concat());
+    refused(RecordKind::Compacted, &[&[0xff; 8][..], &[1; 8]].concat());
+    refused(RecordKind::SnapshotMark, &[&[0xff; 8][..], &[1; 8]].concat());
+    refused(RecordKind::Group, &[&[0; 40][..], &[0xff; 8]].concat());
     refused(RecordKind::Batch, &[]);
     refused(RecordKind::End, &[0; 8]);
 }

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from kvarts.inspect.format.fields import FormatError, Reader
+from kvarts.inspect.format.fields import U64_MAX, FormatError, Reader
 from kvarts.inspect.format.record import Record
 
 Said = dict[str, int | bytes]
@@ -30,24 +30,32 @@ def _hard_state(reader: Reader) -> Said:
 
 def _entry(reader: Reader) -> Said:
     term, index, kind, zero = reader.u64(), reader.u64(), reader.u32(), reader.u32()
-    if not index or zero:
-        raise FormatError(8, "no entry has index 0, or a reserved field that is not zero")
+    if index in (0, U64_MAX) or zero:
+        raise FormatError(8, "no entry has this index, or a reserved field that is not zero")
     return {"index": index, "term": term, "kind": kind, "payload": reader.take(reader.left)}
 
 
 def _mark(reader: Reader) -> Said:
-    return {"index": reader.u64(), "term": reader.u64(), "membership": reader.take(reader.left)}
+    return {**_entry_id(reader), "membership": reader.take(reader.left)}
+
+
+def _entry_id(reader: Reader) -> Said:
+    """Read index and term. No entry has the last index of all: the one after it must have a number too."""
+    at = reader.at
+    said: Said = {"index": reader.u64(), "term": reader.u64()}
+    if said["index"] == U64_MAX:
+        raise FormatError(at, "no entry has this index")
+    return said
 
 
 def _group(reader: Reader) -> Said:
     said: Said = {
         **_hard_state(reader),
-        "base_index": reader.u64(),
-        "base_term": reader.u64(),
+        **{f"base_{name}": value for name, value in _entry_id(reader).items()},
         "last_index": reader.u64(),
     }
-    if int(said["last_index"]) < int(said["base_index"]):
-        raise FormatError(40, "a group's log ends before it begins")
+    if not int(said["base_index"]) <= int(said["last_index"]) < U64_MAX:
+        raise FormatError(40, "a group's log does not end there")
     return said | ({f"mark_{name}": value for name, value in _mark(reader).items()} if reader.left else {})
 
 
@@ -55,7 +63,7 @@ _READERS: Mapping[str, Callable[[Reader], Said]] = {
     "hard state": _hard_state,
     "entry": _entry,
     "snapshot mark": _mark,
-    "compacted": lambda reader: {"index": reader.u64(), "term": reader.u64()},
+    "compacted": _entry_id,
     "group": _group,
     "resumed": lambda reader: {"after": reader.u64(), "whole": reader.u64()},
     "removed": lambda _: {},
