@@ -42,7 +42,7 @@ def decode_membership(data: bytes) -> Membership:
         membership = Membership(
             voters, _nodes(fields["learners"]), _nodes(fields["learners_next"]), bool(fields["auto_leave"])
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UnreadableMembership(f"no membership: {error!r}") from None
     broken = membership.broken_rule()
     if broken is not None:
@@ -76,7 +76,7 @@ def _pack(fields: dict[str, object]) -> bytes:
 def _unpack(data: bytes) -> dict[str, Any]:
     try:
         fields = json.loads(data.decode())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnreadableMembership(f"not JSON: {error}") from None
     if not isinstance(fields, dict):
         raise UnreadableMembership("not a JSON object")

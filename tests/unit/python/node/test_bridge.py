@@ -56,7 +56,11 @@ def test_a_change_survives_its_encoding(change: ConfigChange) -> None:
     assert decode_change(encode_change(change)) == change
 
 
-@pytest.mark.parametrize("data", [b"x", b"[]", b"{}", b'{"changes":["z1"],"transition":"auto"}', b"\xff"])
+DEEP = b"[" * 100_000
+HUGE = b'{"auto_leave":false,"learners":[],"learners_next":[],"outgoing":[],"voters":[1e400]}'
+
+
+@pytest.mark.parametrize("data", [b"x", b"[]", b"{}", b'{"changes":["z1"],"transition":"auto"}', b"\xff", DEEP, HUGE])
 def test_bytes_that_are_neither_are_refused(data: bytes) -> None:
     with pytest.raises(UnreadableMembership):
         decode_change(data)
