@@ -80,6 +80,16 @@ def _simulate(session: nox.Session, command: str) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Mutated bytes into a decoder: `nox -s fuzz -- block --seconds 60`; `all`, `--list`; `python` has its own."""
+    target, *rest = session.posargs or ["all"]
+    if target == "python":
+        _run(session, PYTHON, "-m", "tests.fuzz.readers", *rest, PYTHONPATH=os.pathsep.join(["python", "sim"]))
+    else:
+        _run(session, "cargo", "run", "--quiet", "--package", "kvarts-fuzz", "--", target, *rest)
+
+
+@nox.session
 def planted(session: nox.Session) -> None:
     """The table of planted bugs, each from its recorded seed; `-- --hunt 100` looks for seeds of the others."""
     _run(session, PYTHON, "-m", "kvarts_sim.planted", *session.posargs, PYTHONPATH=os.pathsep.join(["python", "sim"]))
