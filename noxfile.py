@@ -19,6 +19,7 @@ PATH = f"{Path(PYTHON).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 LONG = {
     "KVARTS_CRASH_SEEDS": "50000",
     "KVARTS_FAULT_SEEDS": "1000",
+    "KVARTS_MUTATIONS": "1000000",
     "KVARTS_MODEL_SEEDS": "5000",
     "KVARTS_MODEL_STEPS": "1000000",
     "KVARTS_KILL_ROUNDS": "200",

@@ -44,8 +44,11 @@ impl Database {
     }
 }
 
-/// Batches replayed, torn tail (file, offset, bytes), whether the store was made.
-type OpenReport = (u64, Option<(String, u64, u64)>, bool);
+/// File, offset, and a revision or a number of bytes.
+type Place = (String, u64, u64);
+
+/// Batches replayed, end of the log after an unclean stop, torn tail, whether the store was made.
+type OpenReport = (u64, Option<Place>, Option<Place>, bool);
 
 /// File, offset, what, smallest, largest: the fields of `kvarts.base.types.Damage`.
 fn damage_fields<'py>(py: Python<'py>, damage: &db::Damage) -> PyResult<Bound<'py, PyDict>> {
@@ -129,11 +132,14 @@ impl Database {
         self.in_memory
     }
 
-    /// (batches replayed, (file, offset, bytes) of a torn tail or None, whether the store was made by this open).
+    /// (batches replayed, (file, offset, newest revision) after an unclean stop or None, (file, offset, bytes) of a torn tail
+    /// or None, whether the store was made by this open).
     fn open_report(&self) -> Outcome<OpenReport> {
         let report = self.handle.db()?.open_report();
         let torn = report.torn.as_ref().map(|(file, at, bytes)| (file.display().to_string(), *at, *bytes));
-        Ok((report.replayed, torn, report.created))
+        let unclean = report.unclean.as_ref();
+        let unclean = unclean.map(|(file, at, revision)| (file.display().to_string(), *at, revision.0));
+        Ok((report.replayed, unclean, torn, report.created))
     }
 
     /// Names of the codecs of a tree, or None where there is no such tree.

@@ -126,9 +126,11 @@ class Report:
 class OpenReport:
     """What opening found.
 
-    Batches replayed from logs; a torn tail (file, offset, bytes) that was dropped after an unclean stop.
+    Batches replayed from logs; after an unclean stop, where the log ends (file, offset) and the newest revision found:
+    what was written later and was not on stable storage is gone; a torn tail (file, offset, bytes) that was dropped then.
     """
 
     replayed: int
+    unclean: tuple[str, int, int] | None
     torn: tuple[str, int, int] | None
     created: bool

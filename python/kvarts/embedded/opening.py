@@ -27,7 +27,7 @@ Target = str | os.PathLike[str]
 _MEMORY = ":memory:"
 _MEMORY_DIR = "/kvarts"
 _HOLDER_CHARS_MAX = 500
-_REMAINS = re.compile(r"LOCK|MANIFEST\.tmp|\d{6,}\.(log|table)")
+_REMAINS = re.compile(r"LOCK|MANIFEST\.tmp|\d{6,}\.(log|table)|\d{6,}-\d{6,}\.floor")
 """What a crash can leave of a store that was just being made: such a directory may become one."""
 
 _open_databases: "weakref.WeakSet[_native.Database]" = weakref.WeakSet()

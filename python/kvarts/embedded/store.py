@@ -145,8 +145,8 @@ class EmbeddedStore(_native.Tree[K, V], Store[K, V]):
     @property
     def open_report(self) -> OpenReport:
         """What opening found: batches replayed, a torn tail dropped."""
-        replayed, torn, created = self._database.open_report()
-        return OpenReport(replayed=replayed, torn=torn, created=created)
+        replayed, unclean, torn, created = self._database.open_report()
+        return OpenReport(replayed=replayed, unclean=unclean, torn=torn, created=created)
 
     def close(self) -> None:
         """Flush, sync and close; a view lets go of what it holds. Idempotent. Does nothing in a forked child."""

@@ -16,6 +16,7 @@ Target = str | os.PathLike[str]
 
 FILE_IDS_END = 1 << 32
 _NUMBERED = re.compile(r"(\d{6,})\.(table|log)")
+_FLOOR = re.compile(r"(\d{6,})-(\d{6,})\.floor")
 _FILE_ID_AT = 16
 
 
@@ -70,6 +71,12 @@ def numbered(path: str) -> tuple[int, str] | None:
     """Return number and suffix where a name is that of a table or a log: (12, "table") of "000012.table"."""
     match = _NUMBERED.fullmatch(os.path.basename(path))
     return (int(match[1]), match[2]) if match and int(match[1]) < FILE_IDS_END else None
+
+
+def floor(path: str) -> tuple[int, int] | None:
+    """Return manifest and revision where a name is that of a floor: (17, 5) of "000017-000005.floor"."""
+    match = _FLOOR.fullmatch(os.path.basename(path))
+    return (int(match[1]), int(match[2])) if match else None
 
 
 @dataclass(frozen=True, slots=True)

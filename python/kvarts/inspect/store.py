@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from kvarts.base.errors import NotAStore, StorageError, refused
 from kvarts.base.types import Damage
 from kvarts.inspect.chain import Chain
-from kvarts.inspect.files import Target, damage, numbered
+from kvarts.inspect.files import Target, damage, floor, numbered
 from kvarts.inspect.format.manifest import Manifest, TableRecord, TreeRecord
 from kvarts.inspect.lock import LOCK, LockReport, look_at_lock
 from kvarts.inspect.log import LogReport, inspect_log
@@ -26,7 +26,7 @@ Progress = Callable[[int, int], object]
 class FileReport:
     """A file of a store.
 
-    Roles: manifest, table, log; lock; "unused" (a crash, or work that goes on, left it: the next open removes it);
+    Roles: manifest, table, log; lock; floor; "unused" (a crash, or work that goes on, left it: the next open removes it);
     "missing" (something names it); "gone" (it went while we looked); "foreign". Verdicts: "ok", "torn",
     "damaged", or "" where nothing was checked. What is wrong with an unused file counts for nothing.
     """
@@ -73,7 +73,7 @@ def inspect_store(target: Target, *, progress: Progress = lambda _done, _all: No
     """
     path = os.fspath(target)
     sizes = _list(path)
-    if MANIFEST not in sizes and not any(numbered(name) for name in sizes):
+    if MANIFEST not in sizes and not any(numbered(name) or floor(name) for name in sizes):
         raise NotAStore(f"no store at {path}", hint=_hint(sizes), filename=path)
     manifest = inspect_manifest(os.path.join(path, MANIFEST)) if MANIFEST in sizes else None
     report = StoreReport(path=path, manifest=manifest, lock=look_at_lock(path))
@@ -132,6 +132,9 @@ class _Looking:
                 detail = "whoever has the store open holds it" if name == LOCK else "a manifest that was being written"
                 role = "lock" if name == LOCK else "unused"
                 yield FileReport(name=name, role=role, file_bytes=self.sizes[name], verdict="", detail=detail)
+            elif said := floor(name):
+                detail = f"manifest {said[0]} was in place, its logs reach revision {said[1]}"
+                yield FileReport(name=name, role="floor", file_bytes=self.sizes[name], verdict="", detail=detail)
             elif name != MANIFEST and not numbered(name):
                 yield FileReport(
                     name=name, role="foreign", file_bytes=self.sizes[name], verdict="", detail="none of ours"
@@ -144,7 +147,7 @@ class _Looking:
             # A creation that was cut short: an empty log, and no store yet.
             detail = "a store that was being made"
             return FileReport(name=MANIFEST, role="missing", file_bytes=0, verdict="", detail=detail)
-        found = self.report.manifest.damage
+        found = self.report.manifest.damage + self._stale()
         detail = "cannot be read"
         if self.manifest is not None:
             tables = sum(len(tree.tables) for tree in self.manifest.trees)
@@ -160,8 +163,18 @@ class _Looking:
         size = self.report.manifest.file_bytes
         return FileReport(name=MANIFEST, role="manifest", file_bytes=size, verdict=verdict, detail=detail, damage=found)
 
+    def _stale(self) -> tuple[Damage, ...]:
+        """Tell of a manifest that is older than one that was in place."""
+        header = self.report.manifest.header if self.report.manifest else None
+        newest = max((said[0] for name in self.sizes if (said := floor(name))), default=0)
+        # The floor of a store that is open may have been raised since its manifest was read.
+        if header is None or header.file >= newest or self.is_held:
+            return ()
+        what = f"it is manifest {header.file}, an older one: {newest} was in place"
+        return (damage(os.path.join(self.report.path, MANIFEST), 0, what),)
+
     def _holds_data(self) -> bool:
-        if any(_suffix(name) == "table" for name in self.sizes):
+        if any(_suffix(name) == "table" or floor(name) for name in self.sizes):
             return True
         logs = [name for name in self.sizes if _suffix(name) == "log"]
         return any(inspect_log(os.path.join(self.report.path, name)).written_bytes > _HEADER_BYTES for name in logs)

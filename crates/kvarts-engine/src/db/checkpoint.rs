@@ -1,4 +1,5 @@
 //! Checkpoints: a copy of the store, or of one tree, by hard links.
+use super::floor::{self, Floor};
 use super::flush::Sealed;
 use super::manifest::{MANIFEST, MANIFEST_TMP, place, tree_record};
 use super::open::parent;
@@ -101,8 +102,10 @@ impl Shared {
         });
         let done = linked.and_then(|()| self.place_cut(cut, to));
         if done.is_err() {
-            let manifests = [MANIFEST, MANIFEST_TMP].map(|name| to.join(name));
-            for path in manifests.into_iter().chain(files.iter().map(|&file| table_path(to, file))) {
+            let names = self.fs.list(to).unwrap_or_default();
+            let floors = names.iter().filter(|name| floor::parse(name).is_some()).map(String::as_str);
+            let others = [MANIFEST, MANIFEST_TMP].into_iter().chain(floors).map(|name| to.join(name));
+            for path in others.chain(files.iter().map(|&file| table_path(to, file))) {
                 let _ = self.fs.remove(&path);
             }
         }
@@ -120,7 +123,8 @@ impl Shared {
             logs: Vec::new(),
             trees: cut.trees.iter().map(|(tree, version)| tree_record(&tree.info, version)).collect(),
         };
-        place(&*self.fs, to, &manifest, file).map_err(|failure| failure.error)?;
+        let mut floor = Floor::default();
+        place(&*self.fs, to, &manifest, file, &mut floor, Revision::ZERO).map_err(|failure| failure.error)?;
         let parent = parent(to);
         self.fs.sync_dir(&parent).map_err(|error| Error::io("syncing", &parent, error))
     }

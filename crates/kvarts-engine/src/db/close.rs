@@ -2,7 +2,7 @@
 use super::state::Shared;
 use super::trees::TreeState;
 use super::{Db, background};
-use crate::{Error, FileId, Result};
+use crate::{Error, FileId, Result, Revision};
 
 impl Db {
     /// Flushes, syncs, ends the threads, writes a clean manifest, frees the lock. Idempotent; later calls fail with `Closed`.
@@ -59,8 +59,8 @@ impl Shared {
         if self.is_poisoned() {
             return Ok(());
         }
-        let install = self.install.lock();
-        self.place_manifest(&install, None, Vec::new())?;
+        let mut install = self.install.lock();
+        self.place_manifest(&mut install, None, Vec::new(), Revision::ZERO)?;
         let logs: Vec<FileId> = self.logs.lock().drain(..).map(|(file, _)| file).collect();
         self.remove_logs(&logs);
         Ok(())

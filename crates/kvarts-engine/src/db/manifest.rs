@@ -3,6 +3,7 @@
 //! MANIFEST.tmp is written and synced, renamed, and the directory synced. Only then does anything go that the manifest
 //! before it named.
 use super::TreeInfo;
+use super::floor::{Bound, Floor};
 use super::state::Shared;
 use super::trees::{Mem, TreeShared, TreeState};
 use crate::fs::Fs;
@@ -26,6 +27,10 @@ pub(super) struct Install {
     pub(super) trees: BTreeMap<TreeId, Arc<TreeShared>>,
     /// The next tree id to give out.
     pub(super) next_tree: u32,
+    /// Which manifest was in place, for whoever finds an older one.
+    pub(super) floor: Floor,
+    /// A revision whose record is durable, and the log that holds it.
+    pub(super) reached: (FileId, Revision),
 }
 
 /// A tree whose state is about to change: its next version, and the memtable that is now in tables.
@@ -59,12 +64,14 @@ pub(super) fn tree_record(info: &TreeInfo, version: &Version) -> TreeRecord {
     }
 }
 
-/// Puts `manifest` in place in `dir`; durable on return.
+/// Puts `manifest` in place in `dir` and raises the floor to it; durable on return. Its logs reach `revision`.
 pub(super) fn place(
     fs: &dyn Fs,
     dir: &Path,
     manifest: &Manifest,
     file: FileId,
+    floor: &mut Floor,
+    revision: Revision,
 ) -> std::result::Result<(), ManifestFailure> {
     let (tmp, path) = (dir.join(MANIFEST_TMP), dir.join(MANIFEST));
     let written = (|| {
@@ -79,10 +86,29 @@ pub(super) fn place(
         error: Error::io("writing the manifest", &tmp, error),
         maybe_placed: false,
     })?;
-    fs.rename(&tmp, &path).and_then(|()| fs.sync_dir(dir)).map_err(|error| ManifestFailure {
+    let placed = fs.rename(&tmp, &path).and_then(|()| fs.sync_dir(dir)).and_then(|()| {
+        let bound = Bound { manifest: file, revision };
+        floor.raise(fs, dir, bound)
+    });
+    placed.map_err(|error| ManifestFailure {
         error: Error::io("replacing the manifest", &path, error),
         maybe_placed: true,
     })
+}
+
+impl Install {
+    /// Notes that the log is durable up to the last row of `mem`.
+    pub(super) fn reach(&mut self, mem: &Mem) {
+        self.reached = self.reached.max((mem.end.load().file, mem.revision_max()));
+    }
+
+    /// Notes that the log is durable up to its end. Called with `write` held.
+    pub(super) fn reach_all(&mut self) {
+        let trees: Vec<Arc<TreeShared>> = self.trees.values().cloned().collect();
+        for tree in trees {
+            tree.state.load().mems().for_each(|mem| self.reach(mem));
+        }
+    }
 }
 
 impl Shared {
@@ -98,7 +124,10 @@ impl Shared {
         let before = tree.state.load_full();
         let version = Arc::new(before.version.apply(edit));
         let pending = Pending { tree: tree.id(), version: &version, flushed };
-        if let Err(error) = self.write_manifest(&install, Some(&pending)) {
+        if let Some(mem) = flushed {
+            install.reach(mem);
+        }
+        if let Err(error) = self.write_manifest(&mut install, Some(&pending)) {
             if !self.is_poisoned() {
                 discard(edit);
             }
@@ -122,10 +151,12 @@ impl Shared {
     /// Writes the manifest as of now, with `pending` in place of the state that tree has. Deletes logs it no longer names.
     ///
     /// Errors: one that may pass where nothing changed on disk; `Poisoned` otherwise.
-    pub(super) fn write_manifest(&self, install: &Install, pending: Option<&Pending<'_>>) -> Result<()> {
+    pub(super) fn write_manifest(&self, install: &mut Install, pending: Option<&Pending<'_>>) -> Result<()> {
         let oldest = self.oldest_log(install, pending);
         let logs = self.logs.lock().iter().map(|&(file, _)| file).filter(|&file| file >= oldest).collect();
-        self.place_manifest(install, pending, logs)?;
+        let (file, revision) = install.reached;
+        let reached = if self.options.log && file >= oldest { revision } else { Revision::ZERO };
+        self.place_manifest(install, pending, logs, reached)?;
         let stale: Vec<FileId> = {
             let mut logs = self.logs.lock();
             let kept = logs.iter().position(|&(file, _)| file >= oldest).unwrap_or(logs.len());
@@ -135,12 +166,13 @@ impl Shared {
         Ok(())
     }
 
-    /// Puts a manifest with these logs in place.
+    /// Puts a manifest with these logs in place, which durably reach a revision.
     pub(super) fn place_manifest(
         &self,
-        install: &Install,
+        install: &mut Install,
         pending: Option<&Pending<'_>>,
         logs: Vec<FileId>,
+        reached: Revision,
     ) -> Result<()> {
         let file = self.new_file();
         let record = |tree: &Arc<TreeShared>| match pending {
@@ -155,7 +187,8 @@ impl Shared {
             logs,
             trees: install.trees.values().map(record).collect(),
         };
-        place(&*self.fs, &self.dir, &manifest, file).map_err(|failure| match failure.error {
+        let floor = &mut install.floor;
+        place(&*self.fs, &self.dir, &manifest, file, floor, reached).map_err(|failure| match failure.error {
             passing if passing.may_pass() && !failure.maybe_placed => passing,
             other => self.poison(other),
         })

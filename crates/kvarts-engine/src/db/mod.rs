@@ -14,6 +14,7 @@ mod background;
 mod checkpoint;
 mod close;
 mod compact;
+mod floor;
 mod flush;
 mod history;
 mod manifest;
@@ -201,6 +202,9 @@ pub struct Damage {
 pub struct OpenReport {
     /// Batches replayed from logs.
     pub replayed: u64,
+    /// Where the log ends after an unclean stop, file and offset, and the newest revision that was found: what was written
+    /// later and was not yet on stable storage may be gone. `None` after a clean close.
+    pub unclean: Option<(PathBuf, u64, Revision)>,
     /// A torn tail that was dropped after an unclean stop: file, offset, bytes.
     pub torn: Option<(PathBuf, u64, u64)>,
     /// True where the store was made by this open.

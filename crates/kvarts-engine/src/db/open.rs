@@ -1,5 +1,6 @@
 //! Opening: the directory, the lock, what is found there, recovery, and the first log.
 use super::background;
+use super::floor::{self, Floor};
 use super::manifest::{Install, MANIFEST, MANIFEST_TMP, cache_bytes, place};
 use super::recover::{Recovering, Recovery, Replay};
 use super::state::{Parts, Shared};
@@ -13,8 +14,8 @@ use crate::memtable::Chunks;
 use crate::options::{Durability, Options};
 use crate::sync::Mutex;
 use crate::table::BlockCache;
-use crate::{Error, FileId, Result};
-use kvarts_formats::header::HEADER_BYTES;
+use crate::{Error, FileId, Result, Revision};
+use kvarts_formats::header::{FileHeader, FileKind, HEADER_BYTES};
 use kvarts_formats::manifest::Manifest;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -40,6 +41,8 @@ pub(super) enum Named {
     Log(FileId),
     /// A table.
     Table(FileId),
+    /// What is known to have been in place.
+    Floor,
     /// None of ours.
     Foreign,
 }
@@ -49,16 +52,24 @@ pub(super) fn named(name: &str) -> Named {
     if matches!(name, MANIFEST | MANIFEST_TMP | LOCK) {
         return Named::Own;
     }
+    if floor::parse(name).is_some() {
+        return Named::Floor;
+    }
     let numbered = |suffix: &str| {
-        let digits = name.strip_suffix(suffix)?;
-        let all = digits.len() >= 6 && digits.bytes().all(|byte| byte.is_ascii_digit());
-        if all { digits.parse().ok().filter(|&id| id < FILE_IDS_END).map(FileId) } else { None }
+        let id = name.strip_suffix(suffix).and_then(parse_digits);
+        id.filter(|&id| id < FILE_IDS_END).map(FileId)
     };
     match (numbered(".log"), numbered(".table")) {
         (Some(file), _) => Named::Log(file),
         (_, Some(file)) => Named::Table(file),
         _ => Named::Foreign,
     }
+}
+
+/// Reads a number of at least six digits.
+pub(super) fn parse_digits(digits: &str) -> Option<u64> {
+    let all = digits.len() >= 6 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if all { digits.parse().ok() } else { None }
 }
 
 /// The directory that holds `path`.
@@ -91,8 +102,10 @@ impl Db {
         let names = list(&*fs, dir)?;
         let cache = BlockCache::new(options.memory_bytes / 2);
         let (recovery, replay, created) = recover(&fs, &*clock, dir, &options, &cache, &names)?;
-        let log = begin(&recovery)?;
-        let report = OpenReport { replayed: replay.batches, torn: replay.torn, created };
+        let mut floor = Floor::find(&names);
+        let log = begin(&recovery, &mut floor)?;
+        let unclean = replay.end.map(|(file, offset)| (file, offset, recovery.last));
+        let report = OpenReport { replayed: replay.batches, unclean, torn: replay.torn, created };
         remove_leftovers(&recovery, &names);
 
         let chunks = Arc::new(Chunks::new(options.memtable_bytes));
@@ -100,8 +113,12 @@ impl Db {
         let trees: Vec<Arc<TreeShared>> = recovery.trees.into_values().map(revived).collect();
         let mut write = WriteState::new(log);
         trees.iter().for_each(|tree| write.add_tree(Arc::clone(tree)));
-        let install =
-            Install { trees: trees.into_iter().map(|tree| (tree.id(), tree)).collect(), next_tree: recovery.next_tree };
+        let install = Install {
+            trees: trees.into_iter().map(|tree| (tree.id(), tree)).collect(),
+            next_tree: recovery.next_tree,
+            floor,
+            reached: (FileId(0), Revision::ZERO),
+        };
         let (next_file, revision, store) = (recovery.next_file.get(), recovery.last, recovery.store);
         let dir = dir.to_owned();
         let parts = Parts { fs, clock, dir, options, store, cache, chunks, next_file, revision, write, install, lock };
@@ -163,7 +180,7 @@ fn check_cut_short(fs: &dyn Fs, dir: &Path, names: &[String]) -> Result<()> {
     for name in names {
         let path = dir.join(name);
         let holds_data = match named(name) {
-            Named::Table(_) => true,
+            Named::Table(_) | Named::Floor => true,
             Named::Log(_) => {
                 let bytes = fs.read(&path).map_err(|error| Error::io("reading", &path, error))?;
                 bytes.iter().skip(HEADER_BYTES).any(|&byte| byte != 0)
@@ -194,15 +211,17 @@ fn recover<'a>(
     let path = dir.join(MANIFEST);
     let manifest = if names.iter().any(|name| name == MANIFEST) {
         let bytes = fs.read(&path).map_err(|error| Error::io("reading", &path, error))?;
-        Some(Manifest::decode(&bytes).map_err(|error| Error::format(&path, 0, error))?)
+        Some(decode_manifest(&path, &bytes)?)
     } else {
         None
     };
     let created = manifest.is_none();
-    let manifest = manifest.unwrap_or_else(|| Manifest { store: new_store_id(clock), ..Manifest::default() });
+    let new = || (FileId(u64::MAX), Manifest { store: new_store_id(clock), ..Manifest::default() });
+    let (file, manifest) = manifest.unwrap_or_else(new);
+    let reach = Floor::find(names).check(dir, file)?;
     let used = names.iter().filter_map(|name| match named(name) {
         Named::Log(file) | Named::Table(file) => Some(file.0 + 1),
-        Named::Own | Named::Foreign => None,
+        Named::Own | Named::Floor | Named::Foreign => None,
     });
     let next_file = used.chain([manifest.next_file, 1]).max().unwrap_or(1);
     if next_file > FILE_IDS_END - FILE_IDS_SPARE {
@@ -219,12 +238,20 @@ fn recover<'a>(
         next_file: Cell::new(next_file),
         next_tree: manifest.next_tree,
         last: manifest.last_revision,
+        reach,
         trees: BTreeMap::new(),
     };
     recovery.load(&manifest)?;
     cache.set_capacity(cache_bytes(options.memory_bytes, 0));
     let replay = recovery.replay(&logs_to_replay(&manifest, names))?;
     Ok((recovery, replay, created))
+}
+
+/// Returns the number of a manifest, and what it says.
+fn decode_manifest(path: &Path, bytes: &[u8]) -> Result<(FileId, Manifest)> {
+    let decoded = FileHeader::decode(bytes, FileKind::Manifest)
+        .and_then(|header| Manifest::decode(bytes).map(|manifest| (header.file, manifest)));
+    decoded.map_err(|error| Error::format(path, 0, error))
 }
 
 /// The logs that the manifest names, and those begun after it was written.
@@ -243,7 +270,7 @@ fn logs_to_replay(manifest: &Manifest, names: &[String]) -> Vec<FileId> {
 }
 
 /// Begins the first log after recovery, and puts a manifest in place that names it and everything recovered.
-fn begin(recovery: &Recovery<'_>) -> Result<LogWriter> {
+fn begin(recovery: &Recovery<'_>, floor: &mut Floor) -> Result<LogWriter> {
     let options = recovery.options;
     let mode = if options.durability == Durability::Sync { LogMode::Written } else { LogMode::Mapped };
     // A store without a log has an empty one: the manifest names it, and recovery finds nothing in it.
@@ -252,7 +279,8 @@ fn begin(recovery: &Recovery<'_>) -> Result<LogWriter> {
     let (fs, dir) = (Arc::clone(recovery.fs), recovery.dir);
     let log = LogWriter::create(fs, dir, recovery.store, file, bytes, mode)?;
     let manifest_file = recovery.new_file();
-    place(&**recovery.fs, dir, &recovery.manifest(vec![file]), manifest_file).map_err(|failure| failure.error)?;
+    let manifest = recovery.manifest(vec![file]);
+    place(&**recovery.fs, dir, &manifest, manifest_file, floor, Revision::ZERO).map_err(|failure| failure.error)?;
     Ok(log)
 }
 
@@ -268,6 +296,8 @@ fn remove_leftovers(recovery: &Recovery<'_>, names: &[String]) {
         let goes = match named(name) {
             Named::Log(_) => true,
             Named::Table(file) => !live.contains(&file),
+            // The highest was renamed; others are what a rename that a crash cut short left of itself.
+            Named::Floor => true,
             Named::Own | Named::Foreign => false,
         };
         if goes {

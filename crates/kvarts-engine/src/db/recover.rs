@@ -29,6 +29,8 @@ pub(super) struct Recovery<'a> {
     pub(super) next_tree: u32,
     /// Newest revision found.
     pub(super) last: Revision,
+    /// The revision that the logs must reach.
+    pub(super) reach: Revision,
     pub(super) trees: BTreeMap<TreeId, Recovering>,
 }
 
@@ -44,6 +46,8 @@ pub(super) struct Recovering {
 #[derive(Default)]
 pub(super) struct Replay {
     pub(super) batches: u64,
+    /// Where the logs end; `None` where the manifest names none.
+    pub(super) end: Option<(PathBuf, u64)>,
     pub(super) torn: Option<(PathBuf, u64, u64)>,
 }
 
@@ -104,21 +108,20 @@ impl Recovery<'_> {
         }
         let (fs, dir, store) = (Arc::clone(self.fs), self.dir, self.store);
         let flushed = self.trees.values().map(|tree| tree.version.flushed).max().unwrap_or_default();
-        let mut end: Option<(Revision, FileId, u64)> = None;
+        let mut newest: Option<Revision> = None;
         let report = replay(&*fs, dir, store, logs, &mut |record| {
-            let revision = self.apply(&record)?;
-            end = Some((end.map_or(revision, |(newest, ..)| revision.max(newest)), record.file, record.offset));
+            newest = newest.max(Some(self.apply(&record)?));
             Ok(())
         })?;
         // Before a table counts, the log is durable up to its newest row, for the rows of other trees beside it.
-        if let Some((newest, file, offset)) = end
-            && newest < flushed
-        {
-            let what = format!("records after this one, up to revision {}, were on stable storage", flushed.0);
-            return Err(Error::Corruption { file: log_path(dir, file), offset, what });
+        let least = newest.map_or(self.reach, |_| flushed.max(self.reach));
+        if newest.unwrap_or_default() < least {
+            let (file, offset) = report.end.unwrap_or((dir.join(MANIFEST), 0));
+            let what = format!("records from here on, up to revision {}, were on stable storage", least.0);
+            return Err(Error::Corruption { file, offset, what });
         }
         self.flush()?;
-        Ok(Replay { batches: report.batches, torn: report.torn })
+        Ok(Replay { batches: report.batches, end: report.end, torn: report.torn })
     }
 
     /// Applies a batch of the log. Returns its revision.

@@ -23,7 +23,7 @@ const POISONED: u8 = 2;
 /// An open store, as its threads, scans and snapshots share it.
 ///
 /// Lock order: `compacting`, `write`, `flushing`, `install`, then the leaves, of which none is held while another is
-/// taken: `snapshots`, `logs`, `failure`, a tree's swap, the mutexes of `signals`.
+/// taken: `snapshots`, `logs`, `ended`, `failure`, a tree's swap, the mutexes of `signals`.
 pub(super) struct Shared {
     pub(super) fs: Arc<dyn Fs>,
     pub(super) clock: Arc<dyn Clock>,
@@ -59,6 +59,10 @@ pub(super) struct Shared {
     pub(super) retain_from: AtomicU64,
     /// Log files that exist, oldest first, with the bytes written to those that are ended.
     pub(super) logs: Mutex<Vec<(FileId, u64)>>,
+    /// The newest log that was ended, and its last revision, until the floor says that it is durable.
+    pub(super) ended: Mutex<Option<(FileId, Revision)>>,
+    /// True while there is one.
+    pub(super) has_ended: AtomicBool,
     /// Sealed memtables of all trees.
     pub(super) sealed: AtomicUsize,
     /// Their bytes.
@@ -160,6 +164,8 @@ impl Shared {
             snapshots: Mutex::default(),
             retain_from: AtomicU64::new(retain_from),
             logs: Mutex::new(vec![(position.file, 0)]),
+            ended: Mutex::new(None),
+            has_ended: AtomicBool::new(false),
             sealed: AtomicUsize::new(0),
             sealed_bytes: AtomicUsize::new(0),
             level0_tables: AtomicUsize::new(0),
@@ -235,7 +241,28 @@ impl Shared {
         self.syncer.sync_to(position).map_err(|error| match error {
             Error::Closed if !self.is_poisoned() => Error::Closed,
             other => self.poison(other),
-        })
+        })?;
+        if self.has_ended.load(Ordering::Acquire) { self.raise_floor() } else { Ok(()) }
+    }
+
+    /// Lets the floor say that an ended log is durable, once it is: nothing in the logs after it may show that yet.
+    fn raise_floor(&self) -> Result<()> {
+        let synced = self.syncer.synced().file;
+        let durable = {
+            let mut ended = self.ended.lock();
+            let durable = ended.take_if(|(file, _)| *file < synced);
+            self.has_ended.store(ended.is_some(), Ordering::Release);
+            durable
+        };
+        let Some(reached) = durable else { return Ok(()) };
+        let mut install = self.install.lock();
+        install.reached = install.reached.max(reached);
+        let is_named = self.logs.lock().first().is_some_and(|(first, _)| *first <= reached.0);
+        if !is_named {
+            return Ok(());
+        }
+        let raised = install.floor.reach(&*self.fs, &self.dir, reached.1);
+        raised.map_err(|error| self.poison(Error::io("syncing", &self.dir, error)))
     }
 
     /// Wakes writers that wait for room.

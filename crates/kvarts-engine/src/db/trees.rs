@@ -245,7 +245,8 @@ impl Shared {
         let tree = TreeShared::new(info, Version::default(), &self.chunks);
         install.next_tree += 1;
         install.trees.insert(tree.id(), Arc::clone(&tree));
-        if let Err(error) = self.write_manifest(&install, None) {
+        install.reach_all();
+        if let Err(error) = self.write_manifest(&mut install, None) {
             install.trees.remove(&tree.id());
             return Err(error);
         }
@@ -261,8 +262,9 @@ impl Shared {
         }
         self.sync_to(self.appended.load())?;
         let mut install = self.install.lock();
+        install.reach_all();
         install.trees.remove(&tree.id());
-        if let Err(error) = self.write_manifest(&install, None) {
+        if let Err(error) = self.write_manifest(&mut install, None) {
             install.trees.insert(tree.id(), Arc::clone(tree));
             return Err(error);
         }

@@ -26,6 +26,8 @@ pub(super) struct WriteState {
     log: Option<LogWriter>,
     /// Trees by id.
     pub(super) trees: Vec<WriteTree>,
+    /// The revision of the last record of the log, if it has any.
+    logged: Option<Revision>,
     /// Bytes that rows take in all active memtables.
     pub(super) active_bytes: usize,
     /// Bytes written since a writer last waited for a filling level 0.
@@ -42,7 +44,7 @@ pub(super) struct WriteTree {
 impl WriteState {
     /// Returns the state of a store whose log ends in `log`.
     pub(super) fn new(log: LogWriter) -> Self {
-        Self { log: Some(log), trees: Vec::new(), active_bytes: 0, paced_bytes: 0 }
+        Self { log: Some(log), trees: Vec::new(), logged: None, active_bytes: 0, paced_bytes: 0 }
     }
 
     /// The end of the log. Every write asks first whether the store is closed, under the lock that guards this.
@@ -278,6 +280,7 @@ impl Shared {
         } else {
             write.log().position()
         };
+        write.logged = Some(revision);
         let user_bytes = write.insert(batch, revision, end) as u64;
         write.paced_bytes += batch.bytes_len();
         let counted = &self.counters.user_bytes;
@@ -299,18 +302,22 @@ impl Shared {
 
     /// Goes on in a new log file that has room for a record of `len` bytes. Errors that may pass leave all as it was.
     fn rotate(&self, write: &mut WriteState, len: usize) -> Result<()> {
-        let (file, bytes) = (self.new_file(), write.log().position().offset);
+        let (file, ended) = (self.new_file(), write.log().position());
         write.log_mut().rotate(file, len).map_err(|error| match error {
             refused @ Error::InvalidArgument { .. } => refused,
             passing if passing.may_pass() => passing,
             other => self.poison(other),
         })?;
         let mut logs = self.logs.lock();
-        if let Some(ended) = logs.last_mut() {
-            ended.1 = bytes;
+        if let Some(last) = logs.last_mut() {
+            last.1 = ended.offset;
         }
         logs.push((file, 0));
         drop(logs);
+        if let Some(revision) = write.logged.take() {
+            *self.ended.lock() = Some((ended.file, revision));
+            self.has_ended.store(true, Ordering::Release);
+        }
         self.appended.store(write.log().position());
         Ok(())
     }

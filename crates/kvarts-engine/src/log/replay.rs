@@ -22,6 +22,8 @@ pub struct Replayed<'a> {
 pub struct ReplayReport {
     /// Batches handed out.
     pub batches: u64,
+    /// Where the prefix ends; `None` where there is no log.
+    pub end: Option<(PathBuf, u64)>,
     /// Where the log stopped short of what was written, and how many bytes were dropped; `None` after a clean stop.
     /// Bytes that never left memory cannot be counted: the number is what is seen of them on disk.
     pub torn: Option<(PathBuf, u64, u64)>,
@@ -47,7 +49,7 @@ pub fn replay(
 ) -> Result<ReplayReport> {
     assert!(files.windows(2).all(|pair| pair[0] < pair[1]), "logs come oldest first");
     let reader = LogReader::new(fs, dir, store);
-    let mut report = ReplayReport { batches: 0, torn: None };
+    let mut report = ReplayReport { batches: 0, end: None, torn: None };
     let Some(&first) = files.first() else { return Ok(report) };
     let mut chain = vec![first];
     let mut end = loop {
@@ -78,6 +80,7 @@ pub fn replay(
             end.dropped += dropped;
         }
     }
+    report.end = Some((log_path(dir, end.file), end.offset));
     if end.dropped > 0 {
         report.torn = Some((log_path(dir, end.file), end.offset, end.dropped));
     }

@@ -12,6 +12,9 @@ pub type Verdict = std::result::Result<(), String>;
 /// Names of the trees that there may be.
 pub const TREES: [&str; 3] = ["a", "b", "c"];
 
+/// Where the clocks stand.
+pub const NOW_MS: u64 = 1_000;
+
 /// One step of a trace.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -37,7 +40,8 @@ fn step(state: &mut State, event: &Event) {
                 let tree = state.get_mut(name).expect("the trace writes to live trees");
                 match said {
                     Said::Put(value) => tree.insert(key.clone(), value.clone()),
-                    _ => tree.remove(key),
+                    Said::Expiring(expiry_ms, value) if *expiry_ms > NOW_MS => tree.insert(key.clone(), value.clone()),
+                    Said::Expiring(..) | Said::Delete => tree.remove(key),
                 };
             }
         }
@@ -112,6 +116,29 @@ impl Trace {
         Ok(())
     }
 
+    /// Length of the prefix that must survive a power loss.
+    pub fn promised(&self) -> usize {
+        self.promised
+    }
+
+    /// Number of events said so far.
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// The longest prefix after which the rows are those that were found; trees without rows do not count.
+    pub fn longest_prefix(&self, found: &State) -> Option<usize> {
+        let mut state = self.base.clone();
+        let mut longest = has_rows_of(&state, found).then_some(0);
+        for (at, event) in self.events.iter().enumerate() {
+            step(&mut state, event);
+            if has_rows_of(&state, found) {
+                longest = Some(at + 1);
+            }
+        }
+        longest
+    }
+
     /// Checks that each tree is what it was after some prefix.
     pub fn check_each_tree(&self, found: &State) -> Verdict {
         let was = |name: &str| (0..=self.events.len()).any(|len| self.after(len).get(name) == found.get(name));
@@ -125,6 +152,12 @@ impl Trace {
     pub fn rebase(&mut self, found: State) {
         *self = Self { base: found, ..Self::default() };
     }
+}
+
+/// Tells whether two states have the same rows.
+fn has_rows_of(state: &State, found: &State) -> bool {
+    let rows = |state: &State, name: &str| state.get(name).cloned().unwrap_or_default();
+    TREES.iter().all(|name| rows(state, name) == rows(found, name))
 }
 
 /// Does what an event says. The tree that it names must be there.

@@ -31,7 +31,7 @@ def test_store_of_each_shape_is_whole(shape: str, tmp_path: Path) -> None:
     for path in make(shape, tmp_path)[:2]:
         report = inspect_store(path)
         assert (report.verdict, report.damage) == ("ok", ()), path
-        assert {file.role for file in report.files} <= {"manifest", "table", "log", "lock", "unused"}
+        assert {file.role for file in report.files} <= {"manifest", "table", "log", "lock", "floor", "unused"}
 
 
 @pytest.fixture(scope="module")

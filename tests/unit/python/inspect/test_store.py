@@ -158,6 +158,15 @@ def test_stale_table_disagrees_with_the_manifest(tmp_path: Path) -> None:
     assert _file(report, two.name).verdict == "ok"
 
 
+def test_manifest_older_than_one_that_was_in_place_is_damage(tmp_path: Path) -> None:
+    closed = make("flushed", tmp_path)[1]
+    (floor,) = closed.glob("*.floor")
+    floor.rename(closed / "000900-000000.floor")
+    assert [place.what for place in inspect_store(closed).damage if "older" in place.what]
+    with pytest.raises(kvarts.CorruptionError, match="an older one"):
+        kvarts.open(closed)
+
+
 def test_lost_manifest_is_damage_only_where_there_is_data(tmp_path: Path) -> None:
     running, closed, _ = make("log only", tmp_path)
     (running / "MANIFEST").unlink()
@@ -165,5 +174,8 @@ def test_lost_manifest_is_damage_only_where_there_is_data(tmp_path: Path) -> Non
     for table in closed.glob("*.table"):
         table.unlink()
     (closed / "MANIFEST").unlink()
+    assert "missing, although" in inspect_store(closed).damage[0].what, "a floor tells of a manifest"
+    for floor in closed.glob("*.floor"):
+        floor.unlink()
     (closed / "000001.log").write_bytes(bytes(4096))
     assert _file(inspect_store(closed), "MANIFEST").detail == "a store that was being made"

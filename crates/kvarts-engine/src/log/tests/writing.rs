@@ -13,7 +13,8 @@ fn batches_read_back_in_order() {
         assert_eq!(end.offset, before.offset + record_bytes(payload.len()) as u64);
         before = end;
     }
-    assert_eq!(recover(&fs, &[1]).unwrap(), (payloads, ReplayReport { batches: 50, torn: None }));
+    let end = Some((path(1), log.position().offset));
+    assert_eq!(recover(&fs, &[1]).unwrap(), (payloads, ReplayReport { batches: 50, end, torn: None }));
 }
 
 #[test]
@@ -21,8 +22,9 @@ fn empty_log_reads_back_empty() {
     let fs = store();
     let log = writer(fs.clone(), 4096);
     assert_eq!(log.position(), LogPosition { file: FileId(1), offset: HEADER_BYTES as u64 });
-    assert_eq!(recover(&fs, &[1]).unwrap(), (vec![], ReplayReport { batches: 0, torn: None }));
-    assert_eq!(recover(&fs, &[]).unwrap(), (vec![], ReplayReport { batches: 0, torn: None }));
+    let end = Some((path(1), HEADER_BYTES as u64));
+    assert_eq!(recover(&fs, &[1]).unwrap(), (vec![], ReplayReport { batches: 0, end, torn: None }));
+    assert_eq!(recover(&fs, &[]).unwrap(), (vec![], ReplayReport { batches: 0, end: None, torn: None }));
 }
 
 #[test]
