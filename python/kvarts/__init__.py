@@ -36,6 +36,7 @@ __all__ = [
     "ErrorInfo",
     "FenceRejected",
     "ForkedHandle",
+    "Gone",
     "InvalidArgument",
     "Json",
     "JsonValue",
@@ -50,6 +51,7 @@ __all__ = [
     "NotLeader",
     "OpenReport",
     "ReadOnlyError",
+    "RepairReport",
     "Report",
     "Revision",
     "Scan",
@@ -70,6 +72,7 @@ __all__ = [
     "explain",
     "open",
     "open_async",
+    "repair",
 ]
 
 _ROOMS = {
@@ -84,13 +87,16 @@ _ROOMS = {
         "Damage",
         "Entry",
         "Equals",
+        "Gone",
         "KeyspaceInfo",
         "KeyspaceStats",
         "OpenReport",
+        "RepairReport",
         "Report",
         "Revision",
         "Stats",
     ),
+    "kvarts.embedded.repairing": ("repair",),
     "kvarts.opening": ("open", "open_async"),
     "kvarts.remote.astore": ("AsyncBatch", "AsyncScan", "AsyncStore"),
 }

@@ -45,13 +45,16 @@ from kvarts.base.types import (
     Damage,
     Entry,
     Equals,
+    Gone,
     KeyspaceInfo,
     KeyspaceStats,
     OpenReport,
+    RepairReport,
     Report,
     Revision,
     Stats,
 )
+from kvarts.embedded.repairing import repair
 from kvarts.opening import open, open_async
 from kvarts.remote.astore import AsyncBatch, AsyncScan, AsyncStore
 
@@ -85,6 +88,7 @@ __all__ = [
     "ErrorInfo",
     "FenceRejected",
     "ForkedHandle",
+    "Gone",
     "InvalidArgument",
     "Json",
     "JsonValue",
@@ -99,6 +103,7 @@ __all__ = [
     "NotLeader",
     "OpenReport",
     "ReadOnlyError",
+    "RepairReport",
     "Report",
     "Revision",
     "Scan",
@@ -119,4 +124,5 @@ __all__ = [
     "explain",
     "open",
     "open_async",
+    "repair",
 ]

@@ -34,6 +34,7 @@ __all__ = [
     "StateMachine",
     "Tree",
     "__version__",
+    "repair",
     "tuple_pack",
     "tuple_unpack",
 ]
@@ -43,6 +44,13 @@ MANIFEST: Final[str]
 
 def tuple_pack(value: tuple[Any, ...], /) -> bytes: ...
 def tuple_unpack(data: bytes, /) -> tuple[Any, ...]: ...
+def repair(
+    path: str,
+    to: str,
+    *,
+    one_keyspace: str | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> dict[str, Any]: ...
 
 @final
 class ManualClock:
@@ -100,7 +108,7 @@ class Database:
     def verify(
         self, progress: Callable[[int, int], object] | None = None
     ) -> tuple[int, int, int, list[_DamageFields]]: ...
-    def stats(self) -> tuple[dict[str, int], list[_TreeFields]]: ...
+    def stats(self) -> tuple[dict[str, Any], list[_TreeFields]]: ...
     def close(self) -> None: ...
 
 @disjoint_base

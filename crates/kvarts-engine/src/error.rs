@@ -21,6 +21,8 @@ pub enum Error {
     },
     /// The store was closed.
     Closed,
+    /// The store is open for reading only.
+    ReadOnly(PathBuf),
     /// Another process holds the store.
     Locked {
         /// What the holder wrote into the lock file: pid, start time, command line.
@@ -112,6 +114,7 @@ impl fmt::Display for Error {
         match self {
             Self::InvalidArgument { what, .. } => f.write_str(what),
             Self::Closed => f.write_str("the store is closed"),
+            Self::ReadOnly(path) => write!(f, "{} is open for reading only", path.display()),
             Self::Locked { holder, path } => write!(f, "{} is held by {holder}", path.display()),
             Self::NotFound(path) => write!(f, "no store at {}", path.display()),
             Self::Corruption { file, offset, what } => {

@@ -18,6 +18,9 @@ pub enum Durability {
 pub struct Options {
     /// When a write counts as done. Default: `Batch`.
     pub durability: Durability,
+    /// Open it for reading: nothing on disk changes, others may read it at the same time, logs are replayed in memory, and
+    /// a damaged table fails only the reads that need it. Default: false.
+    pub read_only: bool,
     /// Make the store if there is none. Default: true.
     pub create: bool,
     /// Bytes of anonymous memory for memtables, cache, indexes and filters together. Default 256 MiB; at least 1 MiB.
@@ -48,6 +51,9 @@ pub struct Options {
     /// Forget no row until [`Db::set_retain_from`](crate::db::Db::set_retain_from) says which may go. Default false: what no
     /// snapshot sees may go.
     pub keep_history: bool,
+    /// Bytes a second that a thread of the store reads to look for damage in tables; 0 = it does not. Default 0: embedded,
+    /// what reads the disk is for the program to say.
+    pub scrub_bytes_per_s: u64,
     /// Flush and compact on threads of the store. `false` only in tests: then `flush`/`compact` run in the caller
     /// and a full memtable is flushed by the write that filled it, so that a seed fixes every step.
     pub background: bool,
@@ -57,6 +63,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             durability: Durability::Batch,
+            read_only: false,
             create: true,
             memory_bytes: 256 << 20,
             memtable_bytes: 0,
@@ -71,6 +78,7 @@ impl Default for Options {
             sync_interval_ms: 100,
             log: true,
             keep_history: false,
+            scrub_bytes_per_s: 0,
             background: true,
         }
     }

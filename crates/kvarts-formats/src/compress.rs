@@ -19,10 +19,10 @@ pub enum Compression {
 pub const BLOCK_BYTES_MAX: usize = 1 << 30;
 
 /// Bytes in front of the block's own.
-const HEAD_BYTES: usize = 8;
+pub(crate) const HEAD_BYTES: usize = 8;
 
 /// Most raw bytes that one stored byte of LZ4 can stand for.
-const LZ4_GROWTH_MAX: usize = 255;
+pub(crate) const LZ4_GROWTH_MAX: usize = 255;
 
 /// Seals `raw` as the block stored at `offset` of `file` and appends it to `out`, tag included.
 ///

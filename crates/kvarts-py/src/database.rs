@@ -51,7 +51,7 @@ type Place = (String, u64, u64);
 type OpenReport = (u64, Option<Place>, Option<Place>, bool);
 
 /// File, offset, what, smallest, largest: the fields of `kvarts.base.types.Damage`.
-fn damage_fields<'py>(py: Python<'py>, damage: &db::Damage) -> PyResult<Bound<'py, PyDict>> {
+pub fn damage_fields<'py>(py: Python<'py>, damage: &db::Damage) -> PyResult<Bound<'py, PyDict>> {
     let fields = PyDict::new(py);
     fields.set_item("file", damage.file.display().to_string())?;
     fields.set_item("offset", damage.offset)?;
@@ -91,9 +91,13 @@ fn stats_fields<'py>(py: Python<'py>, stats: &db::Stats) -> PyResult<Bound<'py, 
         ("syncs", stats.syncs),
         ("stall_ns", stats.stall_ns),
         ("snapshots", stats.snapshots),
+        ("scrubbed_bytes", stats.scrubbed_bytes),
+        ("scrub_rounds", stats.scrub_rounds),
     ] {
         fields.set_item(name, number)?;
     }
+    let damage: Vec<_> = stats.damage.iter().map(|damage| damage_fields(py, damage)).collect::<PyResult<_>>()?;
+    fields.set_item("damage", damage)?;
     Ok(fields)
 }
 

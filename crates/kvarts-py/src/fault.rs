@@ -136,6 +136,7 @@ fn from_engine(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
             "InvalidArgument"
         }
         Error::Closed => "Closed",
+        Error::ReadOnly(_) => "OpenedToRead",
         Error::Locked { holder, path } => {
             fields.set_item("holder", holder)?;
             fields.set_item("path", path.display().to_string())?;

@@ -13,6 +13,7 @@ mod fault;
 mod handle;
 mod muscle;
 mod range;
+mod repair;
 mod rows;
 mod scan;
 mod settings;
@@ -42,6 +43,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<state_machine::StateMachine>()?;
     module.add_function(wrap_pyfunction!(tuple::tuple_pack, module)?)?;
     module.add_function(wrap_pyfunction!(tuple::tuple_unpack, module)?)?;
+    module.add_function(wrap_pyfunction!(repair::repair, module)?)?;
     let hooks = PyDict::new(module.py());
     hooks.set_item("after_in_child", wrap_pyfunction!(handle::after_fork_in_child, module)?)?;
     module.py().import("os")?.call_method("register_at_fork", (), Some(&hooks))?;

@@ -32,6 +32,7 @@ pub fn options_from(given: &Bound<'_, PyDict>) -> Outcome<Options> {
     let mut options = Options::default();
     for (name, value) in given {
         match name.extract::<&str>()? {
+            "mode" => options.read_only = value.extract::<&str>()? == "r",
             "create" => options.create = value.extract()?,
             "durability" => options.durability = durability(value.extract()?)?,
             "memory" => options.memory_bytes = value.extract()?,
@@ -45,6 +46,7 @@ pub fn options_from(given: &Bound<'_, PyDict>) -> Outcome<Options> {
             "compression" => options.compression = compression(value.extract()?)?,
             "log_bytes" => options.log_bytes = value.extract()?,
             "sync_interval_ms" => options.sync_interval_ms = value.extract()?,
+            "scrub_bytes_per_s" => options.scrub_bytes_per_s = value.extract()?,
             "background" => options.background = value.extract()?,
             other => return Err(Fault::invalid(format!("the engine has no option {other}"), "")),
         }

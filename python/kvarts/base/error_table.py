@@ -80,8 +80,8 @@ _INFOS = (
     ErrorInfo(
         code="KV-1008",
         name="ReadOnlyError",
-        cause="A write through a snapshot.",
-        cure="Write to the store the snapshot was taken from.",
+        cause='A write through a snapshot, or to a store opened with mode="r".',
+        cure='Write to the store the snapshot was taken from; open the store without mode="r".',
     ),
     ErrorInfo(
         code="KV-1009",

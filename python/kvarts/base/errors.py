@@ -347,6 +347,7 @@ _FROM_ENGINE: dict[str, Callable[[str, Mapping[str, Any]], KvartsError]] = {
     "WrongThread": lambda message, f: WrongThread(message, hint="start a scan in each thread"),
     "CodecError": lambda message, f: CodecError(message, hint=f.get("hint")),
     "ReadOnly": lambda message, f: ReadOnlyError(message, hint="write to the store it was taken from"),
+    "OpenedToRead": lambda message, f: ReadOnlyError(message, hint='open it without mode="r"'),
     "Forked": lambda message, f: ForkedHandle(message, hint="open the store after the fork, in one process"),
     "Closed": lambda message, f: ClosedError(message, hint=_CLOSED),
     "ConditionFailed": lambda message, f: ConditionFailed(
@@ -357,7 +358,10 @@ _FROM_ENGINE: dict[str, Callable[[str, Mapping[str, Any]], KvartsError]] = {
         message, hint="check the path; its parent directory must exist", number=errno.ENOENT, filename=f["path"]
     ),
     "Corruption": lambda message, f: CorruptionError(
-        message, hint="run `kvarts verify`, restore from a checkpoint", file=f["file"], offset=f["offset"]
+        message,
+        hint='`kvarts verify` lists all damage; mode="r" reads the rest; `kvarts repair` salvages it',
+        file=f["file"],
+        offset=f["offset"],
     ),
     "NewerFormat": lambda message, f: NewerFormat(
         message, hint="upgrade kvarts", found=f["found"], supported=f["supported"]

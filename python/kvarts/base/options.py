@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias, TypedDict, cast, get_args
 from kvarts.base.errors import InvalidArgument, WrongType
 
 Durability: TypeAlias = Literal["sync", "batch", "none"]
+Mode: TypeAlias = Literal["rw", "r"]
 Compression: TypeAlias = Literal["none", "lz4"]
 Consistency: TypeAlias = Literal["linearizable", "stale"]
 
@@ -19,6 +20,7 @@ MEMORY_BYTES_MIN = 1 << 20
 class OpenOptions(TypedDict, total=False):
     """What open() takes besides target, key and value: see Options for units and advice."""
 
+    mode: Mode
     create: bool
     durability: Durability
     memory: int | str
@@ -32,6 +34,7 @@ class OpenOptions(TypedDict, total=False):
     compression: Compression
     log_bytes: int | str
     sync_interval_ms: int
+    scrub_bytes_per_s: int | str
     background: bool
 
 
@@ -49,6 +52,9 @@ class Options:
 
     create: bool = True
     """Make the store if there is none. With False a missing store is StoreNotFound."""
+    mode: Mode = "rw"
+    """ "rw" reads and writes, alone. "r" only reads, beside other readers: nothing on disk changes, logs are replayed
+    in memory, and a damaged table fails only the reads that need it."""
     durability: Durability = "batch"
     """When a write returns: "sync" = on stable storage; "batch" = survives a killed process, synced at most
     `sync_interval_ms` later; "none" = synced by flush and close only."""
@@ -77,11 +83,16 @@ class Options:
     """Bytes of one log file, allocated when it is made; at most 4 GiB."""
     sync_interval_ms: int = 100
     """Longest time in milliseconds between syncs with durability="batch"."""
+    scrub_bytes_per_s: int = 0
+    """Bytes a second that the store's own thread reads, past the cache, to find damage in tables; stats() tells what it
+    found. 0 = none: embedded, the program says what reads its disk. "8MiB" is gentle on a server's own disk."""
     background: bool = True
     """Flush and compact on the store's own threads. False only in tests that need the same steps each time."""
 
 
-_SIZES = frozenset({"memory", "memtable_bytes", "block_bytes", "table_bytes", "level_base_bytes", "log_bytes"})
+_SIZES = frozenset(
+    {"memory", "memtable_bytes", "block_bytes", "table_bytes", "level_base_bytes", "log_bytes", "scrub_bytes_per_s"}
+)
 _RANGES: Mapping[str, tuple[int, int]] = {
     "memory": (MEMORY_BYTES_MIN, 1 << 50),
     "memtable_bytes": (0, 1 << 40),
@@ -92,9 +103,14 @@ _RANGES: Mapping[str, tuple[int, int]] = {
     "level0_tables": (1, 1000),
     "filter_bits": (0, 32),
     "log_bytes": (64 << 10, 4 << 30),
+    "scrub_bytes_per_s": (0, 1 << 40),
     "sync_interval_ms": (1, 3_600_000),
 }
-_CHOICES: Mapping[str, tuple[str, ...]] = {"durability": get_args(Durability), "compression": get_args(Compression)}
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "mode": get_args(Mode),
+    "durability": get_args(Durability),
+    "compression": get_args(Compression),
+}
 _NAMES = tuple(field.name for field in fields(Options))
 
 

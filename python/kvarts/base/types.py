@@ -89,6 +89,10 @@ class Stats:
     stall_ns: int
     snapshots: int
     keyspaces: tuple[KeyspaceStats, ...]
+    scrubbed_bytes: int = 0
+    scrub_rounds: int = 0
+    damage: "tuple[Damage, ...]" = ()
+    """What scrubbing has found in files that are still live (see the option scrub_bytes_per_s)."""
 
     @property
     def disk_bytes(self) -> int:
@@ -123,11 +127,42 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Gone(Damage):
+    """What a repair could not save: a damaged place, and the keyspace it is of ("": it may be any).
+
+    Where smallest and largest are empty, any key may be concerned. `rows_gone` is False where every row was found
+    all the same.
+    """
+
+    keyspace: str
+    rows_gone: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairReport:
+    """What a repair has saved, and what is gone. `keyspaces` are those of the new store, with their rows."""
+
+    tables: int
+    blocks: int
+    batches: int
+    bytes: int
+    revision: int
+    keyspaces: dict[str, int]
+    gone: tuple[Gone, ...]
+
+    @property
+    def ok(self) -> bool:
+        """True where no row is gone."""
+        return not any(one.rows_gone for one in self.gone)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenReport:
     """What opening found.
 
-    Batches replayed from logs; after an unclean stop, where the log ends (file, offset) and the newest revision found:
-    what was written later and was not on stable storage is gone; a torn tail (file, offset, bytes) that was dropped then.
+    Batches replayed from logs. After an unclean stop, where the log ends (file, offset) and the newest revision
+    found: what was written later and was not on stable storage is gone; and a torn tail (file, offset, bytes) that was
+    dropped.
     """
 
     replayed: int

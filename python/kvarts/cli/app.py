@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "export": (f"{TRANSFER}:export", "Write rows as JSON lines."),
     "stats": (f"{CARE}:stats", "Print sizes and counts of a store."),
     "verify": (f"{CARE}:verify", "Read all of a store and check every byte."),
+    "repair": ("kvarts.cli.commands.repair:repair", "Salvage what is whole of a damaged store into a new one."),
     "inspect": ("kvarts.cli.commands.inspect:inspect", "Show what is in a store's files, damaged ones too."),
     "explain": (f"{CARE}:explain", "Tell cause and cure of an error code."),
     "serve": (f"{SERVE}:serve", "Run a node: alone, or of a cluster."),

@@ -66,9 +66,15 @@ def opened(
     form: Form = Form.TEXT,
     create: bool = False,
     codecs: tuple[str | None, str | None] = (None, None),
+    read_only: bool = False,
     **options: Any,
 ) -> Iterator[Target]:
-    """Open a store, and a keyspace of it, with the codecs it has; `codecs` are for new ones."""
+    """Open a store, and a keyspace of it, with the codecs it has; `codecs` are for new ones.
+
+    `read_only` leaves every byte of a store on this machine as it is, and lets others read it meanwhile.
+    """
+    if read_only and "://" not in path:
+        options["mode"] = "r"
     asked = (codecs[0] or "bytes", codecs[1] or "bytes")
     given = codecs != (None, None)
     root, names = _open_root(path, asked if keyspace is None else None, given and keyspace is None, create, options)

@@ -45,26 +45,31 @@ def open(target: Target = _MEMORY, *, key: Any = codecs.Bytes, value: Any = code
     """Open the store at a path, making it if there is none, or ":memory:" for one that is gone after close.
 
     Only the last directory of a path is made. `key` and `value` are codecs (Bytes, Str, U64, Tuple, Json, yours); they
-    are kept with the store. Options: create=True, durability="batch" | "sync" | "none", memory="256MiB"; the others are
-    in kvarts.base.options.Options. Close it, or use `with`; what is open at exit is closed then.
+    are kept with the store. Options: create=True, mode="rw" | "r", durability="batch" | "sync" | "none",
+    memory="256MiB"; the others are in kvarts.base.options.Options. Close it, or use `with`; what is open at exit is
+    closed then.
     Raises StoreNotFound, NotAStore, LockedError, CodecMismatch, CorruptionError, NewerFormat, StorageFull,
     StorageError, InvalidArgument (an unknown option, with the near one).
     """
     codecs.check_codec(key, "key")
     codecs.check_codec(value, "value")
-    database = open_database(target, validate(options))
-    return _first_keyspace(database, target, key, value)
+    checked = validate(options)
+    database = open_database(target, checked)
+    return _first_keyspace(database, target, key, value, create=checked.mode != "r")
 
 
 def open_as_made(target: Target, **options: Unpack[OpenOptions]) -> EmbeddedStore[Any, Any]:
     """Open a store with the codecs it was made with, or Bytes where they are not built in: for tools."""
-    database = open_database(target, validate(options))
-    return _first_keyspace(database, target, None, None)
+    checked = validate(options)
+    database = open_database(target, checked)
+    return _first_keyspace(database, target, None, None, create=checked.mode != "r")
 
 
 def open_database(target: Target, options: Options, clock: "_native.ManualClock | None" = None) -> _native.Database:
     """Open the engine at a target. `clock` takes the place of the machine's clock in tests."""
     in_memory = target == _MEMORY
+    if in_memory and options.mode == "r":
+        raise InvalidArgument("a new store in memory has nothing to read", hint='leave mode="r" out')
     path = _MEMORY_DIR if in_memory else _checked_path(target, options)
     settings = {name: getattr(options, name) for name in Options.__dataclass_fields__}
     database = _native.Database(path, in_memory=in_memory, holder=_holder(), options=settings, clock=clock)
@@ -75,9 +80,11 @@ def open_database(target: Target, options: Options, clock: "_native.ManualClock 
     return database
 
 
-def _first_keyspace(database: _native.Database, target: Target, key: Any, value: Any) -> EmbeddedStore[Any, Any]:
+def _first_keyspace(
+    database: _native.Database, target: Target, key: Any, value: Any, *, create: bool
+) -> EmbeddedStore[Any, Any]:
     try:
-        return keyspace_of(database, DEFAULT_KEYSPACE, key, value, create=True, target=os.fspath(target))
+        return keyspace_of(database, DEFAULT_KEYSPACE, key, value, create=create, target=os.fspath(target))
     except BaseException:
         database.close()
         raise
@@ -111,8 +118,8 @@ def _check_place(path: Path, text: str, options: Options) -> None:
         raise StoreNotFound(f"no directory {path.parent} to hold the store", hint=hint, filename=text)
     if path.exists() and not _is_store(path) and not all(_REMAINS.fullmatch(entry.name) for entry in path.iterdir()):
         raise NotAStore(f"{path} is a directory with other things in it", hint="give an empty one", filename=text)
-    if not options.create and not _is_store(path):
-        raise StoreNotFound(f"no store at {path}", hint="create=True makes one", filename=text)
+    if not (options.create and options.mode == "rw") and not _is_store(path):
+        raise StoreNotFound(f"no store at {path}", hint='create=True makes one, without mode="r"', filename=text)
 
 
 def _is_store(path: Path) -> bool:

@@ -140,7 +140,8 @@ class EmbeddedStore(_native.Tree[K, V], Store[K, V]):
     def stats(self) -> Stats:
         """Return numbers about the whole store."""
         numbers, trees = self._database.stats()
-        return Stats(**numbers, keyspaces=tuple(KeyspaceStats(**tree) for tree in trees))
+        damage = tuple(Damage(**one) for one in numbers.pop("damage"))
+        return Stats(**numbers, damage=damage, keyspaces=tuple(KeyspaceStats(**tree) for tree in trees))
 
     @property
     def open_report(self) -> OpenReport:

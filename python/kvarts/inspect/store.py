@@ -26,8 +26,8 @@ Progress = Callable[[int, int], object]
 class FileReport:
     """A file of a store.
 
-    Roles: manifest, table, log; lock; floor; "unused" (a crash, or work that goes on, left it: the next open removes it);
-    "missing" (something names it); "gone" (it went while we looked); "foreign". Verdicts: "ok", "torn",
+    Roles: manifest, table, log; lock; floor; "unused" (a crash, or work that goes on, left it: the next open
+    removes it); "missing" (something names it); "gone" (it went while we looked); "foreign". Verdicts: "ok", "torn",
     "damaged", or "" where nothing was checked. What is wrong with an unused file counts for nothing.
     """
 

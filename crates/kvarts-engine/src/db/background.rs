@@ -1,4 +1,5 @@
 //! The threads of a store: flush, compaction, and the timer that syncs. They wait without waking up for nothing.
+use super::scrub::scrub_loop;
 use super::state::{Shared, Work};
 use crate::{Error, Result};
 use std::any::Any;
@@ -20,8 +21,11 @@ type Job = fn(&Shared);
 
 /// Starts the threads of a store.
 pub(super) fn start(shared: &Arc<Shared>) -> Result<Vec<JoinHandle<()>>> {
-    let jobs: [(&str, Job); 3] =
-        [("kvarts-flush", flush_loop), ("kvarts-compact", compact_loop), ("kvarts-sync", sync_loop)];
+    let mut jobs: Vec<(&str, Job)> =
+        vec![("kvarts-flush", flush_loop), ("kvarts-compact", compact_loop), ("kvarts-sync", sync_loop)];
+    if shared.options.scrub_bytes_per_s > 0 {
+        jobs.push(("kvarts-scrub", scrub_loop));
+    }
     let mut threads = Vec::new();
     for (name, job) in jobs {
         let own = Arc::clone(shared);
@@ -73,7 +77,7 @@ fn sync_loop(shared: &Shared) {
 
 impl Shared {
     /// Waits until `take` finds work, or `timeout` is over. Returns false where the thread is to end.
-    fn next_job(&self, take: impl Fn(&mut Work) -> bool, timeout: Option<Duration>) -> bool {
+    pub(super) fn next_job(&self, take: impl Fn(&mut Work) -> bool, timeout: Option<Duration>) -> bool {
         let mut work = self.signals.work.lock();
         loop {
             if work.stop {

@@ -43,7 +43,7 @@ impl Shared {
     fn drain(&self) -> Result<()> {
         // Taking the lock waits for the writers in flight; later ones see that the store is closed.
         let mut write = self.write.lock();
-        if self.is_poisoned() {
+        if self.leaves_disk_alone() {
             return Ok(());
         }
         self.seal_all(&mut write);
@@ -56,7 +56,7 @@ impl Shared {
     }
 
     fn write_clean_manifest(&self) -> Result<()> {
-        if self.is_poisoned() {
+        if self.leaves_disk_alone() {
             return Ok(());
         }
         let mut install = self.install.lock();

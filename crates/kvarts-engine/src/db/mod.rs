@@ -19,10 +19,13 @@ mod flush;
 mod history;
 mod manifest;
 mod open;
+mod open_read;
 mod read;
 mod recover;
+mod repair;
 mod room;
 mod scan;
+mod scrub;
 mod snapshot;
 mod state;
 mod stats;
@@ -32,6 +35,7 @@ mod write;
 
 pub use apply::Applier;
 pub use history::ReadAt;
+pub use repair::{Gone, RepairReport, repair};
 
 /// An open store. Shared between threads as `Arc<Db>`.
 pub struct Db {
@@ -165,6 +169,12 @@ pub struct Stats {
     pub stall_ns: u64,
     /// Live snapshots and scans.
     pub snapshots: u64,
+    /// Bytes that scrubbing has read.
+    pub scrubbed_bytes: u64,
+    /// How often it has been through all tables.
+    pub scrub_rounds: u64,
+    /// Damage that it has found, in files that are still live.
+    pub damage: Vec<Damage>,
     /// Per tree.
     pub trees: Vec<TreeStats>,
 }
@@ -191,9 +201,9 @@ pub struct Damage {
     pub offset: u64,
     /// What is wrong.
     pub what: String,
-    /// Smallest key of the file.
+    /// Smallest key concerned, or one before it; empty where unknown.
     pub smallest: Vec<u8>,
-    /// Largest key of the file.
+    /// Largest key concerned; empty where unknown.
     pub largest: Vec<u8>,
 }
 

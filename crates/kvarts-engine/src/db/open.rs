@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Name of the lock file.
-const LOCK: &str = "LOCK";
+pub(super) const LOCK: &str = "LOCK";
 
 /// File ids lie below this, so that a position in a log fits in one word.
 const FILE_IDS_END: u64 = 1 << 32;
@@ -94,6 +94,9 @@ impl Db {
         options: Options,
     ) -> Result<Arc<Self>> {
         let options = options.validate()?;
+        if options.read_only {
+            return Self::open_to_read(fs, clock, dir, options);
+        }
         find_directory(&*fs, dir, options.create)?;
         let lock = match fs.lock(&dir.join(LOCK), holder).map_err(|error| Error::io("locking", dir, error))? {
             LockOutcome::Taken(lock) => lock,
@@ -130,7 +133,7 @@ impl Db {
         &self.report
     }
 
-    fn start(shared: Arc<Shared>, report: OpenReport) -> Result<Arc<Self>> {
+    pub(super) fn start(shared: Arc<Shared>, report: OpenReport) -> Result<Arc<Self>> {
         shared.installed(&mut shared.install.lock());
         let threads = if shared.options.background {
             shared.ask(|work| work.compact = true);
@@ -195,12 +198,12 @@ fn check_cut_short(fs: &dyn Fs, dir: &Path, names: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn list(fs: &dyn Fs, dir: &Path) -> Result<Vec<String>> {
+pub(super) fn list(fs: &dyn Fs, dir: &Path) -> Result<Vec<String>> {
     fs.list(dir).map_err(|error| Error::io("listing", dir, error))
 }
 
 /// Recovers what the directory holds: trees with their tables, all logs replayed and flushed.
-fn recover<'a>(
+pub(super) fn recover<'a>(
     fs: &'a Arc<dyn Fs>,
     clock: &dyn Clock,
     dir: &'a Path,
@@ -248,14 +251,14 @@ fn recover<'a>(
 }
 
 /// Returns the number of a manifest, and what it says.
-fn decode_manifest(path: &Path, bytes: &[u8]) -> Result<(FileId, Manifest)> {
+pub(super) fn decode_manifest(path: &Path, bytes: &[u8]) -> Result<(FileId, Manifest)> {
     let decoded = FileHeader::decode(bytes, FileKind::Manifest)
         .and_then(|header| Manifest::decode(bytes).map(|manifest| (header.file, manifest)));
     decoded.map_err(|error| Error::format(path, 0, error))
 }
 
 /// The logs that the manifest names, and those begun after it was written.
-fn logs_to_replay(manifest: &Manifest, names: &[String]) -> Vec<FileId> {
+pub(super) fn logs_to_replay(manifest: &Manifest, names: &[String]) -> Vec<FileId> {
     let mut logs = manifest.logs.clone();
     // A clean close names none: what is there then was begun by an open that went no further, and is empty.
     if let Some(&last) = logs.last() {
@@ -307,7 +310,7 @@ fn remove_leftovers(recovery: &Recovery<'_>, names: &[String]) {
 }
 
 /// A number that no other store has: the operating system's randomness (through std's hasher keys), and the time.
-fn new_store_id(clock: &dyn Clock) -> [u8; 16] {
+pub(super) fn new_store_id(clock: &dyn Clock) -> [u8; 16] {
     let half = |salt: u64| {
         let mut hasher = RandomState::new().build_hasher();
         hasher.write_u64(salt);

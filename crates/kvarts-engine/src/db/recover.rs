@@ -1,6 +1,7 @@
 //! Recovery: opens the tables that the manifest names, replays the logs into memtables, and flushes those.
 use super::TreeInfo;
 use super::manifest::{MANIFEST, tree_record};
+use super::trees::{Mem, TreeShared};
 use crate::compaction::{OutputContext, Retention, write_tables};
 use crate::fs::Fs;
 use crate::log::{Replayed, log_path, replay};
@@ -40,6 +41,13 @@ pub(super) struct Recovering {
     pub(super) version: Version,
     mem: Arc<Memtable>,
     newest: Revision,
+}
+
+impl Recovering {
+    /// The tree with the rows of the logs in its memtable.
+    pub(super) fn into_read_only(self) -> Arc<TreeShared> {
+        TreeShared::with_rows(self.info, self.version, Mem::holding(self.mem, self.newest))
+    }
 }
 
 /// What the replay found.
@@ -83,7 +91,8 @@ impl Recovery<'_> {
         let mut levels = vec![Vec::new(); tree.levels.len()];
         for (level, records) in tree.levels.iter().enumerate() {
             for record in records {
-                levels[level].push(self.open_table(record)?);
+                let opened = self.open_table(record);
+                levels[level].push(if self.options.read_only { self.or_broken(record, opened)? } else { opened? });
             }
         }
         Ok(Version::new(levels, tree.flushed))
@@ -99,6 +108,17 @@ impl Recovery<'_> {
             return Err(self.damaged(format!("it and table {} disagree about the table", record.file.0)));
         }
         Ok(TableRef { record: Arc::new(record.clone()), table })
+    }
+
+    /// Stands in for a damaged table: the store opens, and reads that need it fail.
+    fn or_broken(&self, record: &TableRecord, opened: Result<TableRef>) -> Result<TableRef> {
+        opened.or_else(|error| match error {
+            Error::Corruption { .. } | Error::NewerFormat { .. } => {
+                let table = Table::broken(self.fs, self.dir, self.store, record, error, self.cache);
+                Ok(TableRef { record: Arc::new(record.clone()), table })
+            }
+            other => Err(other),
+        })
     }
 
     /// Replays `logs` (oldest first) and flushes what they hold.
@@ -157,8 +177,11 @@ impl Recovery<'_> {
         }
     }
 
-    /// Writes the memtables into tables.
+    /// Writes the memtables into tables, unless the disk is to stay as it is.
     fn flush(&mut self) -> Result<()> {
+        if self.options.read_only {
+            return Ok(());
+        }
         let retention = Retention::new([], self.last, self.now_ms);
         let mut trees = std::mem::take(&mut self.trees);
         for tree in trees.values_mut().filter(|tree| !tree.mem.is_empty()) {

@@ -5,7 +5,9 @@ use super::trees::TreeState;
 use super::{Db, Entry, RowChunk, Scan, Snapshot, Tree};
 use crate::iter::{Bounds, BoxCursor, MergeCursor, VisibleCursor};
 use crate::table::level_cursor;
+use crate::version::TableRef;
 use crate::{Result, Revision};
+use kvarts_formats::manifest::TableRecord;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -19,17 +21,28 @@ impl Drop for Counted {
 }
 
 /// Cursors over all sources of a tree, newest first.
-fn sources(state: &TreeState) -> Vec<BoxCursor> {
+///
+/// Where `only` is given, tables outside of these bounds are left out: one that is damaged is not even looked at then.
+fn sources(state: &TreeState, only: Option<&Bounds>) -> Vec<BoxCursor> {
     let mut sources: Vec<BoxCursor> =
         state.mems().filter(|mem| !mem.table.is_empty()).map(|mem| mem.table.cursor()).collect();
+    let counts = |table: &&TableRef| only.is_none_or(|bounds| overlaps(bounds, &table.record));
     let mut levels = state.version.levels.iter();
-    for table in levels.next().into_iter().flatten() {
+    for table in levels.next().into_iter().flatten().filter(counts) {
         sources.push(table.table.cursor(true));
     }
-    for level in levels.filter(|level| !level.is_empty()) {
-        sources.push(level_cursor(level.iter().map(|table| Arc::clone(&table.table)).collect(), true));
+    for level in levels {
+        let tables: Vec<_> = level.iter().filter(counts).map(|table| Arc::clone(&table.table)).collect();
+        if !tables.is_empty() {
+            sources.push(level_cursor(tables, true));
+        }
     }
     sources
+}
+
+fn overlaps(bounds: &Bounds, table: &TableRecord) -> bool {
+    bounds.start.as_ref().is_none_or(|(start, _)| *start <= table.largest)
+        && bounds.stop.as_ref().is_none_or(|(stop, _)| *stop >= table.smallest)
 }
 
 impl Scan {
@@ -42,7 +55,8 @@ impl Scan {
         at: Revision,
         now_ms: u64,
     ) -> Result<Self> {
-        let rows = VisibleCursor::new(MergeCursor::new(sources(state)), bounds, reverse, at, now_ms)?;
+        let sources = sources(state, shared.options.read_only.then_some(&bounds));
+        let rows = VisibleCursor::new(MergeCursor::new(sources), bounds, reverse, at, now_ms)?;
         shared.scans.fetch_add(1, Ordering::Relaxed);
         Ok(Self { rows, revision: at, now_ms, state: Arc::clone(state), _counted: Counted(Arc::clone(shared)) })
     }

@@ -1,5 +1,6 @@
 //! What the parts of an open store share: counters, locks, signals, and how the store goes bad.
 use super::manifest::Install;
+use super::scrub::Scrubbed;
 use super::snapshot::Registry;
 use super::trees::{AtomicPosition, Mem};
 use super::write::WriteState;
@@ -19,6 +20,9 @@ use std::sync::{Arc, OnceLock};
 const CLOSED: u8 = 1;
 /// Bit of `status`: no more writes.
 const POISONED: u8 = 2;
+
+/// Bit of `status`: never any writes.
+const READ_ONLY: u8 = 4;
 
 /// An open store, as its threads, scans and snapshots share it.
 ///
@@ -77,6 +81,8 @@ pub(super) struct Shared {
     failure: Mutex<Option<Error>>,
     pub(super) signals: Signals,
     pub(super) counters: Counters,
+    /// What scrubbing has found.
+    pub(super) scrubbed: Scrubbed,
     /// The lock on the directory, until closed.
     pub(super) lock: Mutex<Option<Box<dyn Send + Sync>>>,
 }
@@ -141,6 +147,7 @@ impl Shared {
     pub(super) fn new(parts: Parts) -> Self {
         let position = parts.write.log().position();
         let appended = AtomicPosition::default();
+        let status = if parts.options.read_only { READ_ONLY } else { 0 };
         let retain_from = if parts.options.keep_history { 0 } else { u64::MAX };
         appended.store(position);
         Self {
@@ -170,11 +177,12 @@ impl Shared {
             sealed_bytes: AtomicUsize::new(0),
             level0_tables: AtomicUsize::new(0),
             scans: AtomicUsize::new(0),
-            status: AtomicU8::new(0),
+            status: AtomicU8::new(status),
             cause: OnceLock::new(),
             failure: Mutex::new(None),
             signals: Signals::default(),
             counters: Counters::default(),
+            scrubbed: Scrubbed::default(),
             lock: Mutex::new(Some(parts.lock)),
         }
     }
@@ -204,11 +212,17 @@ impl Shared {
         self.status.load(Ordering::Acquire) & POISONED != 0
     }
 
-    /// Errors: `Closed`, `Poisoned`.
+    /// Tells whether nothing on disk may change any more.
+    pub(super) fn leaves_disk_alone(&self) -> bool {
+        self.status.load(Ordering::Acquire) & (POISONED | READ_ONLY) != 0
+    }
+
+    /// Errors: `Closed`, `ReadOnly`, `Poisoned`.
     pub(super) fn check_writable(&self) -> Result<()> {
         match self.status.load(Ordering::Acquire) {
             0 => Ok(()),
             status if status & CLOSED != 0 => Err(Error::Closed),
+            status if status & READ_ONLY != 0 => Err(Error::ReadOnly(self.dir.clone())),
             _ => Err(Error::Poisoned(self.cause.get().map_or_else(|| "an earlier failure".into(), Arc::clone))),
         }
     }

@@ -29,6 +29,7 @@ impl Db {
             snapshots: (shared.snapshots.lock().count() + shared.scans.load(Ordering::Relaxed)) as u64,
             ..Stats::default()
         };
+        shared.scrubbed.tell(&mut stats);
         for tree in &trees {
             let state = tree.state.load();
             stats.memtable_bytes += state.mems().map(|mem| mem.bytes() as u64).sum::<u64>();

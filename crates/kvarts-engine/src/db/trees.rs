@@ -60,6 +60,17 @@ impl Mem {
         })
     }
 
+    /// Returns one that holds rows already, up to `newest`: none of them is in a log of ours.
+    pub(super) fn holding(table: Arc<Memtable>, newest: Revision) -> Arc<Self> {
+        Arc::new(Self {
+            empty_bytes: table.bytes(),
+            table,
+            first_log: AtomicU64::new(u64::MAX),
+            revision_max: AtomicU64::new(newest.0),
+            end: AtomicPosition::default(),
+        })
+    }
+
     /// Inserts a row of a record that ends at `end`. Called with the write lock held.
     pub(super) fn insert(&self, op: &Op<'_>, revision: Revision, end: LogPosition) {
         self.note(end, revision);
@@ -141,8 +152,13 @@ pub(super) struct TreeShared {
 impl TreeShared {
     /// Returns a tree with these tables and an empty memtable.
     pub(super) fn new(info: TreeInfo, version: Version, chunks: &Arc<Chunks>) -> Arc<Self> {
-        let last = AtomicU64::new(version.flushed.0);
-        let state = TreeState { version: Arc::new(version), ..TreeState::empty(chunks) };
+        Self::with_rows(info, version, Mem::new(chunks))
+    }
+
+    /// Returns a tree with these tables and this memtable.
+    pub(super) fn with_rows(info: TreeInfo, version: Version, active: Arc<Mem>) -> Arc<Self> {
+        let last = AtomicU64::new(version.flushed.max(active.revision_max()).0);
+        let state = TreeState { active, sealed: Vec::new(), version: Arc::new(version) };
         Arc::new(Self {
             info,
             state: ArcSwap::from_pointee(state),

@@ -4,6 +4,7 @@ use super::state::Shared;
 use super::{Damage, Db, VerifyReport};
 use crate::compaction::record;
 use crate::log::log_path;
+use crate::table::Lost;
 use crate::version::TableRef;
 use crate::{Error, FileId, Result};
 use kvarts_formats::header::{FileHeader, FileKind, HEADER_BYTES};
@@ -11,18 +12,13 @@ use kvarts_formats::manifest::Manifest;
 use kvarts_formats::record::{LogEnd, scan};
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 impl Db {
     /// Reads everything on disk and checks it. `progress` gets (bytes done, bytes in all).
     pub fn verify(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<VerifyReport> {
         let shared = &*self.shared;
         shared.check_open()?;
-        let tables: Vec<TableRef> = shared
-            .live_trees()
-            .iter()
-            .flat_map(|tree| Arc::clone(&tree.state.load().version).levels.concat())
-            .collect();
+        let tables = shared.tables();
         let logs: Vec<(FileId, u64)> = shared.logs.lock().clone();
         let all = tables.iter().map(|table| table.record.bytes).sum::<u64>()
             + logs.iter().map(|&(_, bytes)| bytes).sum::<u64>()
@@ -31,8 +27,7 @@ impl Db {
         shared.verify_manifest(&mut report)?;
         for table in &tables {
             shared.verify_record(table, &mut report)?;
-            verify_table(table, &mut report)?;
-            progress(report.bytes.min(all), all);
+            verify_table(table, &mut report, &mut |read| progress(read.min(all), all))?;
         }
         for (file, _) in logs {
             shared.verify_log(file, &mut report)?;
@@ -104,14 +99,27 @@ fn check_log(bytes: &[u8], file: FileId, path: &Path) -> Result<u64> {
     }
 }
 
-fn verify_table(table: &TableRef, report: &mut VerifyReport) -> Result<()> {
+fn verify_table(table: &TableRef, report: &mut VerifyReport, progress: &mut dyn FnMut(u64)) -> Result<()> {
+    let mut read = report.bytes;
+    let (blocks, lost) = table.table.check(&mut |bytes| {
+        read += bytes;
+        progress(read);
+        true
+    })?;
     report.files += 1;
+    report.blocks += blocks;
     report.bytes += table.record.bytes;
-    match table.table.verify() {
-        Ok(blocks) => report.blocks += blocks,
-        Err(error) => note(report, error, Some(table))?,
-    }
+    report.damage.extend(lost.into_iter().map(|lost| Damage::of(table.table.path(), lost)));
+    progress(report.bytes);
     Ok(())
+}
+
+impl Damage {
+    /// What is lost of a table.
+    pub(super) fn of(file: &Path, lost: Lost) -> Self {
+        let (smallest, largest) = lost.keys.unwrap_or_default();
+        Self { file: file.to_owned(), offset: lost.offset, what: lost.what, smallest, largest }
+    }
 }
 
 /// Lists damage; other errors end the check.

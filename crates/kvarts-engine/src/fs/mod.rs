@@ -53,6 +53,11 @@ pub trait Fs: Send + Sync + 'static {
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Takes the exclusive lock on a file (made if absent), and writes `holder` into it.
     fn lock(&self, path: &Path, holder: &str) -> io::Result<LockOutcome>;
+    /// Takes a lock on a file that many may share, and that excludes who wants it alone. Writes nothing.
+    /// Errors: `NotFound`; `Unsupported`, which is what a file system says that has none.
+    fn lock_shared(&self, _path: &Path) -> io::Result<LockOutcome> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// What came of asking for a lock.

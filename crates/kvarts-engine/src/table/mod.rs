@@ -10,8 +10,10 @@ mod cursor;
 #[cfg(test)]
 mod forged;
 mod level;
+mod lost;
 mod open;
 mod read;
+mod salvage;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -19,7 +21,9 @@ mod write;
 
 pub use cache::BlockCache;
 pub use level::level_cursor;
+pub use lost::Lost;
 pub use read::{Table, TableAnswer};
+pub use salvage::Salvaged;
 pub use write::TableWriter;
 
 /// Name of a table file: `000001.table`.

@@ -1,12 +1,13 @@
 //! Opening a table: everything that stays in memory is read and checked here.
 use super::{BlockCache, Table, table_path};
 use crate::fs::{Fs, ReadFile};
-use crate::{Error, FileId, Result};
+use crate::{Error, FileId, Result, Revision};
 use kvarts_formats::FormatError;
 use kvarts_formats::compress::open_block;
 use kvarts_formats::filter::Filter;
 use kvarts_formats::header::{FileHeader, FileKind, HEADER_BYTES};
-use kvarts_formats::index::{BlockHandle, Index};
+use kvarts_formats::index::{BlockHandle, Index, IndexBuilder};
+use kvarts_formats::manifest::TableRecord;
 use kvarts_formats::table::{FOOTER_BYTES, Footer, Properties};
 use std::io::ErrorKind;
 use std::path::Path;
@@ -45,8 +46,65 @@ impl Table {
             tail,
             cache: Arc::clone(cache),
             fs: Arc::clone(fs),
+            broken: None,
             obsolete: AtomicBool::new(false),
         }))
+    }
+}
+
+impl Table {
+    /// Stands for a table that cannot be opened: whatever needs a row of it fails with `error`.
+    pub fn broken(
+        fs: &Arc<dyn Fs>,
+        dir: &Path,
+        store: [u8; 16],
+        record: &TableRecord,
+        error: Error,
+        cache: &Arc<BlockCache>,
+    ) -> Arc<Self> {
+        // One block that ends behind the last row there could be.
+        let mut index = IndexBuilder::default();
+        index.add(&record.largest, Revision::ZERO, BlockHandle { offset: HEADER_BYTES as u64, len: 0 });
+        let index = Index::parse(&index.finish()).expect("an index of one block is whole");
+        let properties = Properties {
+            rows: record.rows,
+            tombstones: record.tombstones,
+            expiring: 0,
+            raw_bytes: record.bytes,
+            revision_min: record.revision_min,
+            revision_max: record.revision_max,
+            expiry_min_ms: record.expiry_min_ms,
+            expiry_half_ms: record.expiry_half_ms,
+            keys: record.keys,
+            smallest: record.smallest.clone(),
+            largest: record.largest.clone(),
+        };
+        Arc::new(Self {
+            file: record.file,
+            store,
+            path: table_path(dir, record.file),
+            reader: Arc::new(NoFile { len: record.bytes }),
+            tail: Tail { filter: None, index, properties },
+            cache: Arc::clone(cache),
+            fs: Arc::clone(fs),
+            broken: Some(error),
+            obsolete: AtomicBool::new(false),
+        })
+    }
+}
+
+/// A file of which nothing can be read.
+struct NoFile {
+    len: u64,
+}
+
+impl ReadFile for NoFile {
+    fn read_exact_at(&self, _offset: u64, _buf: &mut [u8]) -> std::io::Result<()> {
+        Err(ErrorKind::UnexpectedEof.into())
+    }
+
+    fn len(&self) -> u64 {
+        self.len
     }
 }
 

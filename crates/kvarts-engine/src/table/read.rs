@@ -4,12 +4,12 @@ use super::cursor::TableCursor;
 use super::open::{Tail, in_block, read_at};
 use crate::fs::{Fs, ReadFile};
 use crate::iter::Cursor;
-use crate::{FileId, Result, Revision};
+use crate::{Error, FileId, Result, Revision};
 use kvarts_formats::block::Block;
 use kvarts_formats::compress::open_block;
 use kvarts_formats::table::Properties;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -22,6 +22,8 @@ pub struct Table {
     pub(super) tail: Tail,
     pub(super) cache: Arc<BlockCache>,
     pub(super) fs: Arc<dyn Fs>,
+    /// Why no row of it can be read.
+    pub(super) broken: Option<Error>,
     /// Set once; the file goes with the last user.
     pub(super) obsolete: AtomicBool,
 }
@@ -45,6 +47,11 @@ impl Table {
     /// Its file.
     pub fn file(&self) -> FileId {
         self.file
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Bytes of its file, as of opening.
@@ -116,6 +123,9 @@ impl Table {
 
     /// Reads block `i` from the file and checks it.
     pub(super) fn read_block(&self, i: u32) -> Result<Block> {
+        if let Some(error) = &self.broken {
+            return Err(error.clone());
+        }
         let handle = self.tail.index.handle(i as usize);
         let stored = read_at(&*self.reader, &self.path, handle.offset, handle.len as usize)?;
         open_block(self.file, handle.offset, &stored)

@@ -1,11 +1,13 @@
 //! Checking a whole table against its file.
 use super::Table;
+use super::lost::Lost;
 use super::open::{damaged, read_tail};
 use crate::iter::compare;
 use crate::{Error, Result, Revision};
 use kvarts_formats::block::Block;
 use kvarts_formats::hash::key_hash;
 use kvarts_formats::properties::PropertiesBuilder;
+use kvarts_formats::table::Properties;
 
 /// What is carried from block to block.
 struct Walk {
@@ -20,19 +22,46 @@ impl Table {
     ///
     /// Errors: `Corruption` at the first damage. Index, filter and properties are checked as they are on disk now.
     pub fn verify(&self) -> Result<u64> {
-        let tail = read_tail(&*self.reader, &self.path, self.store, self.file)?;
-        if tail.properties != self.tail.properties || tail.index.blocks() != self.tail.index.blocks() {
-            return Err(damaged(&self.path, 0, "the file has changed since it was opened"));
+        let (blocks, lost) = self.check(&mut |_| true)?;
+        match lost.into_iter().next() {
+            Some(Lost { offset, what, .. }) => Err(Error::Corruption { file: self.path.clone(), offset, what }),
+            None => Ok(blocks),
+        }
+    }
+
+    /// The same, listing all damage. `step` is told the bytes of each block once it was read; false ends the check.
+    pub fn check(&self, step: &mut dyn FnMut(u64) -> bool) -> Result<(u64, Vec<Lost>)> {
+        let Properties { smallest, largest, .. } = &self.tail.properties;
+        let mut lost = Vec::new();
+        if let Some(error) = &self.broken {
+            return Ok((0, vec![Lost::from_error(error.clone(), smallest, largest)?]));
+        }
+        match read_tail(&*self.reader, &self.path, self.store, self.file) {
+            Ok(tail) if tail.properties == self.tail.properties && tail.index.blocks() == self.tail.index.blocks() => {}
+            Ok(_) => {
+                let error = damaged(&self.path, 0, "the file has changed since it was opened");
+                lost.push(Lost::from_error(error, smallest, largest)?);
+            }
+            Err(error) => lost.push(Lost::from_error(error, smallest, largest)?),
         }
         let mut walk = Walk { properties: PropertiesBuilder::default(), last: None, key: Vec::new() };
-        for i in 0..tail.index.blocks() {
-            let block = self.read_block(i as u32)?;
-            self.check_block(i, &block, &mut walk)?;
+        let (index, before) = (&self.tail.index, lost.len());
+        for i in 0..index.blocks() {
+            if let Err(error) = self.read_block(i as u32).and_then(|block| self.check_block(i, &block, &mut walk)) {
+                let first = if i == 0 { smallest } else { index.last_key(i - 1) };
+                lost.push(Lost::from_error(error, first, index.last_key(i))?);
+                walk.last = Some((index.last_key(i).to_vec(), index.last_revision(i)));
+                walk.key = index.last_key(i).to_vec();
+            }
+            if !step(u64::from(index.handle(i).len)) {
+                return Ok((i as u64 + 1, lost));
+            }
         }
-        if walk.properties.finish() != tail.properties {
-            return Err(damaged(&self.path, 0, "the properties are not those of the rows"));
+        if lost.len() == before && walk.properties.finish() != self.tail.properties {
+            let error = damaged(&self.path, 0, "the properties are not those of the rows");
+            lost.push(Lost::from_error(error, smallest, largest)?);
         }
-        Ok(tail.index.blocks() as u64)
+        Ok((index.blocks() as u64, lost))
     }
 
     /// Checks the rows of block `i`: their order, the filter, and what the index says of the last one.

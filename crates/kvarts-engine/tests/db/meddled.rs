@@ -213,6 +213,10 @@ impl<M: Meddle> Fs for Meddled<M> {
     fn lock(&self, path: &Path, holder: &str) -> io::Result<LockOutcome> {
         self.fs.lock(path, holder)
     }
+
+    fn lock_shared(&self, path: &Path) -> io::Result<LockOutcome> {
+        self.fs.lock_shared(path)
+    }
 }
 
 struct MeddledReadFile<M> {

@@ -6,12 +6,13 @@ use crate::worn::{Stop, Worn, open_at};
 use kvarts_engine::Error;
 use kvarts_engine::formats::header::HEADER_BYTES;
 use kvarts_engine::fs::{Fs, MemFs};
+use kvarts_engine::options::Options;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// One thing that goes wrong with the files of a store.
 #[derive(Clone, Debug)]
-enum Mutation {
+pub enum Mutation {
     /// A byte is another.
     Flip { name: String, at: u64, xor: u8 },
     /// A file is cut.
@@ -43,14 +44,14 @@ enum Outcome {
     Shorter,
 }
 
-struct Mutator<'a> {
+pub struct Mutator<'a> {
     worn: &'a Worn,
     chance: Chance,
     files: BTreeMap<String, Vec<u8>>,
 }
 
 impl<'a> Mutator<'a> {
-    fn new(worn: &'a Worn, seed: u64) -> Self {
+    pub fn new(worn: &'a Worn, seed: u64) -> Self {
         let names = worn.disk.list(&worn.dir).unwrap().into_iter().filter(|name| name != "LOCK");
         let files = names.map(|name| (name.clone(), worn.disk.bytes(&worn.dir.join(&name)).unwrap())).collect();
         Self { worn, chance: Chance(seed), files }
@@ -74,7 +75,7 @@ impl<'a> Mutator<'a> {
         }
     }
 
-    fn draw(&mut self) -> Mutation {
+    pub fn draw(&mut self) -> Mutation {
         let (name, other) = (self.name(), self.name());
         match self.chance.below(16) {
             0..5 => {
@@ -116,10 +117,16 @@ impl<'a> Mutator<'a> {
     /// Returns the disk with the mutation done.
     fn apply(&self, mutation: &Mutation) -> MemFs {
         let disk = self.worn.disk.kill();
+        self.apply_to(&disk, mutation);
+        disk
+    }
+
+    /// Does a mutation to a copy of the store.
+    pub fn apply_to(&self, disk: &MemFs, mutation: &Mutation) {
         let changed = |name: &str, change: &dyn Fn(&mut Vec<u8>)| {
-            let mut bytes = self.files[name].clone();
+            let Ok(mut bytes) = disk.bytes(&self.worn.dir.join(name)) else { return };
             change(&mut bytes);
-            self.write(&disk, name, &bytes);
+            self.write(disk, name, &bytes);
         };
         match mutation {
             Mutation::Flip { name, at, xor } => changed(name, &|bytes| {
@@ -128,29 +135,65 @@ impl<'a> Mutator<'a> {
                 }
             }),
             Mutation::Cut { name, len } => changed(name, &|bytes| bytes.truncate(*len)),
-            Mutation::Zero { name, from } => changed(name, &|bytes| bytes[*from..].fill(0)),
+            Mutation::Zero { name, from } => {
+                changed(name, &|bytes| bytes.iter_mut().skip(*from).for_each(|byte| *byte = 0))
+            }
             Mutation::Exchange(name, other) => {
-                self.write(&disk, name, &self.files[other]);
-                self.write(&disk, other, &self.files[name]);
+                self.write(disk, name, &self.files[other]);
+                self.write(disk, other, &self.files[name]);
             }
             Mutation::Misplace { from, at, len, to, over } => {
                 let range = &self.files[from][*at..(at + len).min(self.files[from].len())];
                 changed(to, &|bytes| {
-                    let end = (over + range.len()).min(bytes.len());
-                    bytes[*over..end].copy_from_slice(&range[..end - over]);
+                    bytes.iter_mut().skip(*over).zip(range).for_each(|(byte, other)| *byte = *other);
                 });
             }
-            Mutation::Stale { name, version } => self.write(&disk, name, &self.worn.versions[name][*version]),
-            Mutation::Lose(name) => disk.remove(&self.worn.dir.join(name)).unwrap(),
+            Mutation::Stale { name, version } => self.write(disk, name, &self.worn.versions[name][*version]),
+            Mutation::Lose(name) => drop(disk.remove(&self.worn.dir.join(name))),
             Mutation::Grow { name, by, byte } => changed(name, &|bytes| bytes.resize(bytes.len() + by, *byte)),
         }
-        disk
     }
+}
+
+fn told(error: &Error) -> bool {
+    matches!(error, Error::Corruption { .. } | Error::NewerFormat { .. })
+}
+
+/// The same with a handle that only reads: what it answers is right, key by key too, and the files stay as they are.
+fn judge_reading(worn: &Worn, disk: &MemFs) -> Result<(), String> {
+    let options = Options { read_only: true, ..worn.options.clone() };
+    let before = contents(disk, worn);
+    let db = match open_at(disk, &worn.dir, &options) {
+        Err(error) if told(&error) || matches!(error, Error::NotFound(_)) => return Ok(()),
+        outcome => outcome.map_err(|error| format!("opening to read: {error}"))?,
+    };
+    match read_state(&db) {
+        Err(error) if told(&error) => {}
+        Err(error) => return Err(format!("reading: {error}")),
+        Ok(found) => drop(check_rows(worn, &found, db.open_report().unclean.is_some())?),
+    }
+    for (name, rows) in worn.whole.iter().filter(|_| matches!(worn.stop, Stop::Clean | Stop::Copied)) {
+        let tree = db.tree(name).unwrap().ok_or("a tree is gone")?;
+        for (key, value) in rows {
+            match db.get(&tree, key, None, |entry| entry.map(|entry| entry.value.to_vec())) {
+                Err(error) if told(&error) => {}
+                Ok(Some(found)) if found == *value => {}
+                other => return Err(format!("get {key:?}: {other:?}")),
+            }
+        }
+    }
+    db.close().map_err(|error| format!("closing: {error}"))?;
+    if contents(disk, worn) == before { Ok(()) } else { Err("reading has changed files".into()) }
+}
+
+fn contents(disk: &MemFs, worn: &Worn) -> BTreeMap<String, Vec<u8>> {
+    let names = disk.list(&worn.dir).unwrap().into_iter();
+    names.map(|name| (name.clone(), disk.bytes(&worn.dir.join(&name)).unwrap())).collect()
 }
 
 /// Opens a mutated store, reads all of it, and judges what came of it.
 fn judge(worn: &Worn, disk: &MemFs) -> Result<Outcome, String> {
-    let told = |error: &Error| matches!(error, Error::Corruption { .. } | Error::NewerFormat { .. });
+    judge_reading(worn, disk)?;
     let db = match open_at(disk, &worn.dir, &worn.options) {
         Err(error) if told(&error) => return Ok(Outcome::Refused),
         outcome => outcome.map_err(|error| format!("opening: {error}"))?,

@@ -139,6 +139,15 @@ impl Trace {
         longest
     }
 
+    /// Tells whether a key of a tree ever had this value.
+    pub fn was_said(&self, tree: &str, key: &[u8], value: &[u8]) -> bool {
+        let says = |said: &Said| matches!(said, Said::Put(put) | Said::Expiring(_, put) if put == value);
+        self.events.iter().any(|event| match event {
+            Event::Commit(ops) => ops.iter().any(|(name, at, said)| *name == tree && at == key && says(said)),
+            Event::Create(_) | Event::Drop(_) => false,
+        })
+    }
+
     /// Checks that each tree is what it was after some prefix.
     pub fn check_each_tree(&self, found: &State) -> Verdict {
         let was = |name: &str| (0..=self.events.len()).any(|len| self.after(len).get(name) == found.get(name));

@@ -76,7 +76,7 @@ def verify(ctx: click.Context, store: str, as_json: bool) -> None:
     """Read all of a store from disk and check every byte. Damage is listed: file, offset, keys concerned."""
     files = blocks = bytes_read = 0
     try:
-        with opened(store) as target, Progress("verifying", unit="B") as progress:
+        with opened(store, read_only=True) as target, Progress("verifying", unit="B") as progress:
             report = target.store.verify(progress=progress.to)
         damage, files, blocks, bytes_read = report.damage, report.files, report.blocks, report.bytes
     except CorruptionError as error:

@@ -53,7 +53,7 @@ def get(ctx: click.Context, *, store: str, key: str, keyspace: str | None, form:
 
     The value is written as it is, with a newline after it only on a terminal.
     """
-    with opened(store, keyspace=keyspace, form=form) as target:
+    with opened(store, keyspace=keyspace, form=form, read_only=True) as target:
         wanted = target.key(key)
         entry = target.store.entry(wanted)
     if as_json:
@@ -233,7 +233,7 @@ def scan(
 
     What is no text is escaped; on a terminal long values are cut.
     """
-    with opened(store, keyspace=keyspace, form=form) as target:
+    with opened(store, keyspace=keyspace, form=form, read_only=True) as target:
         rows = start_scan(target, prefix=prefix, start=start, stop=stop, reverse=reverse, limit=limit)
         width = columns()
         chunks: Iterator[list[Any]]

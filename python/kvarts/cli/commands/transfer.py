@@ -195,7 +195,8 @@ def export(
     """
     rows = bytes_written = 0
     place = check_sink(file, force=force)
-    with opened(store, keyspace=keyspace) as target, open_sink(place) as sink, Progress("exporting") as progress:
+    source = opened(store, keyspace=keyspace, read_only=True)
+    with source as target, open_sink(place) as sink, Progress("exporting") as progress:
         for chunk in start_scan(target, prefix=prefix, start=start, stop=stop, reverse=reverse, limit=limit).chunks(
             ROWS_PER_WRITE
         ):

@@ -54,3 +54,30 @@ with kvarts.open("demo") as db:
 
 def _tables(store: Path) -> list[Path]:
     return [file for file in store.rglob("*") if file.is_file() and "log" not in file.name.lower()]
+
+
+def test_repair_saves_what_is_whole_and_lists_what_is_gone(kvarts: Kvarts, tmp_path: Path) -> None:
+    code = """
+import kvarts
+with kvarts.open("demo") as db:
+    db.put_many((b"%06d" % n, b"value" * 20) for n in range(5000))
+    db.compact()
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment(), check=True)
+    whole = kvarts("repair", "demo", "--to", "whole")
+    assert whole.code == 0
+    assert whole.out.endswith("no row is gone\n")
+    table = max(_tables(tmp_path / "demo"), key=lambda file: file.stat().st_size)
+    content = bytearray(table.read_bytes())
+    content[len(content) // 3] ^= 1
+    table.write_bytes(content)
+    done = kvarts("repair", "demo", "--to", "saved")
+    assert done.code == 1
+    assert table.name in done.out
+    assert "are concerned" in done.out
+    found = kvarts("repair", "demo", "--to", "again", "--json")
+    assert found.code == 1
+    assert found.json["ok"] is False
+    assert found.json["gone"][0]["keyspace"] == "default"
+    assert kvarts("verify", "saved").code == 0
+    assert kvarts("get", "saved", "004999").out == "value" * 20

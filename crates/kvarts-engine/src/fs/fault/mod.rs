@@ -7,12 +7,13 @@
 //! What a power loss leaves is for the file system below: [`MemFs::crash`](super::MemFs::crash).
 use super::chance::Chance;
 use super::{Fs, LockOutcome, LogFile, LogMode, ReadFile, WriteFile};
-use crate::sync::Mutex;
+use crate::sync::{Condvar, Mutex};
 use rustix::io::Errno;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 mod handle;
 #[cfg(test)]
@@ -66,6 +67,10 @@ pub enum FsOp {
 }
 
 impl FsOp {
+    fn is_sync(self) -> bool {
+        matches!(self, Self::Sync | Self::SyncDir | Self::SyncLog)
+    }
+
     /// Tells whether a fault can befall it.
     pub fn meets(self, fault: Fault) -> bool {
         use FsOp::*;
@@ -113,6 +118,8 @@ struct State {
     plan: Option<Plan>,
     /// Operations that went wrong.
     met: Vec<Met>,
+    /// Syncs are slow: a seed, and the longest that one takes.
+    slow: Option<(u64, Duration)>,
     /// The bytes written last, where a plan may misdirect them.
     stray: Vec<u8>,
 }
@@ -133,6 +140,11 @@ impl FaultFs {
     /// Makes operation `at` (the first is 0) go wrong, or what follows it first and can; where the fault `lasts`, all that follow too.
     pub fn fail_at(&self, at: u64, fault: Fault, lasts: bool) {
         self.shared.state.lock().plan = Some(Plan { at, fault, lasts });
+    }
+
+    /// Makes the disk slow: each sync takes between half of `longest` and all of it, as `seed` has it.
+    pub fn slow_syncs(&self, seed: u64, longest: Duration) {
+        self.shared.state.lock().slow = Some((seed, longest));
     }
 
     /// Lets all go well from now on.
@@ -166,6 +178,11 @@ impl Shared {
         let mut state = self.state.lock();
         let number = state.ops;
         state.ops += 1;
+        if let Some((seed, longest)) = state.slow.filter(|_| op.is_sync()) {
+            drop(state);
+            wait(longest / 2 + longest / 200 * Chance(seed ^ number).below(100) as u32);
+            state = self.state.lock();
+        }
         let plan = state.plan.filter(|plan| number >= plan.at && op.meets(plan.fault))?;
         if !plan.lasts {
             // Operations that cannot meet the fault have passed by: one that can is hit, once.
@@ -180,6 +197,12 @@ impl Shared {
         let mut state = self.state.lock();
         std::mem::replace(&mut state.stray, bytes.to_vec())
     }
+}
+
+/// Lets some time pass, with no lock held.
+fn wait(time: Duration) {
+    let nobody = Mutex::new(());
+    Condvar::default().wait_for(&mut nobody.lock(), time);
 }
 
 fn error(fault: Fault) -> io::Error {
@@ -263,6 +286,10 @@ impl Fs for FaultFs {
 
     fn lock(&self, path: &Path, holder: &str) -> io::Result<LockOutcome> {
         self.run(FsOp::Lock, path, || self.fs.lock(path, holder))
+    }
+
+    fn lock_shared(&self, path: &Path) -> io::Result<LockOutcome> {
+        self.run(FsOp::Lock, path, || self.fs.lock_shared(path))
     }
 }
 

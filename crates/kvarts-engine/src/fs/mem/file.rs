@@ -57,6 +57,13 @@ impl PendingWrite {
     }
 }
 
+/// Who holds a lock on a file.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Locks {
+    pub(super) writer: bool,
+    pub(super) readers: u32,
+}
+
 /// A file. Invariant: `current` is `durable` with `pending` applied in order and grown to its length.
 #[derive(Clone)]
 pub(super) struct FileData {
@@ -65,24 +72,24 @@ pub(super) struct FileData {
     pub(super) current: Image,
     pub(super) pending: Vec<PendingWrite>,
     /// Someone holds the lock.
-    pub(super) locked: bool,
+    pub(super) locks: Locks,
 }
 
 impl FileData {
     /// Returns a file of `capacity` zeros, of which nothing is durable: after a crash it may be empty.
     pub(super) fn new(tracked: bool, capacity: u64) -> Self {
         let current = Image { bytes: Vec::new(), len: capacity };
-        Self { tracked, durable: Image::default(), current, pending: Vec::new(), locked: false }
+        Self { tracked, durable: Image::default(), current, pending: Vec::new(), locks: Locks::default() }
     }
 
     /// Returns a file whose every byte is durable.
     pub(super) fn settled(image: Image) -> Self {
-        Self { tracked: true, durable: image.clone(), current: image, pending: Vec::new(), locked: false }
+        Self { tracked: true, durable: image.clone(), current: image, pending: Vec::new(), locks: Locks::default() }
     }
 
     /// Returns a copy that nobody holds the lock of.
     pub(super) fn released(&self) -> Self {
-        Self { locked: false, ..self.clone() }
+        Self { locks: Locks::default(), ..self.clone() }
     }
 
     pub(super) fn len(&self) -> u64 {

@@ -101,10 +101,12 @@ fn sync(fs: &MemFs, inode: &Inode) -> io::Result<()> {
 /// Frees the lock when dropped.
 pub(super) struct MemLock {
     pub(super) inode: Arc<Inode>,
+    pub(super) shared: bool,
 }
 
 impl Drop for MemLock {
     fn drop(&mut self) {
-        self.inode.write().locked = false;
+        let locks = &mut self.inode.write().locks;
+        if self.shared { locks.readers -= 1 } else { locks.writer = false }
     }
 }

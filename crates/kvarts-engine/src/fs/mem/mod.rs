@@ -253,13 +253,26 @@ impl Fs for MemFs {
                 found => found?,
             };
             let mut data = inode.write();
-            if data.locked {
+            if data.locks.writer || data.locks.readers > 0 {
                 return Ok(LockOutcome::Held(String::from_utf8_lossy(&data.to_vec()).into_owned()));
             }
-            data.locked = true;
+            data.locks.writer = true;
             data.replace(holder.as_bytes());
             drop(data);
-            Ok(LockOutcome::Taken(Box::new(MemLock { inode })))
+            Ok(LockOutcome::Taken(Box::new(MemLock { inode, shared: false })))
+        })
+    }
+
+    fn lock_shared(&self, path: &Path) -> io::Result<LockOutcome> {
+        self.query(|world| {
+            let inode = world.tree.find_file(path)?;
+            let mut data = inode.write();
+            if data.locks.writer {
+                return Ok(LockOutcome::Held(String::from_utf8_lossy(&data.to_vec()).into_owned()));
+            }
+            data.locks.readers += 1;
+            drop(data);
+            Ok(LockOutcome::Taken(Box::new(MemLock { inode, shared: true })))
         })
     }
 }

@@ -97,11 +97,7 @@ impl Fs for OsFs {
         let mut file = open_at(path, OFlags::RDWR | OFlags::CREATE)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => {
-                let mut text = Vec::new();
-                file.read_to_end(&mut text)?;
-                return Ok(LockOutcome::Held(String::from_utf8_lossy(&text).into_owned()));
-            }
+            Err(Errno::WOULDBLOCK) => return read_holder(&mut file),
             Err(errno) => return Err(errno.into()),
         }
         rustix::fs::fchmod(&file, FILE_MODE)?;
@@ -109,6 +105,21 @@ impl Fs for OsFs {
         file.write_all(holder.as_bytes())?;
         Ok(LockOutcome::Taken(Box::new(Lock { file })))
     }
+
+    fn lock_shared(&self, path: &Path) -> io::Result<LockOutcome> {
+        let mut file = open_at(path, OFlags::RDONLY)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(LockOutcome::Taken(Box::new(Lock { file }))),
+            Err(Errno::WOULDBLOCK) => read_holder(&mut file),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+fn read_holder(file: &mut File) -> io::Result<LockOutcome> {
+    let mut text = Vec::new();
+    file.read_to_end(&mut text)?;
+    Ok(LockOutcome::Held(String::from_utf8_lossy(&text).into_owned()))
 }
 
 /// A lock that is held; the text in the file stays and counts for nothing.
