@@ -47,6 +47,16 @@ impl Database {
 /// Batches replayed, torn tail (file, offset, bytes), whether the store was made.
 type OpenReport = (u64, Option<(String, u64, u64)>, bool);
 
+/// What others than the owner may do to the store at a path: (path, what, cure, whether it is refused for it). With `mends`,
+/// what is left of it once modes are set.
+#[pyfunction]
+#[pyo3(signature = (path, *, mends=false))]
+pub fn permissions(py: Python<'_>, path: PathBuf, mends: bool) -> Outcome<Vec<(PathBuf, String, String, bool)>> {
+    let fs: Arc<dyn Fs> = Arc::new(OsFs);
+    let found = py.detach(|| db::permissions(&fs, &path, mends))?;
+    Ok(found.into_iter().map(|one| (one.path, one.what, one.cure, one.refused)).collect())
+}
+
 /// File, offset, what, smallest, largest: the fields of `kvarts.base.types.Damage`.
 fn damage_fields<'py>(py: Python<'py>, damage: &db::Damage) -> PyResult<Bound<'py, PyDict>> {
     let fields = PyDict::new(py);
@@ -134,6 +144,12 @@ impl Database {
         let report = self.handle.db()?.open_report();
         let torn = report.torn.as_ref().map(|(file, at, bytes)| (file.display().to_string(), *at, *bytes));
         Ok((report.replayed, torn, report.created))
+    }
+
+    /// What everybody on this machine can read of it, and the cure; None where they cannot.
+    fn exposed(&self) -> Outcome<Option<(String, String)>> {
+        let exposed = self.handle.db()?.open_report().exposed.as_ref();
+        Ok(exposed.map(|one| (format!("{} {}", one.path.display(), one.what), one.cure.clone())))
     }
 
     /// Names of the codecs of a tree, or None where there is no such tree.

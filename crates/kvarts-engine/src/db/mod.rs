@@ -2,6 +2,7 @@
 //!
 //! Lock order: `write` (log, memtables, revisions) before `install` (manifest, versions) before `snapshots`; all of it
 //! stands with `state::Shared`. The walk of a write and of a read: docs/internals/db.md.
+use crate::fs::Finding;
 use crate::iter::VisibleCursor;
 use crate::sync::Mutex;
 use crate::{Revision, TreeId};
@@ -31,6 +32,7 @@ mod write;
 
 pub use apply::Applier;
 pub use history::ReadAt;
+pub use open::permissions;
 
 /// An open store. Shared between threads as `Arc<Db>`.
 pub struct Db {
@@ -205,4 +207,6 @@ pub struct OpenReport {
     pub torn: Option<(PathBuf, u64, u64)>,
     /// True where the store was made by this open.
     pub created: bool,
+    /// What everybody on this machine can read of it, if anything.
+    pub exposed: Option<Finding>,
 }

@@ -7,7 +7,7 @@ use super::trees::TreeShared;
 use super::write::WriteState;
 use super::{Db, OpenReport};
 use crate::clock::Clock;
-use crate::fs::{Fs, LockOutcome, LogMode};
+use crate::fs::{Finding, Fs, LockOutcome, LogMode, guard, hold, mend, survey};
 use crate::log::LogWriter;
 use crate::memtable::Chunks;
 use crate::options::{Durability, Options};
@@ -61,6 +61,20 @@ pub(super) fn named(name: &str) -> Named {
     }
 }
 
+fn is_ours(name: &str) -> bool {
+    named(name) != Named::Foreign
+}
+
+/// Returns what others than the owner may do to the store in `dir`; with `mends`, what is left of it once modes are set.
+/// Opens nothing. Errors: `Io`.
+pub fn permissions(fs: &Arc<dyn Fs>, dir: &Path, mends: bool) -> Result<Vec<Finding>> {
+    let fs = hold(fs, dir)?;
+    if mends {
+        mend(&*fs, dir, &is_ours)?;
+    }
+    survey(&*fs, dir, &is_ours)
+}
+
 /// The directory that holds `path`.
 pub(super) fn parent(path: &Path) -> PathBuf {
     match path.parent() {
@@ -73,8 +87,8 @@ pub(super) fn parent(path: &Path) -> PathBuf {
 impl Db {
     /// Opens the store in `dir` and recovers it. `holder` is what a second opener is told about us.
     ///
-    /// Errors: `NotFound` (no store and `create` is false; or no parent directory), `Locked`, `Corruption`, `NewerFormat`,
-    /// `StorageFull`, `Io`, `InvalidArgument`.
+    /// Errors: `NotFound` (no store and `create` is false; or no parent directory), `Locked`, `Unsafe`, `Corruption`,
+    /// `NewerFormat`, `StorageFull`, `Io`, `InvalidArgument`.
     pub fn open(
         fs: Arc<dyn Fs>,
         clock: Arc<dyn Clock>,
@@ -83,7 +97,10 @@ impl Db {
         options: Options,
     ) -> Result<Arc<Self>> {
         let options = options.validate()?;
-        find_directory(&*fs, dir, options.create)?;
+        make_directory(&*fs, dir, options.create)?;
+        let fs = hold(&fs, dir)?;
+        let exposed = guard_directory(&*fs, dir, &options)?;
+        find_store(&*fs, dir, options.create)?;
         let lock = match fs.lock(&dir.join(LOCK), holder).map_err(|error| Error::io("locking", dir, error))? {
             LockOutcome::Taken(lock) => lock,
             LockOutcome::Held(holder) => return Err(Error::Locked { holder, path: dir.to_owned() }),
@@ -92,7 +109,7 @@ impl Db {
         let cache = BlockCache::new(options.memory_bytes / 2);
         let (recovery, replay, created) = recover(&fs, &*clock, dir, &options, &cache, &names)?;
         let log = begin(&recovery)?;
-        let report = OpenReport { replayed: replay.batches, torn: replay.torn, created };
+        let report = OpenReport { replayed: replay.batches, torn: replay.torn, created, exposed };
         remove_leftovers(&recovery, &names);
 
         let chunks = Arc::new(Chunks::new(options.memtable_bytes));
@@ -125,19 +142,29 @@ impl Db {
     }
 }
 
-/// Makes sure that `dir` holds a store, or is one's own empty directory.
-fn find_directory(fs: &dyn Fs, dir: &Path, create: bool) -> Result<()> {
+/// Makes `dir` if there is none.
+fn make_directory(fs: &dyn Fs, dir: &Path, create: bool) -> Result<()> {
     let exists = |path: &Path| fs.exists(path).map_err(|error| Error::io("looking for", path, error));
-    if !exists(dir)? {
-        let parent = parent(dir);
-        if !create || !exists(&parent)? {
-            return Err(Error::NotFound(if create { parent } else { dir.to_owned() }));
-        }
-        return fs
-            .create_dir(dir)
-            .and_then(|()| fs.sync_dir(&parent))
-            .map_err(|error| Error::io("making the directory", dir, error));
+    if exists(dir)? {
+        return Ok(());
     }
+    let parent = parent(dir);
+    if !create || !exists(&parent)? {
+        return Err(Error::NotFound(if create { parent } else { dir.to_owned() }));
+    }
+    let made = fs.create_dir(dir).and_then(|()| fs.sync_dir(&parent));
+    made.map_err(|error| Error::io("making the directory", dir, error))
+}
+
+/// Refuses `dir` where others can change what lies in it; returns what they can read. From an empty one, made by hand with
+/// whatever umask, that right is taken without being asked: nobody has used it yet.
+fn guard_directory(fs: &dyn Fs, dir: &Path, options: &Options) -> Result<Option<Finding>> {
+    let is_empty = options.create && list(fs, dir)?.is_empty();
+    guard(fs, dir, &is_ours, options.fix_permissions || is_empty)
+}
+
+/// Makes sure that `dir` holds a store, or nothing but what a creation that was cut short leaves.
+fn find_store(fs: &dyn Fs, dir: &Path, create: bool) -> Result<()> {
     let names = list(fs, dir)?;
     if names.iter().any(|name| name == MANIFEST) {
         return Ok(());
