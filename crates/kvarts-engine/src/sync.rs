@@ -4,9 +4,16 @@
 //! parent's threads in it, which do not exist there, and a store that the child opens then hangs.
 //!
 //! A panic while a lock is held does not poison it: `db` notes a panic itself and refuses later writes.
+use std::any::Any;
 use std::ops::{Deref, DerefMut};
 use std::sync::{self, PoisonError, TryLockError};
 use std::time::Duration;
+
+/// Returns what a panic said.
+pub fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
 
 /// A mutual exclusion lock.
 #[derive(Debug, Default)]

@@ -10,6 +10,7 @@ mod life;
 mod mapping;
 mod meddled;
 mod model;
+mod panics;
 mod plants;
 mod player;
 mod support;
