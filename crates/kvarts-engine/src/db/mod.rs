@@ -18,7 +18,10 @@ mod compact;
 mod flush;
 mod history;
 mod manifest;
+#[cfg(all(test, feature = "model"))]
+mod models;
 mod open;
+mod publish;
 mod read;
 mod recover;
 mod room;
