@@ -1,4 +1,4 @@
-"""One door for every command: `nox` (check + test), `nox -s check|test|long|sim|planted|bench -- ARGS`.
+"""One door for every command: `nox` (check + test), `nox -s check|test|long|models|sim|planted|bench -- ARGS`.
 
 Sessions use the environment that nox runs in: `pip install -e '.[dev]'` brought everything they need.
 """
@@ -26,6 +26,7 @@ LONG = {
     "KVARTS_KILL_ROUNDS": "200",
     "KVARTS_INSPECT_FLIPS": "20000",
     "KVARTS_SIM_HOURS": "20",
+    "KVARTS_TRIALS": "10000",
 }
 
 
@@ -61,6 +62,12 @@ def long(session: nox.Session) -> None:
     env = {name: os.environ.get(name, value) for name, value in LONG.items()}
     _run(session, "cargo", "test", "--workspace", "--release", **env)
     _run(session, PYTHON, "-m", "pytest", "--timeout=0", *(session.posargs or ["tests"]), **env)
+
+
+@nox.session
+def models(session: nox.Session) -> None:
+    """Every order of threads in the memtable and the publication of revisions, by loom; planted bugs must be found."""
+    _run(session, "cargo", "test", "-p", "kvarts-engine", "--features", "model", "--lib", "models", *session.posargs)
 
 
 @nox.session

@@ -31,6 +31,8 @@ def find(index: kvarts.Store[str, int], letters: str) -> list[tuple[str, str, in
 
 def main(arguments: list[str]) -> None:
     """Add files, or find words."""
+    if len(arguments) < 2 or arguments[1:] == ["--find"]:
+        sys.exit(__doc__)
     place, *rest = arguments
     with kvarts.open(place, key=kvarts.Str, value=kvarts.U64) as index:
         if rest[0] == "--find":

@@ -14,6 +14,7 @@ class Cluster:
 
     def __init__(self, nodes: int) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="kvarts-nodes-")
+        self.folder = self._folder.name
         command = python("-m", "kvarts", "dev", "--nodes", str(nodes), "--data", self._folder.name, "--json")
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **surroundings())
         assert self._process.stdout is not None

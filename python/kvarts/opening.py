@@ -39,7 +39,7 @@ def open(target: Target = _MEMORY, *, key: Any = codecs.Bytes, value: Any = code
     others are in kvarts.base.options.Options. Options of a cluster, which may stand in the URI too: timeout=5 (seconds,
     a timedelta or text; of each call, failover included), consistency="linearizable" | "stale", max_staleness=; and
     create=True. Close it, or use `with`; what is open at exit is closed then.
-    Raises StoreNotFound, NotAStore, LockedError, CodecMismatch, CorruptionError, NewerFormat, StorageFull,
+    Raises StoreNotFound, NotAStore, UnsafeStore, LockedError, CodecMismatch, CorruptionError, NewerFormat, StorageFull,
     StorageError, Unavailable, InvalidArgument (an unknown option, with the near one).
     """
     # Imported here: `import kvarts` and a store on disk load nothing of the other.

@@ -59,6 +59,15 @@ pub enum Error {
     StorageFull(PathBuf),
     /// An earlier write or sync failed; the store takes no more writes until it is reopened. Reads go on.
     Poisoned(Arc<str>),
+    /// Others may change what lies in the store's directory, or something there is no file.
+    Unsafe {
+        /// Which file or directory.
+        path: PathBuf,
+        /// What is wrong, to follow the path.
+        what: String,
+        /// What cures it.
+        hint: String,
+    },
     /// The operating system refused.
     Io {
         /// What was being done.
@@ -126,6 +135,7 @@ impl fmt::Display for Error {
             Self::Compacted { oldest } => write!(f, "rows before revision {} are forgotten", oldest.0),
             Self::StorageFull(path) => write!(f, "no space left for {}", path.display()),
             Self::Poisoned(cause) => write!(f, "the store takes no writes since: {cause}"),
+            Self::Unsafe { path, what, .. } => write!(f, "{} {what}", path.display()),
             Self::Io { doing, path, source } => write!(f, "{doing} {}: {source}", path.display()),
         }
     }

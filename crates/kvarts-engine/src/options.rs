@@ -23,6 +23,8 @@ pub struct Options {
     pub read_only: bool,
     /// Make the store if there is none. Default: true.
     pub create: bool,
+    /// Take from others what they may not have, in place of refusing a store that they can write. Default: false.
+    pub fix_permissions: bool,
     /// Bytes of anonymous memory for memtables, cache, indexes and filters together. Default 256 MiB; at least 1 MiB.
     pub memory_bytes: usize,
     /// Bytes a memtable may take before it is flushed; 0 = a sixteenth of `memory_bytes`, at most 64 MiB.
@@ -65,6 +67,7 @@ impl Default for Options {
             durability: Durability::Batch,
             read_only: false,
             create: true,
+            fix_permissions: false,
             memory_bytes: 256 << 20,
             memtable_bytes: 0,
             block_bytes: 8 << 10,

@@ -4,9 +4,97 @@
 //! parent's threads in it, which do not exist there, and a store that the child opens then hangs.
 //!
 //! A panic while a lock is held does not poison it: `db` notes a panic itself and refuses later writes.
+//!
+//! [`atomic`] is what the memtable and the publication of revisions use: std's, and under the feature `model` those of loom,
+//! which tries every order of threads and every value that a load may return.
+use std::any::Any;
 use std::ops::{Deref, DerefMut};
 use std::sync::{self, PoisonError, TryLockError};
 use std::time::Duration;
+
+/// Atomics, as std has them.
+pub mod atomic {
+    #[cfg(feature = "model")]
+    pub use loom::sync::atomic::*;
+    #[cfg(not(feature = "model"))]
+    pub use std::sync::atomic::*;
+}
+
+/// Marks bytes that are written without atomics and read by other threads. It takes no room, and is nothing, but in a model:
+/// there a read that the write did not happen before is an error.
+#[derive(Debug, Default)]
+pub struct Witness {
+    #[cfg(feature = "model")]
+    cell: loom::cell::UnsafeCell<()>,
+}
+
+impl Witness {
+    /// The bytes are written.
+    #[inline]
+    pub fn write(&self) {
+        #[cfg(feature = "model")]
+        self.cell.with_mut(|_| ());
+    }
+
+    /// The bytes are read.
+    #[inline]
+    pub fn read(&self) {
+        #[cfg(feature = "model")]
+        self.cell.with(|_| ());
+    }
+}
+
+/// Places where a model may plant a bug, to show that it would be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Plant {
+    /// None.
+    Nothing,
+    /// A row is linked before it is known to be written.
+    Link,
+    /// A row of a key is noted before it is known to be written.
+    Note,
+    /// The row in a slot follows the tag that announces it.
+    Slot,
+    /// A larger table of keys is shown before it is known to be filled.
+    Grow,
+    /// A revision is shown before its rows are known to be there.
+    Show,
+    /// A state is counted before it is replaced.
+    Count,
+    /// A reader does not look again whether the state was replaced.
+    Recheck,
+}
+
+#[cfg(feature = "model")]
+static PLANTED: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
+
+/// Plants a bug, until another one is planted.
+#[cfg(feature = "model")]
+pub fn plant(bug: Plant) {
+    PLANTED.store(bug as u8, std::sync::atomic::Ordering::SeqCst);
+}
+
+/// Tells whether a bug is planted: never but in a model.
+#[inline]
+pub fn is_planted(_bug: Plant) -> bool {
+    #[cfg(feature = "model")]
+    return PLANTED.load(std::sync::atomic::Ordering::SeqCst) == _bug as u8;
+    #[cfg(not(feature = "model"))]
+    false
+}
+
+/// The order of a store that publishes: `Release`, or weaker where that is the planted bug.
+#[inline]
+pub fn publishing(bug: Plant) -> atomic::Ordering {
+    if is_planted(bug) { atomic::Ordering::Relaxed } else { atomic::Ordering::Release }
+}
+
+/// Returns what a panic said.
+pub fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
 
 /// A mutual exclusion lock.
 #[derive(Debug, Default)]

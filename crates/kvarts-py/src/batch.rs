@@ -3,9 +3,11 @@ use crate::fault::{Fault, Outcome};
 use crate::handle::Handle;
 use crate::tree::Tree;
 use kvarts_formats::batch;
+use pyo3::exceptions::PyResourceWarning;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -49,6 +51,30 @@ impl Shared {
             State::Done(_) => Err(ended()),
         }
     }
+}
+
+impl Drop for Shared {
+    /// Says that writes were gathered and never committed, as Python says it of files that nobody closed.
+    fn drop(&mut self) {
+        let writes = match self.state.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            State::Open(batch) => batch.len(),
+            State::Done(_) => 0,
+        };
+        if writes > 0 && !self.handle.is_forked() {
+            // Where the interpreter ends nobody is left to tell.
+            Python::try_attach(|py| {
+                if let Err(raised) = warn_unwritten(py, u64::from(writes)) {
+                    raised.write_unraisable(py, None);
+                }
+            });
+        }
+    }
+}
+
+#[cold]
+fn warn_unwritten(py: Python<'_>, writes: u64) -> PyResult<()> {
+    let what = format!("a batch of {writes} writes was dropped and nothing of it written: use it in a with block");
+    PyErr::warn(py, &py.get_type::<PyResourceWarning>(), &CString::new(what)?, 1)
 }
 
 impl Batch {

@@ -50,6 +50,16 @@ type Place = (String, u64, u64);
 /// Batches replayed, end of the log after an unclean stop, torn tail, whether the store was made.
 type OpenReport = (u64, Option<Place>, Option<Place>, bool);
 
+/// What others than the owner may do to the store at a path: (path, what, cure, whether it is refused for it). With `mends`,
+/// what is left of it once modes are set.
+#[pyfunction]
+#[pyo3(signature = (path, *, mends=false))]
+pub fn permissions(py: Python<'_>, path: PathBuf, mends: bool) -> Outcome<Vec<(PathBuf, String, String, bool)>> {
+    let fs: Arc<dyn Fs> = Arc::new(OsFs);
+    let found = py.detach(|| db::permissions(&fs, &path, mends))?;
+    Ok(found.into_iter().map(|one| (one.path, one.what, one.cure, one.refused)).collect())
+}
+
 /// File, offset, what, smallest, largest: the fields of `kvarts.base.types.Damage`.
 pub fn damage_fields<'py>(py: Python<'py>, damage: &db::Damage) -> PyResult<Bound<'py, PyDict>> {
     let fields = PyDict::new(py);
@@ -144,6 +154,12 @@ impl Database {
         let unclean = report.unclean.as_ref();
         let unclean = unclean.map(|(file, at, revision)| (file.display().to_string(), *at, revision.0));
         Ok((report.replayed, unclean, torn, report.created))
+    }
+
+    /// What everybody on this machine can read of it, and the cure; None where they cannot.
+    fn exposed(&self) -> Outcome<Option<(String, String)>> {
+        let exposed = self.handle.db()?.open_report().exposed.as_ref();
+        Ok(exposed.map(|one| (format!("{} {}", one.path.display(), one.what), one.cure.clone())))
     }
 
     /// Names of the codecs of a tree, or None where there is no such tree.

@@ -104,6 +104,11 @@ fn shown(object: &Bound<'_, PyAny>) -> PyResult<String> {
     Ok(if cut.len() < whole.len() { cut + "..." } else { cut })
 }
 
+/// The same, or its type where it has no `repr`: Python gives none to ints of thousands of digits.
+pub fn shown_or_type(object: &Bound<'_, PyAny>) -> String {
+    shown(object).unwrap_or_else(|_| format!("<{}>", type_name(object)))
+}
+
 fn to_exception(py: Python<'_>, fault: Fault) -> PyResult<PyErr> {
     let fields = PyDict::new(py);
     match fault {
@@ -161,6 +166,11 @@ fn from_engine(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
             "StorageFull"
         }
         Error::Poisoned(_) => "Poisoned",
+        Error::Unsafe { path, hint, .. } => {
+            fields.set_item("path", path.as_os_str())?;
+            fields.set_item("hint", hint)?;
+            "Unsafe"
+        }
         Error::Io { path, source, .. } => {
             fields.set_item("path", path.as_os_str())?;
             fields.set_item("errno", source.raw_os_error())?;

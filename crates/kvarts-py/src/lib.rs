@@ -21,16 +21,35 @@ mod state_machine;
 mod tree;
 mod tuple;
 
+use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Refuses a second interpreter of this process: what the module keeps for good, classes of errors and interned names, is of
+/// the first one. PyO3 does not check it of modules that initialize in phases.
+fn check_interpreter(py: Python<'_>) -> PyResult<()> {
+    static HOME: AtomicUsize = AtomicUsize::new(0);
+    // Each interpreter has a module `builtins` of its own, which lives as long as it does.
+    let here = py.import("builtins")?.as_ptr() as usize;
+    match HOME.compare_exchange(0, here, Ordering::SeqCst, Ordering::SeqCst) {
+        Err(home) if home != here => Err(PyImportError::new_err(
+            "kvarts is used by another interpreter of this process already; open stores in the main interpreter, \
+             not in a subinterpreter",
+        )),
+        _ => Ok(()),
+    }
+}
 
 /// The native part of kvarts.
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    check_interpreter(module.py())?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("MANIFEST", "MANIFEST")?;
     module.add_class::<database::Database>()?;
     module.add_class::<database::Snapshot>()?;
+    module.add_function(wrap_pyfunction!(database::permissions, module)?)?;
     module.add_class::<muscle::Muscle>()?;
     module.add_class::<settings::ManualClock>()?;
     module.add_class::<tree::Tree>()?;

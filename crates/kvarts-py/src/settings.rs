@@ -34,6 +34,7 @@ pub fn options_from(given: &Bound<'_, PyDict>) -> Outcome<Options> {
         match name.extract::<&str>()? {
             "mode" => options.read_only = value.extract::<&str>()? == "r",
             "create" => options.create = value.extract()?,
+            "fix_permissions" => options.fix_permissions = value.extract()?,
             "durability" => options.durability = durability(value.extract()?)?,
             "memory" => options.memory_bytes = value.extract()?,
             "memtable_bytes" => options.memtable_bytes = value.extract()?,

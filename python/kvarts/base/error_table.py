@@ -171,6 +171,19 @@ _INFOS = (
         deterministic=False,
     ),
     ErrorInfo(
+        code="KV-2009",
+        name="UnsafeStore",
+        cause=(
+            "Others than its owner can write the store's directory or a file in it, it belongs to another user, or a "
+            "link, a pipe or a device lies in the place of a file."
+        ),
+        cure=(
+            "`kvarts doctor PATH --fix-permissions`, or kvarts.open(PATH, fix_permissions=True), takes from others "
+            "what they may not have. If somebody may have used it, `kvarts verify PATH` reads all of the store."
+        ),
+        deterministic=False,
+    ),
+    ErrorInfo(
         code="KV-3001",
         name="Unavailable",
         cause=(

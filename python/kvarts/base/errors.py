@@ -21,6 +21,7 @@ __all__ = [
     "CrossShard",
     "DeadlineExceeded",
     "ErrorInfo",
+    "ExposedWarning",
     "FenceRejected",
     "ForkedHandle",
     "InvalidArgument",
@@ -38,11 +39,15 @@ __all__ = [
     "StoreFailed",
     "StoreNotFound",
     "Unavailable",
+    "UnsafeStore",
     "WrongShard",
     "WrongThread",
     "WrongType",
     "explain",
 ]
+
+
+_EXPECTED = "expected "
 
 
 class KvartsError(Exception):
@@ -81,6 +86,13 @@ class InvalidArgument(KvartsError, ValueError):
 
 class WrongType(InvalidArgument, TypeError):
     """A key or value is of another type than the codec takes."""
+
+    def __init__(self, message: str = "", *, hint: str | None = None) -> None:
+        """Take the hint from the message, where that is "expected ..., got ..."."""
+        expected, got, _ = message.removeprefix(_EXPECTED).partition(", got ")
+        if hint is None and got and message.startswith(_EXPECTED):
+            hint = f"give {expected}"
+        super().__init__(message, hint=hint)
 
 
 class LimitExceeded(InvalidArgument):
@@ -170,6 +182,10 @@ class StoreNotFound(StorageError, FileNotFoundError):
 
 class NotAStore(StorageError):
     """Something else lies at the path."""
+
+
+class UnsafeStore(StorageError, PermissionError):
+    """Others can change the store's files, or something that is no file lies in the place of one."""
 
 
 class StorageFull(StorageError):
@@ -264,6 +280,10 @@ class Compacted(KvartsError):
     """The revision to read at is older than the history that is kept."""
 
 
+class ExposedWarning(UserWarning):
+    """Everybody on this machine can read the files of a store that was opened."""
+
+
 def explain(code: str) -> ErrorInfo:
     """Return what is known of an error code ("KV-2003", "2003") or name ("LockedError").
 
@@ -301,7 +321,9 @@ def from_wire(kind: str, message: str, hint: str, maybe_applied: bool, leader: s
 def refused(doing: str, error: OSError, path: str) -> StorageError:
     """Return the error for what the operating system refused to Python code of ours."""
     number = error.errno or 0
-    return StorageError(f"{doing}: {error.strerror}", hint=_ERRNO_HINTS.get(number), number=number, filename=path)
+    return StorageError(
+        f"{doing}: {error.strerror}", hint=_ERRNO_HINTS.get(number, _OTHER_ERRNO), number=number, filename=path
+    )
 
 
 def not_of_codec(expected: str, given: object) -> WrongType:
@@ -325,7 +347,7 @@ def _locked(_message: str, fields: Mapping[str, Any]) -> KvartsError:
 
 def _storage(message: str, fields: Mapping[str, Any]) -> KvartsError:
     number = fields.get("errno") or 0
-    hint = _ERRNO_HINTS.get(number)
+    hint = _ERRNO_HINTS.get(number, _OTHER_ERRNO)
     return StorageError(message, hint=hint, number=number, filename=fields["path"])
 
 
@@ -337,7 +359,9 @@ _ERRNO_HINTS = {
     errno.EROFS: "the file system is mounted read-only",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ELOOP: "a symbolic link in it leads in a circle",
 }
+_OTHER_ERRNO = "`kvarts doctor PATH` looks at the disk, modes and limits there"
 
 _FROM_ENGINE: dict[str, Callable[[str, Mapping[str, Any]], KvartsError]] = {
     "InvalidArgument": lambda message, f: InvalidArgument(message, hint=f["hint"]),
@@ -369,6 +393,7 @@ _FROM_ENGINE: dict[str, Callable[[str, Mapping[str, Any]], KvartsError]] = {
     "StorageFull": lambda message, f: StorageFull(
         message, hint="free some space and try again", number=errno.ENOSPC, filename=f["path"]
     ),
+    "Unsafe": lambda message, f: UnsafeStore(message, hint=f["hint"], number=errno.EPERM, filename=f["path"]),
     "Poisoned": lambda message, f: StoreFailed(message, hint="close the store and open it again"),
     "Io": _storage,
 }
@@ -383,6 +408,7 @@ _WIRE: dict[str, Callable[..., KvartsError]] = {
         ReadOnlyError,
         StorageError,
         StorageFull,
+        UnsafeStore,
         StoreFailed,
         CorruptionError,
         Unavailable,

@@ -22,6 +22,7 @@ class OpenOptions(TypedDict, total=False):
 
     mode: Mode
     create: bool
+    fix_permissions: bool
     durability: Durability
     memory: int | str
     block_bytes: int | str
@@ -55,6 +56,9 @@ class Options:
     mode: Mode = "rw"
     """ "rw" reads and writes, alone. "r" only reads, beside other readers: nothing on disk changes, logs are replayed
     in memory, and a damaged table fails only the reads that need it."""
+    fix_permissions: bool = False
+    """Take from others what they may not have of the store's files. With False a store that they can write is
+    UnsafeStore."""
     durability: Durability = "batch"
     """When a write returns: "sync" = on stable storage; "batch" = survives a killed process, synced at most
     `sync_interval_ms` later; "none" = synced by flush and close only."""
@@ -171,7 +175,8 @@ def _check_number(name: str, value: object) -> int:
     elif isinstance(value, int) and not isinstance(value, bool):
         number = value
     else:
-        raise WrongType(f"{name}={_shown(value)} is not an int")
+        low, high = _RANGES[name]
+        raise WrongType(f"{name}={_shown(value)} is not an int", hint=f"{low} to {high}")
     low, high = _RANGES[name]
     if low <= number <= high:
         return number

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -13,7 +14,7 @@ from kvarts.base.errors import KvartsError
 from kvarts.cli.exits import INTERRUPTED, PIPE_CLOSED, STORE_ERROR, USAGE
 from kvarts.cli.failure import report_failure, report_kvarts_error
 from kvarts.cli.help import Context, write_exit_codes, write_rows
-from kvarts.cli.output import screen_columns
+from kvarts.cli.output import print_aside, screen_columns
 from kvarts.cli.streams import finish_output, hold_descriptors, sentence
 
 ROWS = "kvarts.cli.commands.rows"
@@ -33,6 +34,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "stats": (f"{CARE}:stats", "Print sizes and counts of a store."),
     "verify": (f"{CARE}:verify", "Read all of a store and check every byte."),
     "repair": ("kvarts.cli.commands.repair:repair", "Salvage what is whole of a damaged store into a new one."),
+    "doctor": ("kvarts.cli.commands.doctor:doctor", "Judge disk, limits, permissions and memory, with cures."),
     "inspect": ("kvarts.cli.commands.inspect:inspect", "Show what is in a store's files, damaged ones too."),
     "explain": (f"{CARE}:explain", "Tell cause and cure of an error code."),
     "serve": (f"{SERVE}:serve", "Run a node: alone, or of a cluster."),
@@ -142,7 +144,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         failure = "stdout is closed (>/dev/null would throw the output away)"
         report_failure("system", failure, as_json="--json" in arguments)
         sys.exit(STORE_ERROR)
+    warnings.showwarning = _show_warning
     sys.exit(run(arguments))
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Print a warning as a person reads it: the place in the code is ours, and no help."""
+    print_aside(f"warning  {message}")
 
 
 def run(arguments: Sequence[str]) -> int:

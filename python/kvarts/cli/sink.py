@@ -11,6 +11,8 @@ from typing import TextIO
 
 import click
 
+from kvarts.base.private import open_private
+
 STDOUT = "-"
 
 
@@ -61,8 +63,7 @@ def _appearing(file: str, replaced: os.stat_result | None) -> Iterator[TextIO]:
     unfinished = _unfinished(file)
     with suppress(FileNotFoundError):
         unfinished.unlink()
-    # "x" follows no link and takes no file that came meanwhile.
-    sink = unfinished.open("x", encoding="utf-8")
+    sink = os.fdopen(open_private(unfinished), "w", encoding="utf-8")
     try:
         with sink:
             yield sink

@@ -14,7 +14,7 @@ from kvarts import _native
 from kvarts.base import codecs
 from kvarts.base.api import Store
 from kvarts.base.codecs import Codec
-from kvarts.base.errors import InvalidArgument, KvartsError, NotAStore, StoreNotFound, refused
+from kvarts.base.errors import ExposedWarning, InvalidArgument, KvartsError, NotAStore, StoreNotFound, refused
 from kvarts.base.options import OpenOptions, Options, validate
 from kvarts.embedded.paths import text_path
 from kvarts.embedded.store import DEFAULT_KEYSPACE, EmbeddedStore, keyspace_of
@@ -48,7 +48,7 @@ def open(target: Target = _MEMORY, *, key: Any = codecs.Bytes, value: Any = code
     are kept with the store. Options: create=True, mode="rw" | "r", durability="batch" | "sync" | "none",
     memory="256MiB"; the others are in kvarts.base.options.Options. Close it, or use `with`; what is open at exit is
     closed then.
-    Raises StoreNotFound, NotAStore, LockedError, CodecMismatch, CorruptionError, NewerFormat, StorageFull,
+    Raises StoreNotFound, NotAStore, UnsafeStore, LockedError, CodecMismatch, CorruptionError, NewerFormat, StorageFull,
     StorageError, InvalidArgument (an unknown option, with the near one).
     """
     codecs.check_codec(key, "key")
@@ -77,6 +77,10 @@ def open_database(target: Target, options: Options, clock: "_native.ManualClock 
         atexit.unregister(_close_all)
         atexit.register(_close_all)
     _open_databases.add(database)
+    exposed = database.exposed()
+    if exposed is not None:
+        what, cure = exposed
+        warnings.warn(f"{what}; {cure}", ExposedWarning, stacklevel=4)
     return database
 
 
@@ -123,7 +127,8 @@ def _check_place(path: Path, text: str, options: Options) -> None:
 
 
 def _is_store(path: Path) -> bool:
-    return (path / _native.MANIFEST).exists()
+    # A link there is no store, but what is wrong with it is said by the engine.
+    return os.path.lexists(path / _native.MANIFEST)
 
 
 def _holder() -> str:

@@ -118,6 +118,9 @@ class EmbeddedStore(_native.Tree[K, V], Store[K, V]):
         parent = os.path.dirname(target)
         if not os.path.isdir(parent):
             raise StoreNotFound(f"no directory {parent} to hold the copy", hint=f"make {parent} first", filename=target)
+        own = os.path.realpath(self._database.path)
+        if os.path.commonpath([own, os.path.realpath(parent)]) == own:
+            raise InvalidArgument(f"{target} lies in the store itself", hint="give a path beside the store's directory")
         return Revision(self._database.checkpoint(target))
 
     def flush(self) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kvarts.base.errors import InvalidArgument, NotAStore, StorageError, refused
+from kvarts.base.private import make_private_directory, open_private
 
 NODE_FILE = "NODE"
 FORMAT = 1
@@ -98,10 +99,10 @@ def save_identity(data: Path, identity: Identity) -> None:
     """Make the directory if it is absent (0700) and write NODE (0600): durable on return. Raises StorageError."""
     path, temporary = data / NODE_FILE, data / f"{NODE_FILE}.tmp"
     try:
-        data.mkdir(mode=0o700, exist_ok=True)
+        make_private_directory(data)
         text = json.dumps({"format": FORMAT, **asdict(identity)}, sort_keys=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
+        temporary.unlink(missing_ok=True)
+        with os.fdopen(open_private(temporary), "w") as file:
             file.write(text + "\n")
             file.flush()
             os.fsync(file.fileno())

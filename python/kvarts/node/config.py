@@ -49,7 +49,7 @@ def _number(name: str, value: object) -> int:
     try:
         return int(str(value))
     except ValueError:
-        raise InvalidArgument(f"{name}={value!r} is no number") from None
+        raise InvalidArgument(f"{name}={value!r} is no number", hint="give digits") from None
 
 
 def _switch(name: str, value: object) -> bool:
@@ -59,7 +59,7 @@ def _switch(name: str, value: object) -> bool:
     try:
         return known[str(value).lower()]
     except KeyError:
-        raise InvalidArgument(f"{name}={value!r} is neither true nor false") from None
+        raise InvalidArgument(f"{name}={value!r} is neither true nor false", hint="true or false") from None
 
 
 def _choice(*choices: str) -> Callable[[str, object], str]:
@@ -118,4 +118,6 @@ def _read(file: Path) -> dict[str, object]:
     except OSError as error:
         raise refused(f"reading {file}", error, str(file)) from error
     except tomllib.TOMLDecodeError as error:
-        raise InvalidArgument(f"{file} is no TOML: {error}") from None
+        raise InvalidArgument(
+            f"{file} is no TOML: {error}", hint="`kvarts config explain` lists the settings"
+        ) from None

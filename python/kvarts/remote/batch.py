@@ -1,6 +1,7 @@
 """Writes gathered for one commit: what the sync and the async batch share."""
 
 import time
+import warnings
 from typing import Any, Generic
 
 from kvarts.base.api import Ttl
@@ -19,6 +20,12 @@ class Gathered:
         self.open = True
         self.entered = False
         self.revision: Revision | None = None
+
+    def __del__(self) -> None:
+        """Say that writes were gathered and never committed, as Python says it of files that nobody closed."""
+        if self.open and self.writes:
+            what = f"a batch of {len(self.writes)} writes was dropped and nothing of it written: use it in a with block"
+            warnings.warn(what, ResourceWarning, stacklevel=2, source=self)
 
     def take(self) -> list[Write]:
         """End the batch and return its writes; ttls count from the calls that gave them."""

@@ -1,8 +1,8 @@
 //! The threads of a store: flush, compaction, and the timer that syncs. They wait without waking up for nothing.
 use super::scrub::scrub_loop;
 use super::state::{Shared, Work};
+use crate::sync::panic_text;
 use crate::{Error, Result};
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -106,7 +106,7 @@ impl Shared {
             Ok(Ok(())) => None,
             Ok(Err(error)) => self.settle(error),
             Err(panic) => {
-                self.poison(Error::Poisoned(format!("a panic in the background: {}", message(&*panic)).into()));
+                self.poison(Error::Poisoned(format!("a panic in the background: {}", panic_text(&*panic)).into()));
                 None
             }
         }
@@ -150,9 +150,4 @@ impl Shared {
             self.maintain();
         }
     }
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }

@@ -44,6 +44,12 @@ impl Shared {
     /// Makes the directory, or finds it empty. Returns whether it was made.
     fn prepare_target(&self, to: &Path) -> Result<bool> {
         let doing = |error| Error::io("making the checkpoint", to, error);
+        if to.starts_with(&self.dir) {
+            return Err(Error::invalid(
+                format!("{} lies in the store itself", to.display()),
+                "give a path beside the store's directory",
+            ));
+        }
         if self.fs.exists(to).map_err(doing)? {
             if self.fs.list(to).map_err(doing)?.is_empty() {
                 return Ok(false);

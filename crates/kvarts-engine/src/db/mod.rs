@@ -2,6 +2,7 @@
 //!
 //! Lock order: `write` (log, memtables, revisions) before `install` (manifest, versions) before `snapshots`; all of it
 //! stands with `state::Shared`. The walk of a write and of a read: docs/internals/db.md.
+use crate::fs::Finding;
 use crate::iter::VisibleCursor;
 use crate::sync::Mutex;
 use crate::{Revision, TreeId};
@@ -18,8 +19,11 @@ mod floor;
 mod flush;
 mod history;
 mod manifest;
+#[cfg(all(test, feature = "model"))]
+mod models;
 mod open;
 mod open_read;
+mod publish;
 mod read;
 mod recover;
 mod repair;
@@ -35,6 +39,7 @@ mod write;
 
 pub use apply::Applier;
 pub use history::ReadAt;
+pub use open::permissions;
 pub use repair::{Gone, RepairReport, repair};
 
 /// An open store. Shared between threads as `Arc<Db>`.
@@ -219,4 +224,6 @@ pub struct OpenReport {
     pub torn: Option<(PathBuf, u64, u64)>,
     /// True where the store was made by this open.
     pub created: bool,
+    /// What everybody on this machine can read of it, if anything.
+    pub exposed: Option<Finding>,
 }

@@ -8,7 +8,7 @@ use super::trees::TreeShared;
 use super::write::WriteState;
 use super::{Db, OpenReport};
 use crate::clock::Clock;
-use crate::fs::{Fs, LockOutcome, LogMode};
+use crate::fs::{Finding, Fs, LockOutcome, LogMode, guard, hold, mend, survey};
 use crate::log::LogWriter;
 use crate::memtable::Chunks;
 use crate::options::{Durability, Options};
@@ -72,6 +72,20 @@ pub(super) fn parse_digits(digits: &str) -> Option<u64> {
     if all { digits.parse().ok() } else { None }
 }
 
+fn is_ours(name: &str) -> bool {
+    named(name) != Named::Foreign
+}
+
+/// Returns what others than the owner may do to the store in `dir`; with `mends`, what is left of it once modes are set.
+/// Opens nothing. Errors: `Io`.
+pub fn permissions(fs: &Arc<dyn Fs>, dir: &Path, mends: bool) -> Result<Vec<Finding>> {
+    let fs = hold(fs, dir)?;
+    if mends {
+        mend(&*fs, dir, &is_ours)?;
+    }
+    survey(&*fs, dir, &is_ours)
+}
+
 /// The directory that holds `path`.
 pub(super) fn parent(path: &Path) -> PathBuf {
     match path.parent() {
@@ -84,8 +98,8 @@ pub(super) fn parent(path: &Path) -> PathBuf {
 impl Db {
     /// Opens the store in `dir` and recovers it. `holder` is what a second opener is told about us.
     ///
-    /// Errors: `NotFound` (no store and `create` is false; or no parent directory), `Locked`, `Corruption`, `NewerFormat`,
-    /// `StorageFull`, `Io`, `InvalidArgument`.
+    /// Errors: `NotFound` (no store and `create` is false; or no parent directory), `Locked`, `Unsafe`, `Corruption`,
+    /// `NewerFormat`, `StorageFull`, `Io`, `InvalidArgument`.
     pub fn open(
         fs: Arc<dyn Fs>,
         clock: Arc<dyn Clock>,
@@ -94,10 +108,13 @@ impl Db {
         options: Options,
     ) -> Result<Arc<Self>> {
         let options = options.validate()?;
+        make_directory(&*fs, dir, options.create && !options.read_only)?;
+        let fs = hold(&fs, dir)?;
+        let exposed = guard_directory(&*fs, dir, &options)?;
         if options.read_only {
-            return Self::open_to_read(fs, clock, dir, options);
+            return Self::open_to_read(fs, clock, dir, options, exposed);
         }
-        find_directory(&*fs, dir, options.create)?;
+        find_store(&*fs, dir, options.create)?;
         let lock = match fs.lock(&dir.join(LOCK), holder).map_err(|error| Error::io("locking", dir, error))? {
             LockOutcome::Taken(lock) => lock,
             LockOutcome::Held(holder) => return Err(Error::Locked { holder, path: dir.to_owned() }),
@@ -108,7 +125,7 @@ impl Db {
         let mut floor = Floor::find(&names);
         let log = begin(&recovery, &mut floor)?;
         let unclean = replay.end.map(|(file, offset)| (file, offset, recovery.last));
-        let report = OpenReport { replayed: replay.batches, unclean, torn: replay.torn, created };
+        let report = OpenReport { replayed: replay.batches, unclean, torn: replay.torn, created, exposed };
         remove_leftovers(&recovery, &names);
 
         let chunks = Arc::new(Chunks::new(options.memtable_bytes));
@@ -145,19 +162,32 @@ impl Db {
     }
 }
 
-/// Makes sure that `dir` holds a store, or is one's own empty directory.
-fn find_directory(fs: &dyn Fs, dir: &Path, create: bool) -> Result<()> {
+/// Makes `dir` if there is none.
+fn make_directory(fs: &dyn Fs, dir: &Path, create: bool) -> Result<()> {
     let exists = |path: &Path| fs.exists(path).map_err(|error| Error::io("looking for", path, error));
-    if !exists(dir)? {
-        let parent = parent(dir);
-        if !create || !exists(&parent)? {
-            return Err(Error::NotFound(if create { parent } else { dir.to_owned() }));
-        }
-        return fs
-            .create_dir(dir)
-            .and_then(|()| fs.sync_dir(&parent))
-            .map_err(|error| Error::io("making the directory", dir, error));
+    if exists(dir)? {
+        return Ok(());
     }
+    let parent = parent(dir);
+    if !create || !exists(&parent)? {
+        return Err(Error::NotFound(if create { parent } else { dir.to_owned() }));
+    }
+    let made = fs.create_dir(dir).and_then(|()| fs.sync_dir(&parent));
+    made.map_err(|error| Error::io("making the directory", dir, error))
+}
+
+/// Refuses `dir` where others can change what lies in it; returns what they can read. From an empty one, made by hand with
+/// whatever umask, that right is taken without being asked: nobody has used it yet.
+fn guard_directory(fs: &dyn Fs, dir: &Path, options: &Options) -> Result<Option<Finding>> {
+    if options.read_only {
+        return guard(fs, dir, &is_ours, false);
+    }
+    let is_empty = options.create && list(fs, dir)?.is_empty();
+    guard(fs, dir, &is_ours, options.fix_permissions || is_empty)
+}
+
+/// Makes sure that `dir` holds a store, or nothing but what a creation that was cut short leaves.
+fn find_store(fs: &dyn Fs, dir: &Path, create: bool) -> Result<()> {
     let names = list(fs, dir)?;
     if names.iter().any(|name| name == MANIFEST) {
         return Ok(());

@@ -10,7 +10,7 @@ use super::state::{Parts, Shared};
 use super::write::WriteState;
 use super::{Db, OpenReport};
 use crate::clock::Clock;
-use crate::fs::{Fs, LockOutcome, LogMode, MemFs};
+use crate::fs::{Finding, Fs, LockOutcome, LogMode, MemFs};
 use crate::log::LogWriter;
 use crate::memtable::Chunks;
 use crate::options::Options;
@@ -26,6 +26,7 @@ impl Db {
         clock: Arc<dyn Clock>,
         dir: &Path,
         options: Options,
+        exposed: Option<Finding>,
     ) -> Result<Arc<Self>> {
         let options = Options { background: false, create: false, ..options };
         let lock = lock(&*fs, dir)?;
@@ -36,7 +37,7 @@ impl Db {
         let cache = BlockCache::new(options.memory_bytes / 2);
         let (recovery, replay, created) = recover(&fs, &*clock, dir, &options, &cache, &names)?;
         let unclean = replay.end.map(|(file, offset)| (file, offset, recovery.last));
-        let report = OpenReport { replayed: replay.batches, unclean, torn: replay.torn, created };
+        let report = OpenReport { replayed: replay.batches, unclean, torn: replay.torn, created, exposed };
 
         let chunks = Arc::new(Chunks::new(options.memtable_bytes));
         let trees = recovery.trees.into_values().map(Recovering::into_read_only);

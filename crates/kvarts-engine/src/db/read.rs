@@ -1,4 +1,5 @@
 //! Point reads: active memtable, sealed ones, then tables, newest first; the first row found wins.
+use super::publish;
 use super::state::Shared;
 use super::trees::{TreeShared, TreeState};
 use super::{Attempt, Db, Entry, Snapshot, Tree};
@@ -98,20 +99,10 @@ fn entry(revision: Revision, kind: Kind, stored: &[u8], now_ms: impl FnOnce() ->
 
 impl Shared {
     /// Returns the state of a tree and the newest visible revision, such that the state holds all of that revision.
-    ///
-    /// The state comes first: tables in it were made when an earlier revision was visible, so they hold what a later
-    /// one sees. But the memtable may have been replaced in between, and the new one may hold newer visible rows; then
-    /// the generation moved before they became visible, and we take both again.
     pub(super) fn read_point(&self, tree: &TreeShared) -> Result<(Guard<Arc<TreeState>>, Revision)> {
-        loop {
-            let generation = tree.generation.load(Ordering::Acquire);
-            let state = tree.state.load();
-            let visible = self.visible();
-            if tree.generation.load(Ordering::Acquire) == generation {
-                self.check_readable(tree)?;
-                return Ok((state, visible));
-            }
-        }
+        let point = publish::read_point(&tree.generation, || tree.state.load(), &self.visible);
+        self.check_readable(tree)?;
+        Ok(point)
     }
 
     /// Called after a state was loaded: an empty state of a closed store or a dropped tree is not taken for its rows.

@@ -1,5 +1,6 @@
 //! What the parts of an open store share: counters, locks, signals, and how the store goes bad.
 use super::manifest::Install;
+use super::publish;
 use super::scrub::Scrubbed;
 use super::snapshot::Registry;
 use super::trees::{AtomicPosition, Mem};
@@ -9,7 +10,7 @@ use crate::fs::Fs;
 use crate::log::{LogPosition, LogSyncer};
 use crate::memtable::Chunks;
 use crate::options::{Durability, Options};
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex, atomic};
 use crate::table::BlockCache;
 use crate::{Error, FileId, Result, Revision, TreeId};
 use std::path::PathBuf;
@@ -40,9 +41,9 @@ pub(super) struct Shared {
     /// The next file id to give out.
     pub(super) next_file: AtomicU64,
     /// Newest revision in the log and the memtables. Changed under the write lock.
-    pub(super) applied: AtomicU64,
+    pub(super) applied: atomic::AtomicU64,
     /// Newest revision that readers see. Invariant: visible <= applied; with `Sync`, everything up to it is durable.
-    pub(super) visible: AtomicU64,
+    pub(super) visible: atomic::AtomicU64,
     /// End of the log. Invariant: everything before it is in the memtables.
     pub(super) appended: AtomicPosition,
     /// Syncs the log.
@@ -159,8 +160,8 @@ impl Shared {
             cache: parts.cache,
             chunks: parts.chunks,
             next_file: AtomicU64::new(parts.next_file),
-            applied: AtomicU64::new(parts.revision.0),
-            visible: AtomicU64::new(parts.revision.0),
+            applied: atomic::AtomicU64::new(parts.revision.0),
+            visible: atomic::AtomicU64::new(parts.revision.0),
             appended,
             syncer: parts.write.log().syncer(),
             write: Mutex::new(parts.write),
@@ -194,7 +195,7 @@ impl Shared {
 
     /// Newest revision that readers see.
     pub(super) fn visible(&self) -> Revision {
-        Revision(self.visible.load(Ordering::Acquire))
+        publish::shown(&self.visible)
     }
 
     /// Errors: `Closed`.

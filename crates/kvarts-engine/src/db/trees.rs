@@ -1,9 +1,10 @@
 //! Trees: their memtables and tables as one immutable state that readers load and writers replace.
+use super::publish;
 use super::state::Shared;
 use super::{Db, Tree, TreeInfo};
 use crate::log::LogPosition;
 use crate::memtable::{Chunks, MemRow, Memtable};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, atomic};
 use crate::version::Version;
 use crate::{Error, FileId, Result, Revision, TreeId};
 use arc_swap::ArcSwap;
@@ -139,8 +140,8 @@ pub(super) struct TreeShared {
     pub(super) info: TreeInfo,
     /// Its rows.
     pub(super) state: ArcSwap<TreeState>,
-    /// Counts the replacements of `state`: see `read::read_point`.
-    pub(super) generation: AtomicU64,
+    /// Counts the replacements of `state`: see `publish`.
+    pub(super) generation: atomic::AtomicU64,
     /// Set before its rows go.
     pub(super) dropped: AtomicBool,
     /// Newest revision applied to it; changed under the write lock.
@@ -162,7 +163,7 @@ impl TreeShared {
         Arc::new(Self {
             info,
             state: ArcSwap::from_pointee(state),
-            generation: AtomicU64::new(0),
+            generation: atomic::AtomicU64::new(0),
             dropped: AtomicBool::new(false),
             last,
             swap: Mutex::new(()),
@@ -178,9 +179,7 @@ impl TreeShared {
     pub(super) fn change(&self, next: impl FnOnce(&TreeState) -> TreeState) {
         let _swap = self.swap.lock();
         let changed = Arc::new(next(&self.state.load()));
-        self.state.store(changed);
-        // After the store: a reader that took the old state and then sees anything published later also sees this.
-        self.generation.fetch_add(1, Ordering::AcqRel);
+        publish::replace(&self.generation, || self.state.store(changed));
     }
 
     /// The error that calls on a dropped tree get.

@@ -1,4 +1,5 @@
 //! The write path: check, make room, take a revision, append to the log, insert, publish.
+use super::publish::raise;
 use super::read::{Lookup, find, with_entry};
 use super::state::Shared;
 use super::trees::{Mem, TreeShared};
@@ -12,7 +13,7 @@ use kvarts_formats::batch::{Batch, Op};
 use kvarts_formats::ids::EXPIRY_BYTES;
 use kvarts_formats::record::PAYLOAD_BYTES_MAX;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 /// Largest batch that `try_write` takes: its copies are short enough for a caller who holds other threads up. Where the log
 /// would write it by a system call instead, it is not taken at all.
@@ -354,13 +355,6 @@ impl<'a> HalfDone<'a> {
 impl Drop for HalfDone<'_> {
     fn drop(&mut self) {
         self.shared.poison(Error::Poisoned(self.what.into()));
-    }
-}
-
-/// Raises a counter that only the holder of the write lock changes.
-fn raise(counter: &AtomicU64, revision: Revision) {
-    if counter.load(Ordering::Relaxed) < revision.0 {
-        counter.store(revision.0, Ordering::Release);
     }
 }
 

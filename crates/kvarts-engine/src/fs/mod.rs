@@ -6,11 +6,13 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+mod access;
 mod chance;
 mod fault;
 mod mem;
 mod os;
 
+pub use access::{Access, Finding, Kind, Owned, guard, hold, mend, survey};
 pub use fault::{Fault, FaultFs, FsOp, Met};
 pub use mem::MemFs;
 pub use os::OsFs;
@@ -57,6 +59,20 @@ pub trait Fs: Send + Sync + 'static {
     /// Errors: `NotFound`; `Unsupported`, which is what a file system says that has none.
     fn lock_shared(&self, _path: &Path) -> io::Result<LockOutcome> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Returns a file system that reaches what lies in `dir` through a handle, whatever its path leads to later; `None` where
+    /// paths do as well.
+    fn hold(&self, _dir: &Path) -> io::Result<Option<Arc<dyn Fs>>> {
+        Ok(None)
+    }
+    /// Tells who owns `dir` and what lies in it, and who else may change it; `None` where nobody else can reach it.
+    fn access(&self, _dir: &Path) -> io::Result<Option<Access>> {
+        Ok(None)
+    }
+    /// Sets the mode of a file or directory. Follows links: only for what lies where nobody else may write.
+    fn set_mode(&self, _path: &Path, _mode: u32) -> io::Result<()> {
+        Ok(())
     }
 }
 

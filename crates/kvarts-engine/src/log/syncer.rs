@@ -1,10 +1,11 @@
 //! The syncing end of the log: group commit.
 use super::{LogPosition, log_path};
 use crate::fs::LogSync;
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex, panic_text};
 use crate::{Error, FileId, Result};
 use kvarts_formats::header::HEADER_BYTES;
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -94,13 +95,20 @@ impl LogSyncer {
             state.led = true;
             let segments: Vec<_> = state.segments.iter().cloned().collect();
             drop(state);
-            let outcome = self.lead(&segments);
+            // A panic must not leave those who wait for the leader waiting for ever.
+            let outcome = catch_unwind(AssertUnwindSafe(|| self.lead(&segments)));
             state = self.state.lock();
             state.led = false;
-            if let Err(error) = outcome {
-                state.poisoned = Some(error.to_string().into());
-            }
+            state.poisoned = match &outcome {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string().into()),
+                Err(panic) => Some(format!("a panic while the log was synced: {}", panic_text(&**panic)).into()),
+            };
             self.done.notify_all();
+            if let Err(panic) = outcome {
+                drop(state);
+                resume_unwind(panic);
+            }
         }
     }
 

@@ -11,6 +11,7 @@ mod mapping;
 mod meddled;
 mod model;
 mod mutations;
+mod panics;
 mod plants;
 mod player;
 mod reading;

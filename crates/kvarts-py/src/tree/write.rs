@@ -1,7 +1,7 @@
 //! Single writes: attached while the engine can take them without a wait, detached otherwise.
 use super::Tree;
 use crate::condition::Condition;
-use crate::fault::{Fault, Outcome, condition_failed};
+use crate::fault::{Fault, Outcome, condition_failed, shown_or_type};
 use kvarts_engine::Revision;
 use kvarts_engine::db::Attempt;
 use kvarts_formats::batch::Batch;
@@ -119,7 +119,7 @@ impl Tree {
         } else {
             ttl.extract::<f64>().map_err(|error| {
                 if error.is_instance_of::<PyOverflowError>(ttl.py()) {
-                    return Fault::invalid("ttl= is out of range", TTL_RANGE);
+                    return Fault::invalid(format!("ttl={} is out of range", shown_or_type(ttl)), TTL_RANGE);
                 }
                 Fault::wrong_type("ttl in seconds, or a timedelta", ttl)
             })?

@@ -5,7 +5,7 @@ use super::group::Group;
 use super::perform::install_dir;
 use crate::machine::{self, Machine, MachineOptions};
 use crate::nodelog::{NodeLog, NodeLogOptions};
-use kvarts_engine::fs::Fs;
+use kvarts_engine::fs::{Fs, guard, hold};
 use kvarts_engine::options::Options;
 use kvarts_engine::{Error, Result};
 use std::io::ErrorKind;
@@ -17,7 +17,7 @@ const CLOSED: &str = "CLOSED";
 /// Name of a directory that goes: this, and a number.
 const ASIDE: &str = "closed-";
 
-/// Makes the directories of a node.
+/// Makes the directories of a node. Errors: `Unsafe` where others can change what lies in one that is there.
 pub fn make_dirs(fs: &Arc<dyn Fs>, config: &Config) -> Result<()> {
     make_dir(fs, &config.data)?;
     for name in ["log", "shards", "incoming", "outgoing"] {
@@ -36,14 +36,18 @@ pub fn open_log(fs: &Arc<dyn Fs>, config: &Config) -> Result<NodeLog> {
     for (to, from) in id[8..].iter_mut().zip(config.node.to_be_bytes()) {
         *to ^= from;
     }
-    NodeLog::open(Arc::clone(fs), &config.data.join("log"), id, NodeLogOptions::default())
+    let dir = config.data.join("log");
+    let fs = hold(fs, &dir)?;
+    guard(&*fs, &dir, &|_| true, false)?;
+    NodeLog::open(fs, &dir, id, NodeLogOptions::default())
 }
 
 fn make_dir(fs: &Arc<dyn Fs>, dir: &Path) -> Result<()> {
     match fs.create_dir(dir) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(Error::io("making", dir, error)),
-        _ => Ok(()),
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(Error::io("making", dir, error)),
+        _ => {}
     }
+    guard(&**fs, dir, &|_| false, false).map(|_| ())
 }
 
 /// Opens the state machines of all groups of the log.

@@ -1,6 +1,7 @@
 """`dev`: a cluster of child processes on this machine."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 import click
 
 from kvarts.base.errors import StoreFailed
+from kvarts.base.private import make_private_directory, open_private
 from kvarts.cli.commands.options import json_option
 from kvarts.cli.help import Command
 from kvarts.cli.output import print_aside, print_json
@@ -58,7 +60,8 @@ def dev(nodes: int, data: Path | None, memory: str, as_json: bool) -> None:
     """Run a cluster on this machine until Ctrl-C. A node that dies stays dead, and the others go on."""
     with ExitStack() as stack:
         folder = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kvarts-dev-")))
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        make_private_directory(folder)
         # Before the first child: one that is started is stopped.
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -102,13 +105,14 @@ def _peers(nodes: int, folder: Path) -> str:
         for each in sockets:
             each.bind(("127.0.0.1", 0))
         text = ",".join(f"{number}=127.0.0.1:{each.getsockname()[1]}" for number, each in enumerate(sockets, 1))
-    kept.write_text(text)
+    with os.fdopen(open_private(kept), "w") as file:
+        file.write(text)
     return text
 
 
 def _start(number: int, peers: str, folder: Path, memory: str) -> subprocess.Popen[str]:
     place = ["--node", str(number), "--peers", peers, "--data", str(folder / f"node-{number}"), "--memory", memory]
-    with (folder / f"node-{number}.events").open("a") as events:
+    with os.fdopen(open_private(folder / f"node-{number}.events", append=True), "a") as events:
         return subprocess.Popen(  # noqa: S603  # our own program
             [sys.executable, "-m", "kvarts", "serve", "--json", *place],
             stdin=subprocess.DEVNULL,

@@ -6,7 +6,7 @@
 //!
 //! What a power loss leaves is for the file system below: [`MemFs::crash`](super::MemFs::crash).
 use super::chance::Chance;
-use super::{Fs, LockOutcome, LogFile, LogMode, ReadFile, WriteFile};
+use super::{Access, Fs, LockOutcome, LogFile, LogMode, ReadFile, WriteFile};
 use crate::sync::{Condvar, Mutex};
 use rustix::io::Errno;
 use std::io;
@@ -59,6 +59,9 @@ pub enum FsOp {
     RemoveDir,
     Link,
     Lock,
+    Hold,
+    Access,
+    SetMode,
     ReadAt,
     Append,
     Sync,
@@ -81,7 +84,7 @@ impl FsOp {
                 let takes_entry = matches!(self, CreateDir | Create | CreateLog | Rename | Link | Lock);
                 writes || takes_entry || matches!(self, Sync | SyncDir | SyncLog)
             }
-            Fault::NoDescriptor => matches!(self, List | SyncDir | Read | Open | Create | CreateLog | Lock),
+            Fault::NoDescriptor => matches!(self, List | SyncDir | Read | Open | Create | CreateLog | Lock | Hold),
             Fault::Short | Fault::Flip => writes || matches!(self, Read | ReadAt),
             Fault::Late => matches!(self, CreateDir | SyncDir | Rename | Remove | RemoveDir | Link | Sync | SyncLog),
             Fault::Lost | Fault::Misdirected => writes,
@@ -290,6 +293,19 @@ impl Fs for FaultFs {
 
     fn lock_shared(&self, path: &Path) -> io::Result<LockOutcome> {
         self.run(FsOp::Lock, path, || self.fs.lock_shared(path))
+    }
+
+    fn hold(&self, dir: &Path) -> io::Result<Option<Arc<dyn Fs>>> {
+        let held = self.run(FsOp::Hold, dir, || self.fs.hold(dir))?;
+        Ok(held.map(|fs| Arc::new(Self { fs, shared: Arc::clone(&self.shared) }) as Arc<dyn Fs>))
+    }
+
+    fn access(&self, dir: &Path) -> io::Result<Option<Access>> {
+        self.run(FsOp::Access, dir, || self.fs.access(dir))
+    }
+
+    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+        self.run(FsOp::SetMode, path, || self.fs.set_mode(path, mode))
     }
 }
 

@@ -3,20 +3,21 @@
 use super::mapping::Mapping;
 use super::{create_new, sync_data};
 use crate::fs::{LogFile, LogMode, LogSync};
-use rustix::fs::FallocateFlags;
+use rustix::fs::{AtFlags, FallocateFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
 /// Makes a log file of `capacity` bytes. Nothing is left behind on error.
-pub(super) fn create(path: &Path, capacity: u64, mode: LogMode) -> io::Result<Box<dyn LogFile>> {
-    let file = create_new(path)?;
+pub(super) fn create(place: (BorrowedFd<'_>, &Path), capacity: u64, mode: LogMode) -> io::Result<Box<dyn LogFile>> {
+    let file = create_new(place)?;
     build(file, capacity, mode).inspect_err(|_| {
         // The first error is the one to tell; an empty file left behind is a file that no manifest names.
-        let _ = rustix::fs::unlink(path);
+        let _ = rustix::fs::unlinkat(place.0, place.1, AtFlags::empty());
     })
 }
 

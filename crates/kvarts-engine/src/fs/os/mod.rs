@@ -1,16 +1,20 @@
 //! The machine's file system.
 //!
-//! Files are opened with `O_CLOEXEC` (a child that execs inherits none) and `O_NOFOLLOW` (a link planted in the data
-//! directory is an error). Modes are set after making, so that the umask cannot narrow or widen them.
-use super::{Fs, LockOutcome, LogFile, LogMode, ReadFile, WriteFile};
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
+//! Files are opened with `O_CLOEXEC` (a child that execs inherits none), `O_NOFOLLOW` (a link planted in the data directory
+//! is an error) and `O_NONBLOCK` (a pipe planted there holds nobody up, and is refused as what it is). Modes are those of
+//! making, which a umask can only narrow; what it took from the owner is given back through the handle.
+use super::{Access, Fs, Kind, LockOutcome, LogFile, LogMode, Owned, ReadFile, WriteFile};
+use held::{Held, Within};
+use rustix::fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
+mod held;
 mod log;
 #[cfg(target_os = "linux")]
 mod mapping;
@@ -20,18 +24,31 @@ mod tests;
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 const DIR_MODE: Mode = Mode::RWXU;
 
-/// The machine's file system.
+/// The machine's file system. [`Fs::hold`] returns one that reaches a directory through a handle.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OsFs;
 
-impl Fs for OsFs {
+impl Within for OsFs {
+    fn place<'a>(&'a self, path: &'a Path) -> (BorrowedFd<'a>, &'a Path) {
+        (CWD, path)
+    }
+}
+
+impl<W: Within + Send + Sync + 'static> Fs for W {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        rustix::fs::mkdir(path, DIR_MODE)?;
-        Ok(rustix::fs::chmod(path, DIR_MODE)?)
+        let (at, name) = self.place(path);
+        rustix::fs::mkdirat(at, name, DIR_MODE)?;
+        match open_dir(at, name, OFlags::NOFOLLOW) {
+            Ok(dir) => Ok(rustix::fs::fchmod(&dir, DIR_MODE)?),
+            // The umask took reading from the owner too: it cannot be opened before it is given back.
+            Err(Errno::ACCESS) => Ok(rustix::fs::chmodat(at, name, DIR_MODE, AtFlags::empty())?),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
-        match rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
+        let (at, name) = self.place(path);
+        match rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => Ok(true),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
             Err(errno) => Err(errno.into()),
@@ -39,11 +56,17 @@ impl Fs for OsFs {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let (at, name) = self.place(dir);
+        // The directory may be reached through a link: only links in it are traps.
+        let entries = Dir::read_from(open_dir(at, name, OFlags::empty())?)?;
         let mut names = Vec::new();
-        for entry in std::fs::read_dir(dir)? {
-            // All names of ours are UTF-8; whoever put another name there gets it ignored.
-            if let Ok(name) = entry?.file_name().into_string() {
-                names.push(name);
+        for entry in entries {
+            let entry = entry?;
+            match entry.file_name().to_str() {
+                Ok("." | "..") => {}
+                Ok(name) => names.push(name.to_owned()),
+                // All names of ours are UTF-8; whoever put another name there gets it ignored.
+                Err(_) => {}
             }
         }
         names.sort_unstable();
@@ -51,50 +74,53 @@ impl Fs for OsFs {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        // The directory may be reached through a link: only links in it are traps.
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        sync_all(&File::from(rustix::fs::open(dir, flags, Mode::empty())?))
+        let (at, name) = self.place(dir);
+        sync_all(&open_dir(at, name, OFlags::empty())?)
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let mut file = open_at(path, OFlags::RDONLY)?;
+        let mut file = open_file(self.place(path), OFlags::RDONLY)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadFile>> {
-        let file = open_at(path, OFlags::RDONLY)?;
+        let file = open_file(self.place(path), OFlags::RDONLY)?;
         let len = file.metadata()?.len();
         Ok(Arc::new(OsReadFile { file, len }))
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
-        Ok(Box::new(OsWriteFile { file: create_new(path)? }))
+        Ok(Box::new(OsWriteFile { file: create_new(self.place(path))? }))
     }
 
     fn create_log(&self, path: &Path, capacity: u64, mode: LogMode) -> io::Result<Box<dyn LogFile>> {
-        log::create(path, capacity, mode)
+        log::create(self.place(path), capacity, mode)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        Ok(rustix::fs::rename(from, to)?)
+        let ((from_at, from), (to_at, to)) = (self.place(from), self.place(to));
+        Ok(rustix::fs::renameat(from_at, from, to_at, to)?)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        Ok(rustix::fs::unlink(path)?)
+        let (at, name) = self.place(path);
+        Ok(rustix::fs::unlinkat(at, name, AtFlags::empty())?)
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        Ok(rustix::fs::rmdir(path)?)
+        let (at, name) = self.place(path);
+        Ok(rustix::fs::unlinkat(at, name, AtFlags::REMOVEDIR)?)
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        Ok(rustix::fs::link(from, to)?)
+        let ((from_at, from), (to_at, to)) = (self.place(from), self.place(to));
+        Ok(rustix::fs::linkat(from_at, from, to_at, to, AtFlags::empty())?)
     }
 
     fn lock(&self, path: &Path, holder: &str) -> io::Result<LockOutcome> {
-        let mut file = open_at(path, OFlags::RDWR | OFlags::CREATE)?;
+        let mut file = open_file(self.place(path), OFlags::RDWR | OFlags::CREATE)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return read_holder(&mut file),
@@ -107,12 +133,39 @@ impl Fs for OsFs {
     }
 
     fn lock_shared(&self, path: &Path) -> io::Result<LockOutcome> {
-        let mut file = open_at(path, OFlags::RDONLY)?;
+        let mut file = open_file(self.place(path), OFlags::RDONLY)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
             Ok(()) => Ok(LockOutcome::Taken(Box::new(Lock { file }))),
             Err(Errno::WOULDBLOCK) => read_holder(&mut file),
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    fn hold(&self, dir: &Path) -> io::Result<Option<Arc<dyn Fs>>> {
+        let (at, name) = self.place(dir);
+        let handle = open_dir(at, name, OFlags::empty())?;
+        Ok(Some(Arc::new(Held::new(dir, handle))))
+    }
+
+    fn access(&self, dir: &Path) -> io::Result<Option<Access>> {
+        let (at, name) = self.place(dir);
+        let handle = open_dir(at, name, OFlags::empty())?;
+        let mut files = Vec::new();
+        for name in self.list(dir)? {
+            match rustix::fs::statat(&handle, &name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => files.push((name, owned(&stat))),
+                // It went meanwhile: then it is nobody's.
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        let me = rustix::process::geteuid().as_raw();
+        Ok(Some(Access { me, dir: owned(&rustix::fs::fstat(&handle)?), files }))
+    }
+
+    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+        let (at, name) = self.place(path);
+        Ok(rustix::fs::chmodat(at, name, Mode::from_raw_mode(mode), AtFlags::empty())?)
     }
 }
 
@@ -135,17 +188,44 @@ impl Drop for Lock {
     }
 }
 
-/// Opens `path`, never through a symbolic link.
-fn open_at(path: &Path, flags: OFlags) -> io::Result<File> {
-    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    Ok(File::from(rustix::fs::open(path, flags, FILE_MODE)?))
+/// Opens a directory, to be read or synced.
+fn open_dir(at: BorrowedFd<'_>, name: &Path, flags: OFlags) -> Result<File, Errno> {
+    let flags = flags | OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::openat(at, name, flags, Mode::empty())?))
+}
+
+/// Opens a file, never through a symbolic link. Errors: `InvalidInput` where it is no file.
+fn open_file((at, name): (BorrowedFd<'_>, &Path), flags: OFlags) -> io::Result<File> {
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = File::from(rustix::fs::openat(at, name, flags, FILE_MODE)?);
+    let kind = owned(&rustix::fs::fstat(&file)?).kind;
+    if kind == Kind::File {
+        return Ok(file);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {kind}, not a file")))
 }
 
 /// Makes a new file, read-write, mode 0600.
-fn create_new(path: &Path) -> io::Result<File> {
-    let file = open_at(path, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?;
+fn create_new(place: (BorrowedFd<'_>, &Path)) -> io::Result<File> {
+    let file = open_file(place, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?;
     rustix::fs::fchmod(&file, FILE_MODE)?;
     Ok(file)
+}
+
+fn owned(stat: &rustix::fs::Stat) -> Owned {
+    use rustix::fs::FileType;
+    // What these fields are as wide as differs between systems.
+    #[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "the width differs between systems")]
+    let (mode, links) = (stat.st_mode as u32, u64::from(stat.st_nlink));
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Kind::File,
+        FileType::Directory => Kind::Directory,
+        FileType::Symlink => Kind::Link,
+        FileType::Fifo => Kind::Pipe,
+        FileType::Socket => Kind::Socket,
+        _ => Kind::Device,
+    };
+    Owned { kind, uid: stat.st_uid, mode: mode & 0o7777, links }
 }
 
 /// Puts a file's data and length (or a directory's entries) on stable storage.

@@ -34,17 +34,19 @@ fn mode(path: &Path) -> u32 {
 
 #[test]
 fn modes_do_not_depend_on_the_umask() {
-    let dir = Scratch::new();
-    // The umask belongs to the process; other tests of this room are content with any.
-    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o277));
-    OsFs.create_dir(&dir.path("inner")).unwrap();
-    drop(OsFs.create(&dir.path("file")).unwrap());
-    drop(OsFs.create_log(&dir.path("log"), 4096, LogMode::Mapped).unwrap());
-    drop(OsFs.lock(&dir.path("LOCK"), "me").unwrap());
-    rustix::process::umask(before);
-    assert_eq!(mode(&dir.path("inner")), 0o700);
-    for name in ["file", "log", "LOCK"] {
-        assert_eq!(mode(&dir.path(name)), 0o600, "{name}");
+    for umask in [0o000, 0o022, 0o077, 0o277, 0o777, 0o133] {
+        let dir = Scratch::new();
+        // The umask belongs to the process; other tests of this room are content with any.
+        let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask));
+        OsFs.create_dir(&dir.path("inner")).unwrap();
+        drop(OsFs.create(&dir.path("file")).unwrap());
+        drop(OsFs.create_log(&dir.path("log"), 4096, LogMode::Mapped).unwrap());
+        drop(OsFs.lock(&dir.path("LOCK"), "me").unwrap());
+        rustix::process::umask(before);
+        assert_eq!(mode(&dir.path("inner")), 0o700, "umask {umask:o}");
+        for name in ["file", "log", "LOCK"] {
+            assert_eq!(mode(&dir.path(name)), 0o600, "umask {umask:o}, {name}");
+        }
     }
 }
 
@@ -179,4 +181,57 @@ fn directory_behind_a_symbolic_link_is_used_like_any_other() {
     OsFs.create(&link.join("file")).unwrap().append(b"x").unwrap();
     OsFs.sync_dir(&link).unwrap();
     assert_eq!(OsFs.list(&link).unwrap(), ["file"]);
+}
+
+#[test]
+fn what_is_no_file_is_refused_and_holds_nobody_up() {
+    let dir = Scratch::new();
+    let pipe = dir.path("000001.log");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+    let socket = dir.path("000002.log");
+    let _bound = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    OsFs.create_dir(&dir.path("000003.log")).unwrap();
+    for path in [pipe, socket, dir.path("000003.log")] {
+        assert!(OsFs.read(&path).is_err(), "{}", path.display());
+        assert!(OsFs.open(&path).is_err(), "{}", path.display());
+        assert!(OsFs.lock(&path, "me").is_err(), "{}", path.display());
+    }
+}
+
+#[test]
+fn directory_that_is_held_is_the_same_whatever_lies_at_its_path() {
+    let dir = Scratch::new();
+    let (real, aside) = (dir.path("real"), dir.path("aside"));
+    OsFs.create_dir(&real).unwrap();
+    let held = OsFs.hold(&real).unwrap().unwrap();
+    held.create(&real.join("file")).unwrap().append(b"ours").unwrap();
+    OsFs.rename(&real, &aside).unwrap();
+    OsFs.create_dir(&real).unwrap();
+    OsFs.create(&real.join("file")).unwrap().append(b"theirs").unwrap();
+    assert_eq!(held.read(&real.join("file")).unwrap(), b"ours");
+    assert_eq!(held.read(&aside.join("file")).unwrap(), b"ours", "other paths lead where they lead");
+    held.create(&real.join("next")).unwrap();
+    held.sync_dir(&real).unwrap();
+    held.link(&real.join("file"), &dir.path("link")).unwrap();
+    assert_eq!(OsFs.read(&dir.path("link")).unwrap(), b"ours");
+    assert_eq!(
+        (held.list(&real).unwrap(), OsFs.list(&real).unwrap()),
+        (vec!["file".into(), "next".into()], vec!["file".into()])
+    );
+    held.remove(&real.join("next")).unwrap();
+    assert_eq!(OsFs.list(&aside).unwrap(), ["file"]);
+}
+
+#[test]
+fn access_tells_kinds_modes_and_links() {
+    use super::super::Kind;
+    let dir = Scratch::new();
+    drop(OsFs.create(&dir.path("a")).unwrap());
+    OsFs.link(&dir.path("a"), &dir.path("b")).unwrap();
+    OsFs.set_mode(&dir.path("a"), 0o640).unwrap();
+    std::os::unix::fs::symlink("nowhere", dir.path("c")).unwrap();
+    let access = OsFs.access(&dir.0).unwrap().unwrap();
+    let told: Vec<_> = access.files.iter().map(|(name, file)| (name.as_str(), file.kind, file.links)).collect();
+    assert_eq!(told, [("a", Kind::File, 2), ("b", Kind::File, 2), ("c", Kind::Link, 1)]);
+    assert_eq!((access.files[1].1.mode, access.dir.mode, access.dir.uid), (0o640, 0o700, access.me));
 }

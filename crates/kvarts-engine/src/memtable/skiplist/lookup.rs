@@ -4,10 +4,12 @@
 //! writer copies it into one twice as large and publishes that; readers of the old one find all that was published before.
 use super::arena::Arena;
 use super::node::{Node, Row};
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use crate::sync::{Plant, Witness, is_planted, publishing};
+use std::ptr;
 
-/// Slots of the first table.
-const SLOTS_MIN: usize = 32;
+/// Slots of the first table: few in a model, which then sees it grow.
+const SLOTS_MIN: usize = if cfg!(feature = "model") { 4 } else { 32 };
 
 /// The table in use. Invariant: points to a [`Slots`] in the arena of the list.
 pub(super) struct Lookup {
@@ -24,6 +26,7 @@ struct Slots {
     count: usize,
     /// Slots taken. Only the writer uses it.
     taken: AtomicU32,
+    written: Witness,
 }
 
 /// What stands for a hash in a slot: never 0.
@@ -44,11 +47,14 @@ impl Table {
         let tags = count * size_of::<AtomicU32>();
         let rows = count * size_of::<AtomicPtr<Node>>();
         let slots = arena.take(size_of::<Slots>() + tags + rows).cast::<Slots>().as_ptr();
-        // SAFETY: the piece is ours alone, aligned, and as long as head, tags and rows together. Zeros are free tags and
-        // null rows.
+        // SAFETY: the piece is ours alone, aligned, and as long as head, tags and rows together.
         unsafe {
-            slots.write(Slots { count, taken: AtomicU32::new(0) });
-            slots.add(1).cast::<u8>().write_bytes(0, tags + rows);
+            slots.write(Slots { count, taken: AtomicU32::new(0), written: Witness::default() });
+            let tags = slots.add(1).cast::<AtomicU32>();
+            (0..count).for_each(|at| tags.add(at).write(AtomicU32::new(0)));
+            let rows = tags.add(count).cast::<AtomicPtr<Node>>();
+            (0..count).for_each(|at| rows.add(at).write(AtomicPtr::new(ptr::null_mut())));
+            (*slots).written.write();
         }
         Self(slots)
     }
@@ -56,7 +62,9 @@ impl Table {
     #[inline]
     fn head<'a>(self) -> &'a Slots {
         // SAFETY: the invariant of `Table`; only atomics in it change.
-        unsafe { &*self.0 }
+        let head = unsafe { &*self.0 };
+        head.written.read();
+        head
     }
 
     /// Tag and row of a slot below `count`.
@@ -84,8 +92,11 @@ impl Table {
             .probe(tag)
             .find(|(found, _)| found.load(Ordering::Relaxed) == 0)
             .expect("the probe is endless and a slot is free");
+        if is_planted(Plant::Slot) {
+            free.store(tag, Ordering::Release);
+        }
         place.store(row, Ordering::Relaxed);
-        free.store(tag, Ordering::Release);
+        free.store(tag, publishing(Plant::Note));
         self.head().taken.store(self.head().taken.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
@@ -141,7 +152,7 @@ impl Lookup {
         // SAFETY: the instruction exists on every x86-64, and a prefetch of any address is harmless.
         unsafe {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(tag).cast());
+            _mm_prefetch::<_MM_HINT_T0>(ptr::from_ref(tag).cast());
         }
         let _ = tag;
     }
@@ -160,7 +171,7 @@ impl Lookup {
                     let known = unsafe { Row::new(row.load(Ordering::Relaxed)) };
                     if known.key() == new.key() {
                         if new.revision() >= known.revision() {
-                            row.store(new.as_ptr(), Ordering::Release);
+                            row.store(new.as_ptr(), publishing(Plant::Note));
                         }
                         return;
                     }
@@ -172,7 +183,7 @@ impl Lookup {
         let head = table.head();
         // Three quarters: a probe for an absent key then reads about a cache line of tags.
         if head.taken.load(Ordering::Relaxed) as usize * 4 >= head.count * 3 {
-            self.slots.store(table.grown(arena).0, Ordering::Release);
+            self.slots.store(table.grown(arena).0, publishing(Plant::Grow));
         }
     }
 }

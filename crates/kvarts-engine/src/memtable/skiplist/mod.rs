@@ -19,6 +19,8 @@ mod cursor;
 mod lookup;
 mod node;
 
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{Plant, publishing};
 use crate::{Kind, Revision};
 use arena::Arena;
 pub use chunks::Chunks;
@@ -29,7 +31,6 @@ use node::{HEIGHT_MAX, Node, Row, Target};
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The rows. See the module for the invariants.
 pub(super) struct SkipList {
@@ -127,11 +128,11 @@ impl SkipList {
         }
         row.prev_link().store(finger[0].as_ptr(), Ordering::Relaxed);
         for (level, before) in finger.iter_mut().enumerate().take(height) {
-            before.link(level).store(row.as_ptr(), Ordering::Release);
+            before.link(level).store(row.as_ptr(), publishing(Plant::Link));
             *before = row;
         }
         if let Some(after) = row.next(0) {
-            after.prev_link().store(row.as_ptr(), Ordering::Release);
+            after.prev_link().store(row.as_ptr(), publishing(Plant::Link));
         }
         if height > self.height.load(Ordering::Relaxed) {
             self.height.store(height, Ordering::Relaxed);

@@ -1,11 +1,12 @@
 //! A row in the arena: header, links, key bytes, value bytes, in one piece.
 use super::arena::{ALIGN, Arena};
 use crate::iter::key_prefix;
+use crate::sync::Witness;
+use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::{Kind, Revision};
 use std::cmp::Ordering as Order;
 use std::ptr;
 use std::slice;
-use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// Tallest tower: 4^12 rows before the top level fills.
 pub(super) const HEIGHT_MAX: usize = 12;
@@ -24,6 +25,7 @@ pub(super) struct Node {
     meta: u64,
     /// The row before it on level 0; the head for the first row. Null only in the head.
     pub(super) prev: AtomicPtr<Node>,
+    written: Witness,
 }
 
 /// Where a search goes: before every row at or after (`key`, `revision` descending).
@@ -72,12 +74,14 @@ impl Node {
                 revision: revision.0,
                 meta,
                 prev: AtomicPtr::new(ptr::null_mut()),
+                written: Witness::default(),
             });
             let links = node.add(1).cast::<AtomicPtr<Self>>();
             (0..height).for_each(|level| links.add(level).write(AtomicPtr::new(ptr::null_mut())));
             let bytes = links.add(height).cast::<u8>();
             ptr::copy_nonoverlapping(key.as_ptr(), bytes, key.len());
             ptr::copy_nonoverlapping(value.as_ptr(), bytes.add(key.len()), value.len());
+            (*node).written.write();
         }
         node
     }
@@ -96,6 +100,7 @@ impl Row {
     /// wrote it by an acquiring load of a link (or is that thread).
     #[inline]
     pub(super) unsafe fn new(node: *mut Node) -> Self {
+        debug_assert!(!node.is_null(), "a row that nobody wrote");
         Self(node)
     }
 
@@ -107,7 +112,9 @@ impl Row {
     #[inline]
     fn header<'a>(self) -> &'a Node {
         // SAFETY: the invariant of `Row`; only atomics in it change.
-        unsafe { &*self.0 }
+        let header = unsafe { &*self.0 };
+        header.written.read();
+        header
     }
 
     #[inline]
