@@ -2,8 +2,10 @@
 //!
 //! `compression u8, zero 3, raw length u32, bytes, tag 16`. The tag covers all before it.
 use crate::bytes::{all_zero, u32_at};
-use crate::checksum::{self, TAG_BYTES};
-use crate::{FileId, FormatError, Result};
+use crate::checksum::TAG_BYTES;
+use crate::seal::Seal;
+use crate::{FormatError, Result};
+use std::borrow::Cow;
 
 /// How a block is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,10 +26,10 @@ const HEAD_BYTES: usize = 8;
 /// Most raw bytes that one stored byte of LZ4 can stand for.
 const LZ4_GROWTH_MAX: usize = 255;
 
-/// Seals `raw` as the block stored at `offset` of `file` and appends it to `out`, tag included.
+/// Seals `raw` as the block stored at `offset` of a file and appends it to `out`, tag included. A cipher hides all of it.
 ///
 /// Panics where `raw` is longer than [`BLOCK_BYTES_MAX`].
-pub fn seal_block(out: &mut Vec<u8>, file: FileId, offset: u64, raw: &[u8], compression: Compression) {
+pub fn seal_block<'a>(out: &mut Vec<u8>, seal: impl Into<Seal<'a>>, offset: u64, raw: &[u8], compression: Compression) {
     assert!(raw.len() <= BLOCK_BYTES_MAX, "a block of {} bytes is too large", raw.len());
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
@@ -37,29 +39,39 @@ pub fn seal_block(out: &mut Vec<u8>, file: FileId, offset: u64, raw: &[u8], comp
     } else {
         out.extend_from_slice(raw);
     }
-    let tag = checksum::tag(file, offset, &[&out[start..]]);
+    let tag = seal.into().close(offset.into(), &mut out[start..], 0);
     out.extend_from_slice(&tag);
 }
 
 /// Checks and decompresses the block that `seal_block` wrote. The tag is checked before anything is decoded.
-pub fn open_block(file: FileId, offset: u64, stored: &[u8]) -> Result<Vec<u8>> {
+pub fn open_block<'a>(seal: impl Into<Seal<'a>>, offset: u64, stored: &[u8]) -> Result<Vec<u8>> {
     let Some(content_len) = stored.len().checked_sub(TAG_BYTES).filter(|&len| len >= HEAD_BYTES) else {
         return Err(FormatError::corrupt(0, "a block is cut short"));
     };
     let (content, tag) = stored.split_at(content_len);
-    if !checksum::matches(file, offset, content, tag) {
+    let Some(content) = seal.into().open(offset.into(), content, 0, tag) else {
         return Err(FormatError::corrupt(0, "the checksum of a block differs"));
-    }
+    };
     let (head, bytes) = content.split_at(HEAD_BYTES);
     let raw_len = u32_at(head, 4) as usize;
     if raw_len > BLOCK_BYTES_MAX || !all_zero(&head[1..4]) {
         return Err(FormatError::corrupt(0, "the head of a block is not one"));
     }
     match head[0] {
-        0 if bytes.len() == raw_len => Ok(bytes.to_vec()),
+        0 if bytes.len() == raw_len => Ok(without_head(content)),
         1 if raw_len <= bytes.len().saturating_mul(LZ4_GROWTH_MAX) => expand_lz4(bytes, raw_len),
         0 | 1 => Err(FormatError::corrupt(4, "the length of a block differs")),
         _ => Err(FormatError::corrupt(0, "unknown compression")),
+    }
+}
+
+fn without_head(content: Cow<'_, [u8]>) -> Vec<u8> {
+    match content {
+        Cow::Borrowed(content) => content[HEAD_BYTES..].to_vec(),
+        Cow::Owned(mut content) => {
+            content.drain(..HEAD_BYTES);
+            content
+        }
     }
 }
 
@@ -84,6 +96,7 @@ fn expand_lz4(bytes: &[u8], raw_len: usize) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{FileId, checksum};
 
     #[test]
     fn blocks_round_trip_and_compress_when_it_pays() {

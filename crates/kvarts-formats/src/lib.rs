@@ -23,6 +23,7 @@ pub mod manifest;
 pub mod node_record;
 pub mod properties;
 pub mod record;
+pub mod seal;
 pub mod table;
 pub mod tuple;
 

@@ -6,9 +6,11 @@ use super::TreeInfo;
 use super::state::Shared;
 use super::trees::{Mem, TreeShared, TreeState};
 use crate::fs::Fs;
+use crate::keys::{Identity, NewFile};
 use crate::log::log_path;
 use crate::version::{Version, VersionEdit};
 use crate::{Error, FileId, Result, Revision, TreeId};
+use kvarts_formats::header::{FileHeader, FileKind};
 use kvarts_formats::manifest::{Manifest, TreeRecord};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -59,20 +61,33 @@ pub(super) fn tree_record(info: &TreeInfo, version: &Version) -> TreeRecord {
     }
 }
 
+/// Decodes the bytes of the manifest at `path`. Only the keys of `store` count: its number stands in the manifest.
+///
+/// Errors: `Corruption`, `NewerFormat`, `WrongKey`.
+pub(super) fn read_manifest(path: &Path, bytes: &[u8], store: &Identity) -> Result<Manifest> {
+    let damaged = |error| Error::format(path, 0, error);
+    let header = FileHeader::decode(bytes, FileKind::Manifest).map_err(damaged)?;
+    let seal = store.open(path, &header)?;
+    Manifest::decode_sealed(&header, &seal, bytes).map_err(damaged)
+}
+
 /// Puts `manifest` in place in `dir`; durable on return.
 pub(super) fn place(
     fs: &dyn Fs,
     dir: &Path,
     manifest: &Manifest,
+    store: &Identity,
     file: FileId,
 ) -> std::result::Result<(), ManifestFailure> {
     let (tmp, path) = (dir.join(MANIFEST_TMP), dir.join(MANIFEST));
+    let begun = store.begin(FileKind::Manifest, file);
+    let NewFile { header, seal } = begun.map_err(|error| ManifestFailure { error, maybe_placed: false })?;
     let written = (|| {
         if fs.exists(&tmp)? {
             fs.remove(&tmp)?;
         }
         let mut out = fs.create(&tmp)?;
-        out.append(&manifest.encode(file))?;
+        out.append(&manifest.encode_sealed(&header, &seal))?;
         out.sync()
     })();
     written.map_err(|error| ManifestFailure {
@@ -148,14 +163,14 @@ impl Shared {
             _ => tree_record(&tree.info, &tree.state.load().version),
         };
         let manifest = Manifest {
-            store: self.store,
+            store: self.store.id,
             next_file: self.next_file.load(Ordering::Relaxed),
             next_tree: install.next_tree,
             last_revision: Revision(self.applied.load(Ordering::Acquire)),
             logs,
             trees: install.trees.values().map(record).collect(),
         };
-        place(&*self.fs, &self.dir, &manifest, file).map_err(|failure| match failure.error {
+        place(&*self.fs, &self.dir, &manifest, &self.store, file).map_err(|failure| match failure.error {
             passing if passing.may_pass() && !failure.maybe_placed => passing,
             other => self.poison(other),
         })

@@ -1,6 +1,6 @@
 //! Opening: the directory, the lock, what is found there, recovery, and the first log.
 use super::background;
-use super::manifest::{Install, MANIFEST, MANIFEST_TMP, cache_bytes, place};
+use super::manifest::{Install, MANIFEST, MANIFEST_TMP, cache_bytes, place, read_manifest};
 use super::recover::{Recovering, Recovery, Replay};
 use super::state::{Parts, Shared};
 use super::trees::TreeShared;
@@ -8,13 +8,14 @@ use super::write::WriteState;
 use super::{Db, OpenReport};
 use crate::clock::Clock;
 use crate::fs::{Fs, LockOutcome, LogMode};
+use crate::keys::{Identity, Keys};
 use crate::log::LogWriter;
 use crate::memtable::Chunks;
 use crate::options::{Durability, Options};
 use crate::sync::Mutex;
 use crate::table::BlockCache;
 use crate::{Error, FileId, Result};
-use kvarts_formats::header::HEADER_BYTES;
+use kvarts_formats::header::{FileHeader, FileKind, HEADER_BYTES};
 use kvarts_formats::manifest::Manifest;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -82,15 +83,32 @@ impl Db {
         holder: &str,
         options: Options,
     ) -> Result<Arc<Self>> {
+        Self::open_with(fs, clock, None, dir, holder, options)
+    }
+
+    /// The same of a store that is encrypted where there are `keys`. A new one is made so.
+    ///
+    /// Errors: also `KeyMissing`, `WrongKey`, `NotEncrypted`; nothing was changed then, not even the text of the lock where
+    /// the manifest shows it.
+    pub fn open_with(
+        fs: Arc<dyn Fs>,
+        clock: Arc<dyn Clock>,
+        keys: Option<Arc<Keys>>,
+        dir: &Path,
+        holder: &str,
+        options: Options,
+    ) -> Result<Arc<Self>> {
         let options = options.validate()?;
+        let store = Identity::new([0; 16], keys);
         find_directory(&*fs, dir, options.create)?;
+        check_keys(&*fs, dir, &store)?;
         let lock = match fs.lock(&dir.join(LOCK), holder).map_err(|error| Error::io("locking", dir, error))? {
             LockOutcome::Taken(lock) => lock,
             LockOutcome::Held(holder) => return Err(Error::Locked { holder, path: dir.to_owned() }),
         };
         let names = list(&*fs, dir)?;
         let cache = BlockCache::new(options.memory_bytes / 2);
-        let (recovery, replay, created) = recover(&fs, &*clock, dir, &options, &cache, &names)?;
+        let (recovery, replay, created) = recover(&fs, &*clock, store, dir, &options, &cache, &names)?;
         let log = begin(&recovery)?;
         let report = OpenReport { replayed: replay.batches, torn: replay.torn, created };
         remove_leftovers(&recovery, &names);
@@ -157,6 +175,22 @@ fn find_directory(fs: &dyn Fs, dir: &Path, create: bool) -> Result<()> {
     fs.sync_dir(&parent).map_err(|error| Error::io("syncing", &parent, error))
 }
 
+/// Makes sure that the keys fit the manifest, before anything is touched. What is damaged is said later.
+fn check_keys(fs: &dyn Fs, dir: &Path, store: &Identity) -> Result<()> {
+    let path = dir.join(MANIFEST);
+    let mut bytes = [0; HEADER_BYTES];
+    let read = fs.open(&path).and_then(|file| file.read_exact_at(0, &mut bytes));
+    let Ok(header) = read.map_err(|_| ()).and_then(|()| FileHeader::decode(&bytes, FileKind::Manifest).map_err(|_| ()))
+    else {
+        return Ok(());
+    };
+    match (&header.key, store.keys()) {
+        (Some(wrapped), None) => Err(Error::KeyMissing { path, needed: wrapped.id }),
+        (None, Some(_)) => Err(Error::NotEncrypted(path)),
+        _ => store.open(&path, &header).map(|_| ()),
+    }
+}
+
 /// A creation that a crash cut short leaves a lock, an unfinished manifest and a log, but never a table or a record:
 /// where there are any, the manifest of a store with data is lost, and nothing may be removed. Errors: `Corruption`.
 fn check_cut_short(fs: &dyn Fs, dir: &Path, names: &[String]) -> Result<()> {
@@ -186,6 +220,7 @@ fn list(fs: &dyn Fs, dir: &Path) -> Result<Vec<String>> {
 fn recover<'a>(
     fs: &'a Arc<dyn Fs>,
     clock: &dyn Clock,
+    store: Identity,
     dir: &'a Path,
     options: &'a Options,
     cache: &'a Arc<BlockCache>,
@@ -194,7 +229,7 @@ fn recover<'a>(
     let path = dir.join(MANIFEST);
     let manifest = if names.iter().any(|name| name == MANIFEST) {
         let bytes = fs.read(&path).map_err(|error| Error::io("reading", &path, error))?;
-        Some(Manifest::decode(&bytes).map_err(|error| Error::format(&path, 0, error))?)
+        Some(read_manifest(&path, &bytes, &store)?)
     } else {
         None
     };
@@ -215,7 +250,7 @@ fn recover<'a>(
         options,
         cache,
         now_ms: clock.unix_ms(),
-        store: manifest.store,
+        store: Identity::new(manifest.store, store.keys().cloned()),
         next_file: Cell::new(next_file),
         next_tree: manifest.next_tree,
         last: manifest.last_revision,
@@ -250,9 +285,10 @@ fn begin(recovery: &Recovery<'_>) -> Result<LogWriter> {
     let (mode, bytes) = if options.log { (mode, options.log_bytes) } else { (LogMode::Written, 0) };
     let file = recovery.new_file();
     let (fs, dir) = (Arc::clone(recovery.fs), recovery.dir);
-    let log = LogWriter::create(fs, dir, recovery.store, file, bytes, mode)?;
+    let log = LogWriter::create(fs, dir, &recovery.store, file, bytes, mode)?;
     let manifest_file = recovery.new_file();
-    place(&**recovery.fs, dir, &recovery.manifest(vec![file]), manifest_file).map_err(|failure| failure.error)?;
+    place(&**recovery.fs, dir, &recovery.manifest(vec![file]), &recovery.store, manifest_file)
+        .map_err(|failure| failure.error)?;
     Ok(log)
 }
 

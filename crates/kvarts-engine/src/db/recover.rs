@@ -3,6 +3,7 @@ use super::TreeInfo;
 use super::manifest::{MANIFEST, tree_record};
 use crate::compaction::{OutputContext, Retention, write_tables};
 use crate::fs::Fs;
+use crate::keys::Identity;
 use crate::log::{Replayed, log_path, replay};
 use crate::memtable::Memtable;
 use crate::options::Options;
@@ -24,7 +25,7 @@ pub(super) struct Recovery<'a> {
     pub(super) cache: &'a Arc<BlockCache>,
     /// Unix milliseconds.
     pub(super) now_ms: u64,
-    pub(super) store: [u8; 16],
+    pub(super) store: Identity,
     pub(super) next_file: Cell<u64>,
     pub(super) next_tree: u32,
     /// Newest revision found.
@@ -86,7 +87,7 @@ impl Recovery<'_> {
     }
 
     fn open_table(&self, record: &TableRecord) -> Result<TableRef> {
-        let table = Table::open(self.fs, self.dir, self.store, record.file, self.cache)?;
+        let table = Table::open(self.fs, self.dir, &self.store, record.file, self.cache)?;
         let properties = table.properties();
         if properties.rows != record.rows
             || properties.smallest != record.smallest
@@ -102,7 +103,7 @@ impl Recovery<'_> {
         if logs.is_empty() {
             return Ok(Replay::default());
         }
-        let (fs, dir, store) = (Arc::clone(self.fs), self.dir, self.store);
+        let (fs, dir, store) = (Arc::clone(self.fs), self.dir, self.store.clone());
         let flushed = self.trees.values().map(|tree| tree.version.flushed).max().unwrap_or_default();
         let mut end: Option<(Revision, FileId, u64)> = None;
         let report = replay(&*fs, dir, store, logs, &mut |record| {
@@ -164,7 +165,7 @@ impl Recovery<'_> {
             let context = OutputContext {
                 fs: self.fs,
                 dir: self.dir,
-                store: self.store,
+                store: &self.store,
                 options: self.options,
                 cache: self.cache,
                 next_file: &|| self.new_file(),
@@ -182,7 +183,7 @@ impl Recovery<'_> {
     /// The manifest of what was recovered.
     pub(super) fn manifest(&self, logs: Vec<FileId>) -> Manifest {
         Manifest {
-            store: self.store,
+            store: self.store.id,
             next_file: self.next_file.get(),
             next_tree: self.next_tree,
             last_revision: self.last,

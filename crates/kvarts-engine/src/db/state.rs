@@ -5,6 +5,7 @@ use super::trees::{AtomicPosition, Mem};
 use super::write::WriteState;
 use crate::clock::Clock;
 use crate::fs::Fs;
+use crate::keys::Identity;
 use crate::log::{LogPosition, LogSyncer};
 use crate::memtable::Chunks;
 use crate::options::{Durability, Options};
@@ -29,7 +30,7 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) dir: PathBuf,
     pub(super) options: Options,
-    pub(super) store: [u8; 16],
+    pub(super) store: Identity,
     pub(super) cache: Arc<BlockCache>,
     /// Memory of memtables.
     pub(super) chunks: Arc<Chunks>,
@@ -83,7 +84,7 @@ pub(super) struct Parts {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) dir: PathBuf,
     pub(super) options: Options,
-    pub(super) store: [u8; 16],
+    pub(super) store: Identity,
     pub(super) cache: Arc<BlockCache>,
     pub(super) chunks: Arc<Chunks>,
     pub(super) next_file: u64,

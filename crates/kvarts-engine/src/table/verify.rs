@@ -1,6 +1,6 @@
 //! Checking a whole table against its file.
 use super::Table;
-use super::open::{damaged, read_tail};
+use super::open::{damaged, read_header, read_tail};
 use crate::iter::compare;
 use crate::{Error, Result, Revision};
 use kvarts_formats::block::Block;
@@ -20,8 +20,12 @@ impl Table {
     ///
     /// Errors: `Corruption` at the first damage. Index, filter and properties are checked as they are on disk now.
     pub fn verify(&self) -> Result<u64> {
-        let tail = read_tail(&*self.reader, &self.path, self.store, self.file)?;
-        if tail.properties != self.tail.properties || tail.index.blocks() != self.tail.index.blocks() {
+        let header = read_header(&*self.reader, &self.path, self.header.store, self.file)?;
+        let tail = read_tail(&*self.reader, &self.path, &self.seal)?;
+        if header != self.header
+            || tail.properties != self.tail.properties
+            || tail.index.blocks() != self.tail.index.blocks()
+        {
             return Err(damaged(&self.path, 0, "the file has changed since it was opened"));
         }
         let mut walk = Walk { properties: PropertiesBuilder::default(), last: None, key: Vec::new() };
