@@ -3,6 +3,7 @@
 from kvarts import codecs
 from kvarts.base.api import Batch, Scan, Store
 from kvarts.base.codecs import U64, Bytes, Codec, Json, JsonValue, Str, Tuple
+from kvarts.base.encryption import KeyFile, KeyFromEnv
 from kvarts.base.errors import (
     ClosedError,
     CodecError,
@@ -13,6 +14,7 @@ from kvarts.base.errors import (
     CorruptionError,
     CrossShard,
     DeadlineExceeded,
+    EncryptionKeyError,
     ErrorInfo,
     FenceRejected,
     ForkedHandle,
@@ -50,6 +52,7 @@ from kvarts.base.types import (
     OpenReport,
     Report,
     Revision,
+    Rotation,
     Stats,
 )
 from kvarts.opening import open, open_async
@@ -80,6 +83,7 @@ __all__ = [
     "CrossShard",
     "Damage",
     "DeadlineExceeded",
+    "EncryptionKeyError",
     "Entry",
     "Equals",
     "ErrorInfo",
@@ -88,6 +92,8 @@ __all__ = [
     "InvalidArgument",
     "Json",
     "JsonValue",
+    "KeyFile",
+    "KeyFromEnv",
     "KeyNotFound",
     "KeyspaceInfo",
     "KeyspaceStats",
@@ -101,6 +107,7 @@ __all__ = [
     "ReadOnlyError",
     "Report",
     "Revision",
+    "Rotation",
     "Scan",
     "SessionExpired",
     "Stats",

@@ -19,6 +19,7 @@ from kvarts.cli.streams import finish_output, hold_descriptors, sentence
 ROWS = "kvarts.cli.commands.rows"
 TRANSFER = "kvarts.cli.commands.transfer"
 CARE = "kvarts.cli.commands.care"
+KEYS = "kvarts.cli.commands.keys"
 SERVE = "kvarts.cli.commands.serve"
 CLUSTER = "kvarts.cli.commands.cluster"
 
@@ -33,6 +34,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "stats": (f"{CARE}:stats", "Print sizes and counts of a store."),
     "verify": (f"{CARE}:verify", "Read all of a store and check every byte."),
     "inspect": ("kvarts.cli.commands.inspect:inspect", "Show what is in a store's files, damaged ones too."),
+    "keygen": (f"{KEYS}:keygen", "Make the key file of an encrypted store."),
+    "rotate-key": (f"{KEYS}:rotate_key", "Move an encrypted store to another key."),
     "explain": (f"{CARE}:explain", "Tell cause and cure of an error code."),
     "serve": (f"{SERVE}:serve", "Run a node: alone, or of a cluster."),
     "dev": ("kvarts.cli.commands.dev:dev", "Run a cluster on this machine, for a try."),

@@ -7,6 +7,7 @@ import re
 import sys
 import warnings
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, Unpack, overload
 
@@ -14,7 +15,8 @@ from kvarts import _native
 from kvarts.base import codecs
 from kvarts.base.api import Store
 from kvarts.base.codecs import Codec
-from kvarts.base.errors import InvalidArgument, KvartsError, NotAStore, StoreNotFound, refused
+from kvarts.base.encryption import EncryptionKey, Keyring
+from kvarts.base.errors import EncryptionKeyError, InvalidArgument, KvartsError, NotAStore, StoreNotFound, refused
 from kvarts.base.options import OpenOptions, Options, validate
 from kvarts.embedded.paths import text_path
 from kvarts.embedded.store import DEFAULT_KEYSPACE, EmbeddedStore, keyspace_of
@@ -47,32 +49,62 @@ def open(target: Target = _MEMORY, *, key: Any = codecs.Bytes, value: Any = code
     Only the last directory of a path is made. `key` and `value` are codecs (Bytes, Str, U64, Tuple, Json, yours); they
     are kept with the store. Options: create=True, durability="batch" | "sync" | "none", memory="256MiB"; the others are
     in kvarts.base.options.Options. Close it, or use `with`; what is open at exit is closed then.
-    Raises StoreNotFound, NotAStore, LockedError, CodecMismatch, CorruptionError, NewerFormat, StorageFull,
-    StorageError, InvalidArgument (an unknown option, with the near one).
+    Raises StoreNotFound, NotAStore, LockedError, CodecMismatch, EncryptionKeyError, CorruptionError, NewerFormat,
+    StorageFull, StorageError, InvalidArgument (an unknown option, with the near one).
     """
     codecs.check_codec(key, "key")
     codecs.check_codec(value, "value")
-    database = open_database(target, validate(options))
+    database = _open_with_key(target, options)
     return _first_keyspace(database, target, key, value)
 
 
 def open_as_made(target: Target, **options: Unpack[OpenOptions]) -> EmbeddedStore[Any, Any]:
     """Open a store with the codecs it was made with, or Bytes where they are not built in: for tools."""
-    database = open_database(target, validate(options))
+    database = _open_with_key(target, dict(options))
     return _first_keyspace(database, target, None, None)
 
 
-def open_database(target: Target, options: Options, clock: "_native.ManualClock | None" = None) -> _native.Database:
+def _open_with_key(target: Target, options: dict[str, Any]) -> _native.Database:
+    encryption_key = options.pop("encryption_key", None)
+    return open_database(target, validate(options), encryption_key=encryption_key)
+
+
+def open_database(
+    target: Target,
+    options: Options,
+    clock: "_native.ManualClock | None" = None,
+    encryption_key: EncryptionKey | None = None,
+) -> _native.Database:
     """Open the engine at a target. `clock` takes the place of the machine's clock in tests."""
     in_memory = target == _MEMORY
+    if in_memory and encryption_key is not None:
+        raise InvalidArgument("encryption_key= is for a store on disk", hint="leave it out: nothing is written")
     path = _MEMORY_DIR if in_memory else _checked_path(target, options)
     settings = {name: getattr(options, name) for name in Options.__dataclass_fields__}
-    database = _native.Database(path, in_memory=in_memory, holder=_holder(), options=settings, clock=clock)
+
+    def opened(keys: list[bytearray]) -> _native.Database:
+        return _native.Database(path, in_memory=in_memory, holder=_holder(), options=settings, keys=keys, clock=clock)
+
+    if encryption_key is None:
+        database = opened([])
+    else:
+        with Keyring(encryption_key) as ring:
+            database = _with_keys(ring, opened)
     if not _open_databases:
         atexit.unregister(_close_all)
         atexit.register(_close_all)
     _open_databases.add(database)
     return database
+
+
+def _with_keys(ring: Keyring, opened: Callable[[list[bytearray]], _native.Database]) -> _native.Database:
+    """Open with the keys of a ring, which is asked for each that proves to be needed."""
+    while True:
+        try:
+            return opened(ring.keys)
+        except EncryptionKeyError as error:
+            if error.needed is None or not ring.find(error.needed):
+                raise
 
 
 def _first_keyspace(database: _native.Database, target: Target, key: Any, value: Any) -> EmbeddedStore[Any, Any]:

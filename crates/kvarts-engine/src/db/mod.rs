@@ -21,6 +21,7 @@ mod open;
 mod read;
 mod recover;
 mod room;
+mod rotate;
 mod scan;
 mod snapshot;
 mod state;
@@ -166,6 +167,15 @@ pub struct Stats {
     pub snapshots: u64,
     /// Per tree.
     pub trees: Vec<TreeStats>,
+}
+
+/// What [`Db::rotate_key`] has written anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rotation {
+    /// Tables.
+    pub tables: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// What `verify` found. Damage is listed, not raised.

@@ -23,7 +23,7 @@ const POISONED: u8 = 2;
 
 /// An open store, as its threads, scans and snapshots share it.
 ///
-/// Lock order: `compacting`, `write`, `flushing`, `install`, then the leaves, of which none is held while another is
+/// Lock order: `rotating`, `compacting`, `write`, `flushing`, `install`, then the leaves, of which none is held while another is
 /// taken: `snapshots`, `logs`, `failure`, a tree's swap, the mutexes of `signals`.
 pub(super) struct Shared {
     pub(super) fs: Arc<dyn Fs>,
@@ -50,6 +50,8 @@ pub(super) struct Shared {
     pub(super) flushing: Mutex<()>,
     /// Held by whoever compacts; the tree that had its turn last.
     pub(super) compacting: Mutex<TreeId>,
+    /// Held by whoever moves the store to another master key.
+    pub(super) rotating: Mutex<()>,
     /// Compactions by hand that wait for `compacting`.
     pub(super) hands: AtomicUsize,
     /// Owns the manifest. The one lock that is held across file operations, since that is what it orders.
@@ -156,6 +158,7 @@ impl Shared {
             write: Mutex::new(parts.write),
             flushing: Mutex::new(()),
             compacting: Mutex::new(TreeId(0)),
+            rotating: Mutex::new(()),
             hands: AtomicUsize::new(0),
             install: Mutex::new(parts.install),
             snapshots: Mutex::default(),

@@ -18,3 +18,4 @@ pub use cipher::Witness;
 pub use identity::{Identity, NewFile};
 pub use master::{KEY_BYTES, KeyId, MasterKey};
 pub use ring::Keys;
+pub use wrap::open;

@@ -53,6 +53,20 @@ pub(super) fn unwrap(header: &FileHeader, master: &MasterKey) -> Option<Secret> 
     opened.is_ok().then_some(key)
 }
 
+/// Returns what AES-256-GCM hides under a key: for tools that read files by themselves. `None` where the tag does not match.
+pub fn open(
+    key: &[u8; KEY_BYTES],
+    nonce: [u8; NONCE_LEN],
+    associated: &[u8],
+    hidden: &[u8],
+    tag: &[u8],
+) -> Option<Vec<u8>> {
+    let mut opened = vec![0; hidden.len()];
+    let nonce = Nonce::assume_unique_for_key(nonce);
+    gcm(key).open_separate_gather(nonce, Aad::from(associated), hidden, tag, &mut opened).ok()?;
+    Some(opened)
+}
+
 /// Derives `out` from a secret by HKDF-SHA256.
 pub(super) fn derive(secret: &[u8; KEY_BYTES], salt: &[u8], info: &[u8], out: &mut [u8; KEY_BYTES]) {
     let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(secret);

@@ -11,6 +11,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// The buffer in which records are sealed is given back after an append larger than this.
+const SCRATCH_BYTES_MAX: usize = (1 << 20) + (64 << 10);
+
 /// Stream of the engine's records.
 const STREAM: u32 = 0;
 
@@ -64,6 +67,8 @@ pub struct LogWriter {
     /// How often an append to the current file failed after its records were sealed. What stands in its place next is sealed
     /// under another nonce: a reader of the disk may see both.
     attempt: u32,
+    /// Where records of an encrypted log are sealed.
+    scratch: Vec<u8>,
     /// What the syncer knows of the current file.
     segment: Arc<Segment>,
     syncer: Arc<LogSyncer>,
@@ -99,7 +104,19 @@ impl LogWriter {
         let PreparedLog { file, seal, log } = first;
         let segment = Arc::new(Segment::new(file, log.syncer(), HEADER_BYTES as u64));
         let syncer = Arc::new(LogSyncer::new(dir, segment.clone()));
-        Self { fs, dir: dir.to_owned(), store: store.into(), bytes, mode, log, seal, attempt: 0, segment, syncer }
+        Self {
+            fs,
+            dir: dir.to_owned(),
+            store: store.into(),
+            bytes,
+            mode,
+            log,
+            seal,
+            attempt: 0,
+            scratch: Vec::new(),
+            segment,
+            syncer,
+        }
     }
 
     /// Tells whether a record with a payload of `len` bytes fits in the current file, with room left for its `End` record.
@@ -190,8 +207,8 @@ impl LogWriter {
 
     fn write(&mut self, records: &[NewRecord<'_>], bytes: usize) -> Result<()> {
         let (file, start, synced) = (self.file(), self.log.len(), self.segment.synced());
-        let (seal, attempt) = (self.seal.lend(), self.attempt);
-        let attempt = if seal.hides() { attempt } else { 0 };
+        let seal = self.seal.lend();
+        let attempt = if seal.hides() { self.attempt } else { 0 };
         let mut fill = |out: &mut [u8]| {
             let mut at = 0;
             for record in records {
@@ -200,7 +217,18 @@ impl LogWriter {
                 at = end;
             }
         };
-        if let Err(error) = self.log.append_with(bytes, &mut fill) {
+        let appended = if seal.hides() {
+            // Sealed before they are handed on: what is hidden never stands in the kernel's pages.
+            self.scratch.resize(bytes, 0);
+            fill(&mut self.scratch);
+            self.log.append_with(bytes, &mut |out| out.copy_from_slice(&self.scratch))
+        } else {
+            self.log.append_with(bytes, &mut fill)
+        };
+        if self.scratch.len() > SCRATCH_BYTES_MAX {
+            self.scratch = Vec::new();
+        }
+        if let Err(error) = appended {
             self.attempt = self.attempt.checked_add(1).expect("nobody tries 2^32 times");
             return Err(Error::io("appending to the log", &log_path(&self.dir, file), error));
         }

@@ -12,6 +12,7 @@ mod forged;
 mod level;
 mod open;
 mod read;
+mod reseal;
 #[cfg(test)]
 mod tests;
 mod verify;

@@ -182,3 +182,140 @@ fn what_survives_a_crash_of_an_encrypted_store_is_a_prefix() {
         });
     }
 }
+
+/// A store of several levels, of which the log holds some rows too.
+fn filled() -> MemFs {
+    let fs = MemFs::new();
+    encrypted(keys(1), || {
+        let db = open_still(&fs, options()).unwrap();
+        fill(&db).unwrap();
+        db.compact(None).unwrap();
+        fill(&db).unwrap();
+    });
+    fs
+}
+
+fn ring(bytes: &[u8]) -> Keys {
+    Keys::new(key(bytes[0]), bytes[1..].iter().map(|&byte| key(byte)))
+}
+
+/// Checks that the new key alone opens the store, that all is there, and that the old key wraps nothing any more.
+fn check_rotated(fs: &MemFs) {
+    let db = encrypted(keys(2), || open_still(fs, options())).unwrap();
+    let tree = db.tree(SECRETS[2]).unwrap().unwrap();
+    assert_eq!(rows(&db, &tree, None).len(), 600);
+    assert!(db.verify(&mut |_, _| {}).unwrap().damage.is_empty());
+    let old = key(1).id().0.to_le_bytes();
+    for (path, bytes) in files(fs).iter().filter(|(path, _)| !path.ends_with("LOCK")) {
+        assert_ne!(bytes[40..48], old, "{path:?} needs the old key");
+    }
+}
+
+#[test]
+fn a_rotation_leaves_no_file_that_needs_the_old_key() {
+    let fs = filled();
+    let db = encrypted(keys(1), || open_still(&fs, options())).unwrap();
+    fill(&db).unwrap();
+    let mut told = Vec::new();
+    let done = db.rotate_key(key(2), &mut |done, all| told.push((done, all))).unwrap();
+    assert!(done.tables > 3 && told.len() as u64 == done.tables, "{done:?} {told:?}");
+    assert!(told.is_sorted() && told.iter().all(|(done, all)| done < all));
+    check_rotated(&fs.kill());
+    assert_eq!(
+        db.rotate_key(key(2), &mut |_, _| {}).unwrap(),
+        kvarts_engine::db::Rotation::default(),
+        "nothing is left"
+    );
+    db.close().unwrap();
+    check_rotated(&fs);
+    assert!(matches!(encrypted(keys(1), || open_still(&fs, options())).err(), Some(Error::WrongKey { .. })));
+}
+
+#[test]
+fn a_rotation_may_be_cut_short_at_any_operation_and_goes_on_later() {
+    let base = filled();
+    for at in 0.. {
+        let disk = base.kill();
+        let db = encrypted(keys(1), || open_still(&disk, options())).unwrap();
+        disk.crash_at_op(disk.ops() + at);
+        let is_done = db.rotate_key(key(2), &mut |_, _| {}).is_ok();
+        for left in [disk.kill(), disk.crash(at), disk.crash(at + 1_000_000)] {
+            resume(&left);
+        }
+        if is_done {
+            assert!(at > 20, "{at} operations");
+            return;
+        }
+    }
+}
+
+/// Goes on with a rotation that was cut short. A store that needs both keys says so, and is not touched.
+fn resume(left: &MemFs) {
+    for alone in [1, 2] {
+        let copy = left.kill();
+        match encrypted(keys(alone), || open_still(&copy, options())).err() {
+            None | Some(Error::WrongKey { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let db = encrypted(ring(&[1, 2]), || open_still(left, options())).unwrap();
+    let tree = db.tree(SECRETS[2]).unwrap().unwrap();
+    assert_eq!(rows(&db, &tree, None).len(), 600);
+    db.rotate_key(key(2), &mut |_, _| {}).unwrap();
+    check_rotated(&left.kill());
+}
+
+#[test]
+fn reads_writes_and_other_rotations_go_on_while_a_key_is_rotated() {
+    let fs = filled();
+    let open = || open_still(&fs, Options { background: true, ..options() });
+    let db = encrypted(keys(1), open).unwrap();
+    let tree = db.tree(SECRETS[2]).unwrap().unwrap();
+    std::thread::scope(|scope| {
+        let turns = [2, 3, 2, 4].map(|byte| {
+            let db = &db;
+            scope.spawn(move || db.rotate_key(key(byte), &mut |_, _| {}).unwrap())
+        });
+        let mut written = 0u32;
+        while written == 0 || turns.iter().any(|turn| !turn.is_finished()) {
+            let key = format!("new-{written:06}");
+            put(&db, &tree, key.as_bytes(), &[7; 300]).unwrap();
+            assert!(db.get(&tree, key.as_bytes(), None, |entry| entry.is_some()).unwrap());
+            written += 1;
+        }
+        assert_eq!(rows(&db, &tree, None).len(), 600 + written as usize);
+    });
+    db.close().unwrap();
+    let last = key_of(&fs);
+    assert!([2, 3, 4].contains(&last), "{last}");
+    encrypted(keys(last), || open_still(&fs, options())).unwrap();
+}
+
+/// Which of the keys wraps the manifest.
+fn key_of(fs: &MemFs) -> u8 {
+    let bytes = fs.bytes(&Path::new(DIR).join("MANIFEST")).unwrap();
+    (1..9).find(|&byte| key(byte).id().0.to_le_bytes() == bytes[40..48]).unwrap()
+}
+
+#[test]
+fn a_checkpoint_keeps_the_key_it_was_made_with() {
+    let fs = filled();
+    let db = encrypted(keys(1), || open_still(&fs, options())).unwrap();
+    db.checkpoint(None, Path::new("/copy")).unwrap();
+    db.rotate_key(key(2), &mut |_, _| {}).unwrap();
+    drop(db);
+    let copy = |keys| {
+        let (fs, clock) = (Arc::new(fs.clone()), Arc::new(kvarts_engine::clock::ManualClock::new(1_000)));
+        encrypted(keys, || crate::support::open_at(fs, &clock, Path::new("/copy"), options()))
+    };
+    assert!(matches!(copy(keys(2)).err(), Some(Error::WrongKey { .. })));
+    let copy = copy(keys(1)).unwrap();
+    assert_eq!(rows(&copy, &copy.tree(SECRETS[2]).unwrap().unwrap(), None).len(), 600);
+}
+
+#[test]
+fn a_store_that_is_not_encrypted_has_no_key_to_rotate() {
+    let fs = MemFs::new();
+    let db = open_still(&fs, options()).unwrap();
+    assert!(matches!(db.rotate_key(key(2), &mut |_, _| {}), Err(Error::NotEncrypted(_))));
+}
