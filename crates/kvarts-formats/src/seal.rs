@@ -23,6 +23,8 @@ pub trait Cipher: Send + Sync {
     fn seal(&self, nonce: [u8; NONCE_BYTES], associated: &[u8], bytes: &mut [u8]) -> [u8; TAG_BYTES];
     /// Writes what `sealed` hides into `out`, of the same length. False where the tag does not match: `out` is of no use then.
     fn open(&self, nonce: [u8; NONCE_BYTES], associated: &[u8], sealed: &[u8], tag: &[u8], out: &mut [u8]) -> bool;
+    /// Puts what `sealed`, tag last, hides in its place. False where the tag does not match: the bytes are of no use then.
+    fn open_in_place(&self, nonce: [u8; NONCE_BYTES], associated: &[u8], sealed: &mut [u8]) -> bool;
 }
 
 /// Where something is sealed within its file.
@@ -121,6 +123,21 @@ impl Seal<'_> {
         opened[..clear].copy_from_slice(head);
         let is_whole = cipher.open(nonce(place), &associated[..len], hidden, tag, &mut opened[clear..]);
         is_whole.then_some(Cow::Owned(opened))
+    }
+
+    /// Checks the tag at the end of `stored`, and returns the content in its place; `None` where it does not match.
+    #[inline]
+    pub fn open_owned(self, place: Place, mut stored: Vec<u8>) -> Option<Vec<u8>> {
+        let len = stored.len().checked_sub(TAG_BYTES)?;
+        let is_whole = match self.cipher {
+            None => checksum::matches(self.file, place.offset, &stored[..len], &stored[len..]),
+            Some(cipher) => {
+                let (associated, bytes) = self.associated(place, &[]);
+                cipher.open_in_place(nonce(place), &associated[..bytes], &mut stored)
+            }
+        };
+        stored.truncate(len);
+        is_whole.then_some(stored)
     }
 
     /// What the tag covers beside the hidden bytes: the place, and the bytes that stay readable.

@@ -36,6 +36,11 @@ impl Cipher for FileCipher {
         let nonce = Nonce::assume_unique_for_key(nonce);
         self.0.open_separate_gather(nonce, Aad::from(associated), sealed, tag, out).is_ok()
     }
+
+    fn open_in_place(&self, nonce: [u8; NONCE_BYTES], associated: &[u8], sealed: &mut [u8]) -> bool {
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        self.0.open_in_place(nonce, Aad::from(associated), sealed).is_ok()
+    }
 }
 
 /// A cipher that tells a witness.
@@ -53,5 +58,9 @@ impl Cipher for Watched {
 
     fn open(&self, nonce: [u8; NONCE_BYTES], associated: &[u8], sealed: &[u8], tag: &[u8], out: &mut [u8]) -> bool {
         self.cipher.open(nonce, associated, sealed, tag, out)
+    }
+
+    fn open_in_place(&self, nonce: [u8; NONCE_BYTES], associated: &[u8], sealed: &mut [u8]) -> bool {
+        self.cipher.open_in_place(nonce, associated, sealed)
     }
 }

@@ -1,7 +1,7 @@
 //! What a key opens, and what it refuses.
 use super::{Identity, Keys, MasterKey};
 use crate::{Error, FileId};
-use kvarts_formats::compress::{Compression, open_block, seal_block};
+use kvarts_formats::compress::{Compression, open_block, open_block_owned, seal_block};
 use kvarts_formats::header::{FileHeader, FileKind, HEADER_BYTES};
 use kvarts_formats::record::{NewRecord, RecordKind, record_bytes, scan_opening, shows_synced};
 use kvarts_formats::seal::Place;
@@ -116,6 +116,7 @@ proptest! {
             seal_block(&mut stored, &seal, offset, &raw, compression);
             prop_assert!(raw.len() < 16 || !stored.windows(16).any(|window| window == &raw[..16]));
             prop_assert_eq!(open_block(&seal, offset, &stored), Ok(raw.clone()));
+            prop_assert_eq!(open_block_owned(&seal, offset, stored.clone()), Ok(raw.clone()));
             prop_assert!(open_block(&seal, offset + 8, &stored).is_err());
             prop_assert!(open_block(&other, offset, &stored).is_err());
             prop_assert!(open_block(FileId(7), offset, &stored).is_err());
@@ -123,6 +124,7 @@ proptest! {
             prop_assert!(open_block(&seal, offset, &stored[..at]).is_err());
             stored[at] ^= 1;
             prop_assert!(open_block(&seal, offset, &stored).is_err());
+            prop_assert!(open_block_owned(&seal, offset, stored).is_err());
         }
     }
 

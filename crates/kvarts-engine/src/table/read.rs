@@ -6,7 +6,7 @@ use crate::fs::{Fs, ReadFile};
 use crate::iter::Cursor;
 use crate::{FileId, Result, Revision};
 use kvarts_formats::block::Block;
-use kvarts_formats::compress::open_block;
+use kvarts_formats::compress::open_block_owned;
 use kvarts_formats::header::FileHeader;
 use kvarts_formats::seal::FileSeal;
 use kvarts_formats::table::Properties;
@@ -121,7 +121,7 @@ impl Table {
     pub(super) fn read_block(&self, i: u32) -> Result<Block> {
         let handle = self.tail.index.handle(i as usize);
         let stored = read_at(&*self.reader, &self.path, handle.offset, handle.len as usize)?;
-        open_block(&self.seal, handle.offset, &stored)
+        open_block_owned(&self.seal, handle.offset, stored)
             .and_then(Block::parse)
             .map_err(|error| in_block(&self.path, handle, error))
     }
