@@ -3,6 +3,7 @@
 from kvarts import codecs
 from kvarts.base.api import Batch, Scan, Store
 from kvarts.base.codecs import U64, Bytes, Codec, Json, JsonValue, Str, Tuple
+from kvarts.base.encryption import KeyFile, KeyFromEnv
 from kvarts.base.errors import (
     ClosedError,
     CodecError,
@@ -13,6 +14,7 @@ from kvarts.base.errors import (
     CorruptionError,
     CrossShard,
     DeadlineExceeded,
+    EncryptionKeyError,
     ErrorInfo,
     ExposedWarning,
     FenceRejected,
@@ -54,6 +56,7 @@ from kvarts.base.types import (
     RepairReport,
     Report,
     Revision,
+    Rotation,
     Stats,
 )
 from kvarts.embedded.repairing import repair
@@ -85,6 +88,7 @@ __all__ = [
     "CrossShard",
     "Damage",
     "DeadlineExceeded",
+    "EncryptionKeyError",
     "Entry",
     "Equals",
     "ErrorInfo",
@@ -95,6 +99,8 @@ __all__ = [
     "InvalidArgument",
     "Json",
     "JsonValue",
+    "KeyFile",
+    "KeyFromEnv",
     "KeyNotFound",
     "KeyspaceInfo",
     "KeyspaceStats",
@@ -109,6 +115,7 @@ __all__ = [
     "RepairReport",
     "Report",
     "Revision",
+    "Rotation",
     "Scan",
     "SessionExpired",
     "Stats",

@@ -34,6 +34,7 @@ __all__ = [
     "StateMachine",
     "Tree",
     "__version__",
+    "aead_open",
     "repair",
     "tuple_pack",
     "tuple_unpack",
@@ -42,6 +43,7 @@ __all__ = [
 __version__: Final[str]
 MANIFEST: Final[str]
 
+def aead_open(key: bytes, nonce: bytes, associated: bytes, hidden: bytes, tag: bytes) -> bytes | None: ...
 def tuple_pack(value: tuple[Any, ...], /) -> bytes: ...
 def tuple_unpack(data: bytes, /) -> tuple[Any, ...]: ...
 def repair(
@@ -93,6 +95,7 @@ class Database:
         in_memory: bool,
         holder: str,
         options: Mapping[str, Any],
+        keys: Sequence[bytearray] = ...,
         clock: ManualClock | None = None,
     ) -> Self: ...
     @property
@@ -108,6 +111,7 @@ class Database:
     def checkpoint(self, path: str) -> int: ...
     def flush(self) -> None: ...
     def compact(self, tree: str) -> None: ...
+    def rotate_key(self, key: bytearray, progress: Callable[[int, int], object] | None = None) -> tuple[int, int]: ...
     def verify(
         self, progress: Callable[[int, int], object] | None = None
     ) -> tuple[int, int, int, list[_DamageFields]]: ...

@@ -35,17 +35,19 @@ def open(target: Target = _MEMORY, *, key: Any = codecs.Bytes, value: Any = code
     keyspace of a cluster: "kvarts://host1:7420,host2:7420/keyspace?timeout=5s".
 
     Only the last directory of a path is made. `key` and `value` are codecs (Bytes, Str, U64, Tuple, Json, yours); they
-    are kept with the store. Options of a path: create=True, durability="batch" | "sync" | "none", memory="256MiB"; the
-    others are in kvarts.base.options.Options. Options of a cluster, which may stand in the URI too: timeout=5 (seconds,
+    are kept with the store. Options of a path: create=True, durability="batch" | "sync" | "none", memory="256MiB",
+    encryption_key= (KeyFile, KeyFromEnv, 32 bytes, a function, or a list: docs/guide/encryption.md); the others are in
+    kvarts.base.options.Options. Options of a cluster, which may stand in the URI too: timeout=5 (seconds,
     a timedelta or text; of each call, failover included), consistency="linearizable" | "stale", max_staleness=; and
     create=True. Close it, or use `with`; what is open at exit is closed then.
-    Raises StoreNotFound, NotAStore, UnsafeStore, LockedError, CodecMismatch, CorruptionError, NewerFormat, StorageFull,
-    StorageError, Unavailable, InvalidArgument (an unknown option, with the near one).
+    Raises StoreNotFound, NotAStore, UnsafeStore, LockedError, CodecMismatch, EncryptionKeyError, CorruptionError,
+    NewerFormat, StorageFull, StorageError, Unavailable, InvalidArgument (an unknown option, with the near one).
     """
     # Imported here: `import kvarts` and a store on disk load nothing of the other.
     if isinstance(target, str) and target.startswith(_CLUSTER):
         from kvarts.remote.store import open_remote
 
+        _refuse_key(options)
         return open_remote(target, key=key, value=value, **options)
     for name in _REMOTE_ONLY:
         if name in options:
@@ -78,4 +80,14 @@ def open_async(target: Any, *, key: Any = codecs.Bytes, value: Any = codecs.Byte
         )
     from kvarts.remote.astore import open_remote_async
 
+    _refuse_key(options)
     return open_remote_async(target, key=key, value=value, **options)
+
+
+def _refuse_key(options: dict[str, Any]) -> None:
+    """Refuse a key for what lies on other machines; None is no key."""
+    if options.pop("encryption_key", None) is not None:
+        raise InvalidArgument(
+            "encryption_key= is for a store on this machine: a node's files are its operator's",
+            hint="leave it out",
+        )

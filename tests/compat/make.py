@@ -1,4 +1,7 @@
-"""Makes a fixture with the build at hand: `python -m tests.compat.make tests/compat/NAME`. Never over an old one."""
+"""Makes a fixture with the build at hand: `python -m tests.compat.make tests/compat/NAME`. Never over an old one.
+
+With `--encrypted` behind the name its store is encrypted, by a key that lies beside it.
+"""
 
 import base64
 import hashlib
@@ -29,6 +32,9 @@ OPTIONS: OpenOptions = {
 FAR_S = 150 * 365 * 86400
 """Rows that expire do so long after whoever reads this."""
 NOT_KEPT = ("LOCK",)
+KEY = "key.hex"
+KNOWN_KEY = bytes(range(32))
+"""No secret."""
 VALUE_BYTES_MAX = 64
 Db = Store[Any, Any]
 
@@ -107,16 +113,25 @@ def expected_of(db: Db, expiries: dict[tuple[str, bytes], int]) -> dict[str, Any
     return {"kvarts": kvarts.__version__, "revision": db.revision, "keyspaces": spaces}
 
 
-def make(target: Path) -> None:
+def key_of(fixture: Path) -> bytes | None:
+    """Return the key of an encrypted fixture."""
+    path = fixture / KEY
+    return bytes.fromhex(path.read_text()) if path.exists() else None
+
+
+def make(target: Path, key: bytes | None = None) -> None:
     """Make the fixture. Raises FileExistsError."""
     # The tests' reader of files: this script runs with the tests beside it, never without.
-    from tests.unit.python.inspect.stores import newest_on_disk
+    from tests.unit.python.inspect.stores import keys_of, newest_on_disk
 
     target.mkdir()
-    with tempfile.TemporaryDirectory() as folder, kvarts.open(Path(folder) / "store", **OPTIONS) as db:
+    if key is not None:
+        (target / KEY).write_text(key.hex() + "\n")
+    options: OpenOptions = {**OPTIONS, "encryption_key": key}
+    with tempfile.TemporaryDirectory() as folder, kvarts.open(Path(folder) / "store", **options) as db:
         fill(db)
         shutil.copytree(Path(folder) / "store", target / "store", ignore=shutil.ignore_patterns(*NOT_KEPT))
-        newest = newest_on_disk(target / "store")
+        newest = newest_on_disk(target / "store", keys_of(*([key] if key else [])))
         expiries = {
             (name, key): row.expires_ms
             for name, rows in newest.items()
@@ -137,4 +152,4 @@ def sums_of(folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    make(Path(sys.argv[1]))
+    make(Path(sys.argv[1]), KNOWN_KEY if sys.argv[2:] == ["--encrypted"] else None)

@@ -10,8 +10,9 @@ import pytest
 
 import kvarts
 from kvarts.inspect import inspect_log, inspect_manifest, inspect_store, inspect_table
-from tests.compat.make import Raw, make, rows_of, sums_of, written
-from tests.unit.python.inspect.stores import newest_on_disk
+from kvarts.inspect.format.seal import Keys
+from tests.compat.make import Raw, key_of, make, rows_of, sums_of, written
+from tests.unit.python.inspect.stores import keys_of, newest_on_disk
 
 FIXTURES = sorted(path.parent for path in Path(__file__).parent.glob("*/SHA256SUMS"))
 Rows = dict[bytes, tuple[str, int]]
@@ -42,12 +43,24 @@ def copy(fixture: Path, tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
+@pytest.fixture
+def key(fixture: Path) -> bytes | None:
+    """Its key, where it is encrypted."""
+    return key_of(fixture)
+
+
+@pytest.fixture
+def keys(key: bytes | None) -> Keys:
+    """The same, for readers of its files."""
+    return keys_of(*([key] if key else []))
+
+
 def _rows(space: dict[str, Any]) -> Rows:
     return {base64.b64decode(key): (value, revision) for key, value, revision, _ in space["rows"]}
 
 
-def test_there_is_a_fixture_of_format_1() -> None:
-    assert "format-1" in {path.name for path in FIXTURES}
+def test_there_are_fixtures_of_format_1() -> None:
+    assert {"format-1", "format-1-encrypted"} <= {path.name for path in FIXTURES}
 
 
 def test_fixtures_are_never_changed(fixture: Path) -> None:
@@ -59,8 +72,8 @@ def test_fixture_is_never_made_anew(fixture: Path) -> None:
         make(fixture)
 
 
-def test_engine_of_now_reads_every_row_and_revision(copy: Path, expected: dict[str, Any]) -> None:
-    with kvarts.open(copy, create=False) as db:
+def test_engine_of_now_reads_every_row_and_revision(copy: Path, key: bytes | None, expected: dict[str, Any]) -> None:
+    with kvarts.open(copy, create=False, encryption_key=key) as db:
         assert db.open_report.replayed > 0
         assert db.open_report.torn is None
         assert db.revision == expected["revision"]
@@ -77,23 +90,25 @@ def test_engine_of_now_reads_every_row_and_revision(copy: Path, expected: dict[s
         assert db.verify().ok
 
 
-def test_store_that_was_read_is_written_compacted_and_read_again(copy: Path, expected: dict[str, Any]) -> None:
+def test_store_that_was_read_is_written_compacted_and_read_again(
+    copy: Path, key: bytes | None, keys: Keys, expected: dict[str, Any]
+) -> None:
     rows = {key: value for key, (value, _) in _rows(expected["keyspaces"]["default"]).items()}
     rows[b"new"] = written(b"row")
-    with kvarts.open(copy, create=False) as db:
+    with kvarts.open(copy, create=False, encryption_key=key) as db:
         assert db.put(b"new", b"row") > expected["revision"]
         db.compact()
-    with kvarts.open(copy, create=False) as db:
+    with kvarts.open(copy, create=False, encryption_key=key) as db:
         assert {key: written(value) for key, value in db.items()} == rows
         assert db.verify().ok
-    assert inspect_store(copy).verdict == "ok"
+    assert inspect_store(copy, keys=keys).verdict == "ok"
 
 
-def test_inspect_reads_every_row_revision_and_expiry(fixture: Path, expected: dict[str, Any]) -> None:
+def test_inspect_reads_every_row_revision_and_expiry(fixture: Path, keys: Keys, expected: dict[str, Any]) -> None:
     """From the committed files themselves: nothing is written."""
     store = fixture / "store"
-    assert inspect_store(store).verdict == "ok"
-    newest = newest_on_disk(store)
+    assert inspect_store(store, keys=keys).verdict == "ok"
+    newest = newest_on_disk(store, keys)
     assert newest.keys() == expected["keyspaces"].keys()
     for name, space in expected["keyspaces"].items():
         expiries = {base64.b64decode(key): expires_ms for key, _, _, expires_ms in space["rows"]}

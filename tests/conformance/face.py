@@ -22,6 +22,7 @@ class Face(kvarts.Store[Any, Any]):
     """A store that is waited for, over one that is awaited."""
 
     checkpoint = _verb("checkpoint")
+    rotate_key = _verb("rotate_key")
     get = _verb("get")
     entry = _verb("entry")
     get_many = _verb("get_many")

@@ -27,6 +27,8 @@ TINY: OpenOptions = {
     "compression": "none",
 }
 
+ENCRYPTED: OpenOptions = {**TINY, "encryption_key": b"k" * 32}
+
 
 class Make(Protocol):
     """Opens one store of a kind, with codecs; the fixture closes it. Raises Unfit where the kind has no such store."""
@@ -46,6 +48,11 @@ def on_disk(folder: Path, **codecs: Any) -> "kvarts.Store[Any, Any]":
 def tiny(folder: Path, **codecs: Any) -> "kvarts.Store[Any, Any]":
     """Opens a directory with memtables, blocks and tables so small that a few rows reach every level."""
     return kvarts.open(folder / "tiny", **codecs, **TINY)
+
+
+def encrypted(folder: Path, **codecs: Any) -> "kvarts.Store[Any, Any]":
+    """Opens an encrypted directory, with memtables and tables so small that a few rows reach every level."""
+    return kvarts.open(folder / "encrypted", **codecs, **ENCRYPTED)
 
 
 def in_memory(_folder: Path, **codecs: Any) -> "kvarts.Store[Any, Any]":
@@ -180,6 +187,7 @@ def stop_servers() -> None:
 KINDS: dict[str, Callable[..., "kvarts.Store[Any, Any]"]] = {
     "disk": on_disk,
     "tiny": tiny,
+    "encrypted": encrypted,
     "memory": in_memory,
     "prefixed": prefixed,
     "keyspace": in_keyspace,

@@ -27,6 +27,7 @@ from kvarts.inspect.format.header import read_header
 from kvarts.inspect.format.manifest import read_manifest
 from kvarts.inspect.format.node_record import read_node_record
 from kvarts.inspect.format.record import KINDS, Record, scan
+from kvarts.inspect.format.seal import Seal
 from kvarts.inspect.format.sealed import open_sealed
 from kvarts.inspect.format.table import read_footer, read_index, read_properties
 from kvarts.node.codec import (
@@ -90,7 +91,7 @@ def _read_manifest(body: bytes) -> object:
 
 def _read_log(body: bytes) -> object:
     head = (FILES / "000019.log").read_bytes()[:HEADER_BYTES]
-    return scan(FILE, head + body[1:])
+    return scan(Seal(FILE), head + body[1:])
 
 
 def _read_node_record(body: bytes) -> object:
@@ -156,14 +157,14 @@ READERS = (
     _shared("batch", read_batch),
     _shared("block", read_block),
     _shared("filter", read_filter),
-    _shared("footer", lambda body: read_footer(FILE, OFFSET, _sealed(OFFSET, body))),
+    _shared("footer", lambda body: read_footer(Seal(FILE), OFFSET, _sealed(OFFSET, body))),
     _shared("header", _read_header),
     _shared("index", lambda body: read_index(body, 1 << 40)),
     _shared("log", _read_log),
     _shared("manifest", _read_manifest),
     _shared("node-record", _read_node_record),
     _shared("properties", read_properties),
-    _shared("sealed-block", lambda body: open_sealed(FILE, OFFSET, _sealed(OFFSET, body))),
+    _shared("sealed-block", lambda body: open_sealed(Seal(FILE), OFFSET, _sealed(OFFSET, body))),
     _shared("tuple", _read_tuple),
     Reader("membership", _read_membership, _json_seeds),
     Reader("change", _read_change, _json_seeds),

@@ -14,6 +14,7 @@ from tests.style.source import ROOT, blank_rust, blank_rust_tests, files, is_rus
 TOWERS = {
     "crates/kvarts-engine/src/": (
         ("error", "clock", "options", "sync"),
+        ("keys",),
         ("fs",),
         ("iter",),
         ("memtable", "log", "table"),

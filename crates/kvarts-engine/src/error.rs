@@ -50,6 +50,24 @@ pub enum Error {
         /// The newest this build reads.
         supported: u32,
     },
+    /// The store is encrypted and no key was given.
+    KeyMissing {
+        /// The store's manifest.
+        path: PathBuf,
+        /// Id of the master key that opens it.
+        needed: u64,
+    },
+    /// A file is encrypted with a master key that was not given.
+    WrongKey {
+        /// The file.
+        path: PathBuf,
+        /// Id of the master key that opens it.
+        needed: u64,
+        /// Id of the first key that was given.
+        given: u64,
+    },
+    /// A key was given for a store that is not encrypted.
+    NotEncrypted(PathBuf),
     /// Asked for a revision, or a time, of which rows may be forgotten already.
     Compacted {
         /// The oldest revision that can be read.
@@ -132,6 +150,13 @@ impl fmt::Display for Error {
             Self::NewerFormat { file, found, supported } => {
                 write!(f, "{} has format {found}; this build of kvarts reads up to format {supported}", file.display())
             }
+            Self::KeyMissing { path, needed } => {
+                write!(f, "{} is encrypted with key {needed:016x}, and no key was given", path.display())
+            }
+            Self::WrongKey { path, needed, given } => {
+                write!(f, "{} is encrypted with key {needed:016x}, not with key {given:016x}", path.display())
+            }
+            Self::NotEncrypted(path) => write!(f, "{} is not encrypted, and a key was given", path.display()),
             Self::Compacted { oldest } => write!(f, "rows before revision {} are forgotten", oldest.0),
             Self::StorageFull(path) => write!(f, "no space left for {}", path.display()),
             Self::Poisoned(cause) => write!(f, "the store takes no writes since: {cause}"),

@@ -2,8 +2,9 @@
 //!
 //! `compression u8, zero 3, raw length u32, bytes, tag 16`. The tag covers all before it.
 use crate::bytes::{all_zero, u32_at};
-use crate::checksum::{self, TAG_BYTES};
-use crate::{FileId, FormatError, Result};
+use crate::checksum::TAG_BYTES;
+use crate::seal::Seal;
+use crate::{FormatError, Result};
 
 /// How a block is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,10 +25,10 @@ pub(crate) const HEAD_BYTES: usize = 8;
 /// Most raw bytes that one stored byte of LZ4 can stand for.
 pub(crate) const LZ4_GROWTH_MAX: usize = 255;
 
-/// Seals `raw` as the block stored at `offset` of `file` and appends it to `out`, tag included.
+/// Seals `raw` as the block stored at `offset` of a file and appends it to `out`, tag included. A cipher hides all of it.
 ///
 /// Panics where `raw` is longer than [`BLOCK_BYTES_MAX`].
-pub fn seal_block(out: &mut Vec<u8>, file: FileId, offset: u64, raw: &[u8], compression: Compression) {
+pub fn seal_block<'a>(out: &mut Vec<u8>, seal: impl Into<Seal<'a>>, offset: u64, raw: &[u8], compression: Compression) {
     assert!(raw.len() <= BLOCK_BYTES_MAX, "a block of {} bytes is too large", raw.len());
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
@@ -37,27 +38,47 @@ pub fn seal_block(out: &mut Vec<u8>, file: FileId, offset: u64, raw: &[u8], comp
     } else {
         out.extend_from_slice(raw);
     }
-    let tag = checksum::tag(file, offset, &[&out[start..]]);
+    let tag = seal.into().close(offset.into(), &mut out[start..], 0);
     out.extend_from_slice(&tag);
 }
 
 /// Checks and decompresses the block that `seal_block` wrote. The tag is checked before anything is decoded.
-pub fn open_block(file: FileId, offset: u64, stored: &[u8]) -> Result<Vec<u8>> {
-    let Some(content_len) = stored.len().checked_sub(TAG_BYTES).filter(|&len| len >= HEAD_BYTES) else {
+pub fn open_block<'a>(seal: impl Into<Seal<'a>>, offset: u64, stored: &[u8]) -> Result<Vec<u8>> {
+    let content = stored.split_last_chunk::<TAG_BYTES>();
+    let Some((content, tag)) = content.filter(|(content, _)| content.len() >= HEAD_BYTES) else {
         return Err(FormatError::corrupt(0, "a block is cut short"));
     };
-    let (content, tag) = stored.split_at(content_len);
-    if !checksum::matches(file, offset, content, tag) {
+    let Some(content) = seal.into().open(offset.into(), content, 0, tag) else {
         return Err(FormatError::corrupt(0, "the checksum of a block differs"));
+    };
+    expand(&content).map(|raw| raw.unwrap_or_else(|| content[HEAD_BYTES..].to_vec()))
+}
+
+/// The same of bytes that the caller has no more use for: an encrypted block is opened where it lies.
+pub fn open_block_owned<'a>(seal: impl Into<Seal<'a>>, offset: u64, stored: Vec<u8>) -> Result<Vec<u8>> {
+    if stored.len() < HEAD_BYTES + TAG_BYTES {
+        return Err(FormatError::corrupt(0, "a block is cut short"));
     }
+    let Some(mut content) = seal.into().open_owned(offset.into(), stored) else {
+        return Err(FormatError::corrupt(0, "the checksum of a block differs"));
+    };
+    if let Some(raw) = expand(&content)? {
+        return Ok(raw);
+    }
+    content.drain(..HEAD_BYTES);
+    Ok(content)
+}
+
+/// Decompresses the content of a block; `None` where what follows its head is stored as it is.
+fn expand(content: &[u8]) -> Result<Option<Vec<u8>>> {
     let (head, bytes) = content.split_at(HEAD_BYTES);
     let raw_len = u32_at(head, 4) as usize;
     if raw_len > BLOCK_BYTES_MAX || !all_zero(&head[1..4]) {
         return Err(FormatError::corrupt(0, "the head of a block is not one"));
     }
     match head[0] {
-        0 if bytes.len() == raw_len => Ok(bytes.to_vec()),
-        1 if raw_len <= bytes.len().saturating_mul(LZ4_GROWTH_MAX) => expand_lz4(bytes, raw_len),
+        0 if bytes.len() == raw_len => Ok(None),
+        1 if raw_len <= bytes.len().saturating_mul(LZ4_GROWTH_MAX) => expand_lz4(bytes, raw_len).map(Some),
         0 | 1 => Err(FormatError::corrupt(4, "the length of a block differs")),
         _ => Err(FormatError::corrupt(0, "unknown compression")),
     }
@@ -84,6 +105,7 @@ fn expand_lz4(bytes: &[u8], raw_len: usize) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{FileId, checksum};
 
     #[test]
     fn blocks_round_trip_and_compress_when_it_pays() {
@@ -94,6 +116,7 @@ mod tests {
                 seal_block(&mut out, FileId(3), 777, raw, compression);
                 let stored = &out[6..];
                 assert_eq!(open_block(FileId(3), 777, stored).as_deref(), Ok(raw));
+                assert_eq!(open_block_owned(FileId(3), 777, stored.to_vec()).as_deref(), Ok(raw));
                 let plain = stored.len() == raw.len() + HEAD_BYTES + TAG_BYTES;
                 assert_eq!(plain, !(smaller && compression == Compression::Lz4));
             }
@@ -108,7 +131,9 @@ mod tests {
             let mut content = good[..good.len() - TAG_BYTES].to_vec();
             content[at] = byte;
             let tag = checksum::tag(FileId(3), 777, &[&content]);
-            assert!(open_block(FileId(3), 777, &[&content[..], &tag].concat()).is_err(), "byte {at} = {byte}");
+            let forged = [&content[..], &tag].concat();
+            assert!(open_block(FileId(3), 777, &forged).is_err(), "byte {at} = {byte}");
+            assert!(open_block_owned(FileId(3), 777, forged).is_err(), "byte {at} = {byte}");
         }
     }
 }

@@ -24,6 +24,7 @@ pub mod node_record;
 pub mod properties;
 pub mod record;
 pub mod salvage;
+pub mod seal;
 pub mod table;
 pub mod tuple;
 

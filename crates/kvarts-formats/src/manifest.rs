@@ -3,8 +3,9 @@
 //! The file header, then `next file u64, next tree u32, last revision u64`, the logs, the trees, and a tag over all that
 //! follows the header. Lists and byte strings have their length (u32) in front.
 use crate::bytes::{Reader, push_bytes};
-use crate::checksum::{self, TAG_BYTES};
+use crate::checksum::TAG_BYTES;
 use crate::header::{FileHeader, FileKind, HEADER_BYTES};
+use crate::seal::Seal;
 use crate::{FileId, FormatError, Result, Revision, TreeId};
 use std::collections::HashSet;
 
@@ -76,9 +77,14 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Encodes the manifest as the whole content of file `file`: header, body, tag.
+    /// Encodes the manifest as the whole content of file `file`, not encrypted: header, body, tag.
     pub fn encode(&self, file: FileId) -> Vec<u8> {
-        let header = FileHeader { kind: FileKind::Manifest, file, store: self.store };
+        let header = FileHeader { kind: FileKind::Manifest, file, store: self.store, key: None };
+        self.encode_sealed(&header, file)
+    }
+
+    /// Encodes the manifest behind its header, its body sealed. The store is the header's.
+    pub fn encode_sealed<'a>(&self, header: &FileHeader, seal: impl Into<Seal<'a>>) -> Vec<u8> {
         let mut out = header.encode().to_vec();
         out.extend_from_slice(&self.next_file.to_le_bytes());
         out.extend_from_slice(&self.next_tree.to_le_bytes());
@@ -87,21 +93,26 @@ impl Manifest {
         self.logs.iter().for_each(|log| out.extend_from_slice(&log.0.to_le_bytes()));
         push_count(&mut out, self.trees.len());
         self.trees.iter().for_each(|tree| tree.push_to(&mut out));
-        let tag = checksum::tag(file, HEADER_BYTES as u64, &[&out[HEADER_BYTES..]]);
+        let tag = seal.into().close((HEADER_BYTES as u64).into(), &mut out[HEADER_BYTES..], 0);
         out.extend_from_slice(&tag);
         out
     }
 
-    /// Decodes and checks a whole manifest file. Errors: `Corrupt`, `NewerVersion`, `UnknownCipher`.
+    /// Decodes and checks a whole manifest file that is not encrypted. Errors: `Corrupt`, `NewerVersion`, `UnknownCipher`.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let header = FileHeader::decode(bytes, FileKind::Manifest)?;
+        Self::decode_sealed(&header, header.file, bytes)
+    }
+
+    /// Decodes and checks a whole manifest file whose header was decoded. Errors: `Corrupt`.
+    pub fn decode_sealed<'a>(header: &FileHeader, seal: impl Into<Seal<'a>>, bytes: &[u8]) -> Result<Self> {
         let Some((body, tag)) = bytes[HEADER_BYTES..].split_last_chunk::<TAG_BYTES>() else {
             return Err(FormatError::corrupt(bytes.len(), "the manifest is cut short"));
         };
-        if !checksum::matches(header.file, HEADER_BYTES as u64, body, tag) {
+        let Some(body) = seal.into().open((HEADER_BYTES as u64).into(), body, 0, tag) else {
             return Err(FormatError::corrupt(HEADER_BYTES, "the checksum of the manifest differs"));
-        }
-        let manifest = Self::read(header.store, body).map_err(|error| error.moved(HEADER_BYTES))?;
+        };
+        let manifest = Self::read(header.store, &body).map_err(|error| error.moved(HEADER_BYTES))?;
         manifest.check().map_err(|what| FormatError::corrupt(HEADER_BYTES, what))?;
         Ok(manifest)
     }

@@ -4,12 +4,15 @@
 //! every record starts at a multiple of 8. The header carries `synced`: the offset of this log that was known to be on
 //! stable storage when the record was appended. That is what tells a torn tail from damage: see [`scan`].
 //!
-//! The header is `marker u16, kind u8, zero u8, payload length u32, stream u32, zero u32, synced u64`. The tag covers
-//! header, payload and padding.
+//! The header is `marker u16, kind u8, zero u8, payload length u32, stream u32, attempt u32, synced u64`. The tag covers
+//! header, payload and padding. A cipher hides payload and padding; the header stays readable, so that records are found
+//! behind one that is not whole. Without a cipher the attempt is 0.
 use crate::bytes::{all_zero, u32_at, u64_at};
-use crate::checksum::{self, TAG_BYTES};
+use crate::checksum::TAG_BYTES;
 use crate::header::HEADER_BYTES;
+use crate::seal::{Place, Seal};
 use crate::{FileId, FormatError, Result};
+use std::borrow::Cow;
 
 /// Bytes of a record's header.
 pub const RECORD_HEADER_BYTES: usize = 24;
@@ -19,6 +22,12 @@ pub const PAYLOAD_BYTES_MAX: usize = (1 << 31) - 1;
 
 /// The first two bytes of every record: "vK".
 const MARKER: [u8; 2] = 0x4b76u16.to_le_bytes();
+
+/// Where the attempt stands in a record's header.
+const ATTEMPT_AT: usize = 12;
+
+/// Where `synced` stands in it.
+const SYNCED_AT: usize = 16;
 
 /// Every record starts at a multiple of this.
 const ALIGN: usize = 8;
@@ -111,19 +120,21 @@ impl NewRecord<'_> {
         record_bytes(self.payload_len())
     }
 
-    /// Writes it into `out`, which must be exactly [`NewRecord::bytes`] long and starts at `offset` of the log `file`.
-    pub fn write(&self, out: &mut [u8], file: FileId, offset: u64, synced: u64) {
+    /// Writes it into `out`, which must be exactly [`NewRecord::bytes`] long and starts at `place` of a log.
+    pub fn write<'a>(&self, out: &mut [u8], seal: impl Into<Seal<'a>>, place: impl Into<Place>, synced: u64) {
+        let place = place.into();
         let payload_len = self.payload_len();
         assert!(payload_len <= PAYLOAD_BYTES_MAX, "a payload of {payload_len} bytes is too large");
         assert_eq!(out.len(), self.bytes(), "the room for a record");
-        debug_assert!(offset.is_multiple_of(ALIGN as u64) && synced <= offset);
+        debug_assert!(place.offset.is_multiple_of(ALIGN as u64) && synced <= place.offset);
         let (content, tag) = out.split_at_mut(out.len() - TAG_BYTES);
         let mut head = [0; RECORD_HEADER_BYTES];
         head[..2].copy_from_slice(&MARKER);
         head[2] = self.kind as u8;
         head[4..8].copy_from_slice(&(payload_len as u32).to_le_bytes());
         head[8..12].copy_from_slice(&self.stream.to_le_bytes());
-        head[16..].copy_from_slice(&synced.to_le_bytes());
+        head[ATTEMPT_AT..SYNCED_AT].copy_from_slice(&place.attempt.to_le_bytes());
+        head[SYNCED_AT..].copy_from_slice(&synced.to_le_bytes());
         content[..RECORD_HEADER_BYTES].copy_from_slice(&head);
         let mut at = RECORD_HEADER_BYTES;
         for piece in self.payload {
@@ -131,7 +142,7 @@ impl NewRecord<'_> {
             at += piece.len();
         }
         content[at..].fill(0);
-        tag.copy_from_slice(&checksum::tag(file, offset, &[content]));
+        tag.copy_from_slice(&seal.into().close(place, content, RECORD_HEADER_BYTES));
     }
 }
 
@@ -181,28 +192,48 @@ fn whole_record(file: FileId, data: &[u8], start: usize) -> Option<Record<'_>> {
 
 /// Returns the record at the start of `bytes`, which is `offset` of the log, if all of it is there and its tag matches.
 fn record_in(file: FileId, offset: u64, bytes: &[u8]) -> Option<Record<'_>> {
-    let (kind, len) = plausible(bytes, offset)?;
-    let (content, tag) = bytes[..len].split_at(len - TAG_BYTES);
-    if !checksum::matches(file, offset, content, tag) {
-        return None;
+    match whole_in(file.into(), offset, bytes)? {
+        Whole { kind, content: Cow::Borrowed(content) } => Some(Record::of(kind, offset, content)),
+        Whole { content: Cow::Owned(_), .. } => unreachable!("a checksum hides nothing"),
     }
-    let payload_len = u32_at(content, 4) as usize;
-    Some(Record {
-        stream: u32_at(content, 8),
-        kind,
-        synced: u64_at(content, 16),
-        payload: &content[RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + payload_len],
-        offset,
-        next: offset + len as u64,
-    })
+}
+
+/// A record of which all is there: its content, without the tag, as it was.
+struct Whole<'a> {
+    kind: RecordKind,
+    content: Cow<'a, [u8]>,
+}
+
+impl<'a> Record<'a> {
+    /// Returns the record with this content, without its tag.
+    fn of(kind: RecordKind, offset: u64, content: &'a [u8]) -> Self {
+        let payload_len = u32_at(content, 4) as usize;
+        Self {
+            stream: u32_at(content, 8),
+            kind,
+            synced: u64_at(content, SYNCED_AT),
+            payload: &content[RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + payload_len],
+            offset,
+            next: offset + (content.len() + TAG_BYTES) as u64,
+        }
+    }
+}
+
+/// Returns what the record at the start of `bytes` holds, if all of it is there and its tag matches.
+fn whole_in<'a>(seal: Seal<'_>, offset: u64, bytes: &'a [u8]) -> Option<Whole<'a>> {
+    let (kind, len) = plausible(seal, bytes, offset)?;
+    let (content, tag) = bytes[..len].split_at(len - TAG_BYTES);
+    let place = Place { offset, attempt: u32_at(content, ATTEMPT_AT) };
+    seal.open(place, content, RECORD_HEADER_BYTES, tag).map(|content| Whole { kind, content })
 }
 
 /// Returns kind and length in bytes of the record at the start of `bytes`, which is `offset` of the log, if its header
 /// may be one, before any tag is computed.
 #[inline]
-fn plausible(bytes: &[u8], offset: u64) -> Option<(RecordKind, usize)> {
+fn plausible(seal: Seal<'_>, bytes: &[u8], offset: u64) -> Option<(RecordKind, usize)> {
     let head: &[u8; RECORD_HEADER_BYTES] = bytes.first_chunk()?;
-    if head[..2] != MARKER || head[3] != 0 || u32_at(head, 12) != 0 || u64_at(head, 16) > offset {
+    let is_first = seal.hides() || u32_at(head, ATTEMPT_AT) == 0;
+    if head[..2] != MARKER || head[3] != 0 || !is_first || u64_at(head, SYNCED_AT) > offset {
         return None;
     }
     let kind = RecordKind::from_byte(head[2])?;
@@ -250,32 +281,55 @@ pub fn scan(file: FileId, data: &[u8]) -> LogScan<'_> {
         end = record.next as usize;
         records.push(record);
     }
+    LogScan { records, end: end as u64, verdict: verdict(file.into(), data, end) }
+}
+
+/// The same of a log that may be encrypted: `data` holds its whole records in the clear afterwards.
+pub fn scan_opening<'a, 's>(seal: impl Into<Seal<'s>>, data: &'a mut [u8]) -> LogScan<'a> {
+    let seal = seal.into();
+    let mut spans = Vec::new();
+    let mut end = HEADER_BYTES.min(data.len());
+    while let Some(Whole { kind, content }) = whole_in(seal, end as u64, &data[end..]) {
+        let (start, content_end) = (end, end + content.len());
+        if let Cow::Owned(opened) = content {
+            data[start..content_end].copy_from_slice(&opened);
+        }
+        end = content_end + TAG_BYTES;
+        spans.push((kind, start, content_end));
+    }
+    let data: &'a [u8] = data;
+    let record = |(kind, start, content_end)| Record::of(kind, start as u64, &data[start..content_end]);
+    let records = spans.into_iter().map(record).collect();
+    LogScan { records, end: end as u64, verdict: verdict(seal, data, end) }
+}
+
+/// How the log ends whose whole records end at `end`.
+fn verdict(seal: Seal<'_>, data: &[u8], end: usize) -> LogEnd {
     let offset = end as u64;
-    let verdict = if all_zero(&data[end..]) {
+    if all_zero(&data[end..]) {
         LogEnd::Clean
-    } else if proves_synced(file, data, end) {
+    } else if proves_synced(seal, data, end) {
         LogEnd::Damaged { offset }
     } else {
         LogEnd::Torn { offset }
-    };
-    LogScan { records, end: offset, verdict }
+    }
 }
 
 /// Tells whether any whole record of this log, wherever it is, was appended when the log, and so every older one, had
 /// been synced.
-pub fn shows_synced(file: FileId, data: &[u8]) -> bool {
+pub fn shows_synced<'a>(seal: impl Into<Seal<'a>>, data: &[u8]) -> bool {
     // As if the record just before the first one were bad: any `synced` that is not 0 lies beyond it.
-    proves_synced(file, data, HEADER_BYTES - ALIGN)
+    proves_synced(seal.into(), data, HEADER_BYTES - ALIGN)
 }
 
 /// Tells whether a whole record after `bad` was appended when `bad` was already on stable storage.
 ///
 /// The tags computed are bounded: where crafted bytes look like ever more records, the answer is the careful one.
-fn proves_synced(file: FileId, data: &[u8], bad: usize) -> bool {
+fn proves_synced(seal: Seal<'_>, data: &[u8], bad: usize) -> bool {
     let mut budget = data.len().saturating_mul(TAG_PASSES_MAX);
     let mut start = bad + ALIGN;
     while start < data.len() {
-        let Some((_, len)) = plausible(&data[start..], start as u64) else {
+        let Some((_, len)) = plausible(seal, &data[start..], start as u64) else {
             start += ALIGN;
             continue;
         };
@@ -283,9 +337,9 @@ fn proves_synced(file: FileId, data: &[u8], bad: usize) -> bool {
             return true;
         }
         budget -= len;
-        match whole_record(file, data, start) {
-            Some(record) if record.synced > bad as u64 => return true,
-            Some(record) => start = record.next as usize,
+        match whole_in(seal, start as u64, &data[start..]) {
+            Some(whole) if u64_at(&whole.content, SYNCED_AT) > bad as u64 => return true,
+            Some(_) => start += len,
             None => start += ALIGN,
         }
     }

@@ -4,10 +4,11 @@
 //! Properties: `layout u32 (1), zero u32`, the nine numbers as u64 in the order of [`Properties`], then the smallest and
 //! the largest key, each with its length (u32) in front.
 use crate::bytes::{Reader, all_zero, push_bytes, u32_at, u64_at};
-use crate::checksum::{self, TAG_BYTES};
+use crate::checksum::TAG_BYTES;
 use crate::header::HEADER_BYTES;
 use crate::index::BlockHandle;
-use crate::{FileId, FormatError, Result, Revision};
+use crate::seal::Seal;
+use crate::{FormatError, Result, Revision};
 
 /// Bytes of the footer, its tag included; it ends the file.
 pub const FOOTER_BYTES: usize = 128;
@@ -28,8 +29,8 @@ pub struct Footer {
 }
 
 impl Footer {
-    /// Encodes the footer that starts at `offset` of `file`.
-    pub fn encode(&self, file: FileId, offset: u64) -> [u8; FOOTER_BYTES] {
+    /// Encodes the footer that starts at `offset` of a file.
+    pub fn encode<'a>(&self, seal: impl Into<Seal<'a>>, offset: u64) -> [u8; FOOTER_BYTES] {
         let mut out = [0; FOOTER_BYTES];
         out[..8].copy_from_slice(&FOOTER_MAGIC);
         for (i, handle) in [self.index, self.filter, self.properties].into_iter().enumerate() {
@@ -37,26 +38,32 @@ impl Footer {
             out[at..at + 8].copy_from_slice(&handle.offset.to_le_bytes());
             out[at + 8..at + 12].copy_from_slice(&handle.len.to_le_bytes());
         }
-        let tag = checksum::tag(file, offset, &[&out[..CONTENT_BYTES]]);
+        let tag = seal.into().close(offset.into(), &mut out[..CONTENT_BYTES], 0);
         out[CONTENT_BYTES..].copy_from_slice(&tag);
         out
     }
 
     /// Decodes and checks it. Every part that it names lies between the header and the footer. Errors: `Corrupt`.
-    pub fn decode(file: FileId, offset: u64, bytes: &[u8]) -> Result<Self> {
-        if bytes.len() != FOOTER_BYTES || bytes[..8] != FOOTER_MAGIC {
+    pub fn decode<'a>(seal: impl Into<Seal<'a>>, offset: u64, bytes: &[u8]) -> Result<Self> {
+        let seal = seal.into();
+        let starts_well = seal.hides() || bytes.starts_with(&FOOTER_MAGIC);
+        if bytes.len() != FOOTER_BYTES || !starts_well {
             return Err(FormatError::corrupt(0, "a table does not end in a footer"));
         }
-        if !checksum::matches(file, offset, &bytes[..CONTENT_BYTES], &bytes[CONTENT_BYTES..]) {
+        let (content, tag) = bytes.split_at(CONTENT_BYTES);
+        let Some(bytes) = seal.open(offset.into(), content, 0, tag) else {
             return Err(FormatError::corrupt(0, "the checksum of a footer differs"));
+        };
+        if bytes[..8] != FOOTER_MAGIC {
+            return Err(FormatError::corrupt(0, "a table does not end in a footer"));
         }
         let handle = |i: usize| {
             let at = 8 + 16 * i;
-            let handle = BlockHandle { offset: u64_at(bytes, at), len: u32_at(bytes, at + 8) };
+            let handle = BlockHandle { offset: u64_at(&bytes, at), len: u32_at(&bytes, at + 8) };
             let is_absent = i == 1 && handle.len == 0;
             let lies_inside =
                 handle.len > 0 && handle.offset >= HEADER_BYTES as u64 && handle.end().is_some_and(|end| end <= offset);
-            if u32_at(bytes, at + 12) != 0 || !(is_absent || lies_inside) {
+            if u32_at(&bytes, at + 12) != 0 || !(is_absent || lies_inside) {
                 return Err(FormatError::corrupt(at, "a footer names a part that lies outside the table"));
             }
             Ok(handle)
@@ -154,6 +161,7 @@ impl Properties {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::FileId;
 
     fn footer() -> Footer {
         let handle = |offset, len| BlockHandle { offset, len };

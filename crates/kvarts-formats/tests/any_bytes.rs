@@ -111,7 +111,8 @@ fn good_manifest_body() -> Vec<u8> {
 }
 
 fn sealed_manifest(body: &[u8]) -> Vec<u8> {
-    let mut bytes = FileHeader { kind: FileKind::Manifest, file: FileId(1), store: [3; 16] }.encode().to_vec();
+    let mut bytes =
+        FileHeader { kind: FileKind::Manifest, file: FileId(1), store: [3; 16], key: None }.encode().to_vec();
     bytes.extend_from_slice(body);
     bytes.extend_from_slice(&checksum::tag(FileId(1), HEADER_BYTES as u64, &[body]));
     bytes

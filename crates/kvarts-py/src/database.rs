@@ -1,12 +1,13 @@
 //! An open engine in Python's hands: what is done to the whole store, none of it hot.
 use crate::fault::Outcome;
 use crate::handle::{Guarded, Handle};
+use crate::keys::{keys_from, master_key};
 use crate::settings::{ManualClock, options_from};
 use kvarts_engine::clock::{Clock, OsClock};
 use kvarts_engine::db::{self, Db};
 use kvarts_engine::fs::{Fs, MemFs, OsFs};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyByteArray, PyBytes, PyDict};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,6 +42,28 @@ impl Database {
     /// Returns the engine.
     pub fn handle(&self) -> &Arc<Handle> {
         &self.handle
+    }
+}
+
+/// A function that is told how far long work has come; the first error of it ends the telling.
+struct Told {
+    progress: Option<Py<PyAny>>,
+    raised: Option<PyErr>,
+}
+
+impl Told {
+    fn new(progress: Option<Py<PyAny>>) -> Self {
+        Self { progress, raised: None }
+    }
+
+    fn tell(&mut self, done: u64, total: u64) {
+        let Some(progress) = self.progress.as_ref().filter(|_| self.raised.is_none()) else { return };
+        let told = Python::attach(|py| progress.call1(py, (done, total)).and_then(|_| py.check_signals()));
+        self.raised = told.err();
+    }
+
+    fn raised(self) -> PyResult<()> {
+        self.raised.map_or(Ok(()), Err)
     }
 }
 
@@ -114,23 +137,24 @@ fn stats_fields<'py>(py: Python<'py>, stats: &db::Stats) -> PyResult<Bound<'py, 
 #[pymethods]
 impl Database {
     #[new]
-    #[pyo3(signature = (path, *, in_memory, holder, options, clock=None))]
+    #[pyo3(signature = (path, *, in_memory, holder, options, keys=Vec::new(), clock=None))]
     fn new(
         py: Python<'_>,
         path: OsString,
         in_memory: bool,
         holder: &str,
         options: &Bound<'_, PyDict>,
+        keys: Vec<Bound<'_, PyByteArray>>,
         clock: Option<&Bound<'_, ManualClock>>,
     ) -> Outcome<Self> {
-        let options = options_from(options)?;
+        let (options, keys) = (options_from(options)?, keys_from(&keys)?);
         let clock: Arc<dyn Clock> = match clock {
             Some(manual) => Arc::clone(&manual.get().clock) as Arc<dyn Clock>,
             None => Arc::new(OsClock::default()),
         };
         let fs: Arc<dyn Fs> = if in_memory { Arc::new(MemFs::volatile()) } else { Arc::new(OsFs) };
         let memory_bytes = options.memory_bytes;
-        let db = py.detach(|| Db::open(fs, Arc::clone(&clock), Path::new(&path), holder, options))?;
+        let db = py.detach(|| Db::open_with(fs, Arc::clone(&clock), keys, Path::new(&path), holder, options))?;
         Ok(Self { handle: Arc::new(Handle::new(db, clock, memory_bytes)), path, in_memory })
     }
 
@@ -208,6 +232,21 @@ impl Database {
         Ok(py.detach(|| db.tree(tree).and_then(|tree| db.compact(tree.as_ref())))?)
     }
 
+    /// Moves the store to another master key: (tables written anew, their bytes). An error of `progress` is raised at the end.
+    #[pyo3(signature = (key, progress=None))]
+    fn rotate_key(
+        &self,
+        py: Python<'_>,
+        key: &Bound<'_, PyByteArray>,
+        progress: Option<Py<PyAny>>,
+    ) -> Outcome<(u64, u64)> {
+        let (db, key) = (self.handle.db()?, master_key(key)?);
+        let mut told = Told::new(progress);
+        let done = py.detach(|| db.rotate_key(key, &mut |done, all| told.tell(done, all)));
+        told.raised()?;
+        done.map(|done| (done.tables, done.bytes)).map_err(Into::into)
+    }
+
     /// Reads all and checks it: (files, blocks, bytes, fields of each damage). An error of `progress` is raised at the end.
     #[pyo3(signature = (progress=None))]
     fn verify<'py>(
@@ -216,17 +255,9 @@ impl Database {
         progress: Option<Py<PyAny>>,
     ) -> Outcome<(u64, u64, u64, Vec<Bound<'py, PyDict>>)> {
         let db = self.handle.db()?;
-        let mut raised = None;
-        let report = py.detach(|| {
-            db.verify(&mut |done, total| {
-                let Some(progress) = progress.as_ref().filter(|_| raised.is_none()) else { return };
-                let told = Python::attach(|py| progress.call1(py, (done, total)).and_then(|_| py.check_signals()));
-                raised = told.err();
-            })
-        });
-        if let Some(error) = raised {
-            return Err(error.into());
-        }
+        let mut told = Told::new(progress);
+        let report = py.detach(|| db.verify(&mut |done, total| told.tell(done, total)));
+        told.raised()?;
         let report = report?;
         let damage = report.damage.iter().map(|damage| damage_fields(py, damage)).collect::<PyResult<_>>()?;
         Ok((report.files, report.blocks, report.bytes, damage))

@@ -161,6 +161,21 @@ fn from_engine(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
             fields.set_item("supported", supported)?;
             "NewerFormat"
         }
+        Error::KeyMissing { path, needed } => {
+            fields.set_item("path", path.display().to_string())?;
+            fields.set_item("needed", format!("{needed:016x}"))?;
+            "KeyMissing"
+        }
+        Error::WrongKey { path, needed, given } => {
+            fields.set_item("path", path.display().to_string())?;
+            fields.set_item("needed", format!("{needed:016x}"))?;
+            fields.set_item("given", format!("{given:016x}"))?;
+            "WrongKey"
+        }
+        Error::NotEncrypted(path) => {
+            fields.set_item("path", path.display().to_string())?;
+            "NotEncrypted"
+        }
         Error::StorageFull(path) => {
             fields.set_item("path", path.as_os_str())?;
             "StorageFull"

@@ -11,6 +11,7 @@ mod condition;
 mod database;
 mod fault;
 mod handle;
+mod keys;
 mod muscle;
 mod range;
 mod repair;
@@ -60,6 +61,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<client::Request>()?;
     module.add_class::<client::Rows>()?;
     module.add_class::<state_machine::StateMachine>()?;
+    module.add_function(wrap_pyfunction!(keys::aead_open, module)?)?;
     module.add_function(wrap_pyfunction!(tuple::tuple_pack, module)?)?;
     module.add_function(wrap_pyfunction!(tuple::tuple_unpack, module)?)?;
     module.add_function(wrap_pyfunction!(repair::repair, module)?)?;

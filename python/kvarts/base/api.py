@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, overload
 
 from kvarts.base.codecs import Codec
-from kvarts.base.types import ANY, Condition, Entry, KeyspaceInfo, OpenReport, Report, Revision, Stats
+from kvarts.base.encryption import EncryptionKey
+from kvarts.base.types import ANY, Condition, Entry, KeyspaceInfo, OpenReport, Report, Revision, Rotation, Stats
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -320,6 +321,14 @@ class Store(MutableMapping[K, V]):
         """Rewrite this keyspace into its deepest level and wait.
 
         Space of overwritten, deleted and expired rows returns.
+        """
+
+    @abstractmethod
+    def rotate_key(self, key: EncryptionKey, /, *, progress: Callable[[int, int], object] | None = None) -> Rotation:
+        """Make `key` the key of an encrypted store: all that older ones open is written anew. Reads and writes go on.
+
+        Until it returns the store needs both keys; where it was cut short, open with both and call it again.
+        `progress` gets (bytes done, bytes in all). Raises EncryptionKeyError for a store that is not encrypted.
         """
 
     @abstractmethod

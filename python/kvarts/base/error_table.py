@@ -184,6 +184,19 @@ _INFOS = (
         deterministic=False,
     ),
     ErrorInfo(
+        code="KV-2010",
+        name="EncryptionKeyError",
+        cause=(
+            "The store is encrypted and no key, or another, was given; or a key was given for a store that is not "
+            "encrypted; or the key cannot be had where it should be. Nothing was changed."
+        ),
+        cure=(
+            "Give the key whose id the message names: kvarts.open(path, encryption_key=kvarts.KeyFile(file)), "
+            "--key-file on the command line. `kvarts inspect` shows the ids without any key. A key file must be "
+            "readable by its owner alone."
+        ),
+    ),
+    ErrorInfo(
         code="KV-3001",
         name="Unavailable",
         cause=(

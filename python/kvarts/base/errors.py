@@ -20,6 +20,7 @@ __all__ = [
     "CorruptionError",
     "CrossShard",
     "DeadlineExceeded",
+    "EncryptionKeyError",
     "ErrorInfo",
     "ExposedWarning",
     "FenceRejected",
@@ -221,6 +222,17 @@ class NewerFormat(KvartsError):
         self.supported = supported
 
 
+class EncryptionKeyError(KvartsError):
+    """The key does not fit the store, or cannot be had. `needed` and `given` are ids of keys, or None."""
+
+    def __init__(
+        self, message: str = "", *, hint: str | None = None, needed: str | None = None, given: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.needed = needed
+        self.given = given
+
+
 class StoreFailed(KvartsError):
     """An earlier write failed; the store takes no more writes until it is opened again."""
 
@@ -351,6 +363,11 @@ def _storage(message: str, fields: Mapping[str, Any]) -> KvartsError:
     return StorageError(message, hint=hint, number=number, filename=fields["path"])
 
 
+def _keys(fields: Mapping[str, Any]) -> dict[str, str]:
+    return {"needed": fields["needed"], "given": fields["given"]}
+
+
+_NOT_ENCRYPTED = "leave the key out; to encrypt it, put_many(db.items()) into a new store that is opened with the key"
 _OTHER_CODECS = "other types need other codecs: kvarts.open(path, key=kvarts.Str, value=kvarts.Json)"
 _CLOSED = "open it again, or close it after its last use"
 _ERRNO_HINTS = {
@@ -390,6 +407,13 @@ _FROM_ENGINE: dict[str, Callable[[str, Mapping[str, Any]], KvartsError]] = {
     "NewerFormat": lambda message, f: NewerFormat(
         message, hint="upgrade kvarts", found=f["found"], supported=f["supported"]
     ),
+    "KeyMissing": lambda message, f: EncryptionKeyError(
+        message, hint="give it: encryption_key=kvarts.KeyFile(file), or --key-file", needed=f["needed"]
+    ),
+    "WrongKey": lambda message, f: EncryptionKeyError(
+        message, hint="give the key with that id, beside the other one if both are needed", **_keys(f)
+    ),
+    "NotEncrypted": lambda message, f: EncryptionKeyError(message, hint=_NOT_ENCRYPTED),
     "StorageFull": lambda message, f: StorageFull(
         message, hint="free some space and try again", number=errno.ENOSPC, filename=f["path"]
     ),

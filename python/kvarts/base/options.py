@@ -7,6 +7,7 @@ from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any, Literal, TypeAlias, TypedDict, cast, get_args
 
+from kvarts.base.encryption import EncryptionKey
 from kvarts.base.errors import InvalidArgument, WrongType
 
 Durability: TypeAlias = Literal["sync", "batch", "none"]
@@ -18,7 +19,7 @@ MEMORY_BYTES_MIN = 1 << 20
 
 
 class OpenOptions(TypedDict, total=False):
-    """What open() takes besides target, key and value: see Options for units and advice."""
+    """What open() takes besides target, key and value: see Options for units and advice, and open() for the key."""
 
     mode: Mode
     create: bool
@@ -37,6 +38,7 @@ class OpenOptions(TypedDict, total=False):
     sync_interval_ms: int
     scrub_bytes_per_s: int | str
     background: bool
+    encryption_key: EncryptionKey | None
 
 
 class AnyOptions(OpenOptions, total=False):
@@ -94,6 +96,8 @@ class Options:
     """Flush and compact on the store's own threads. False only in tests that need the same steps each time."""
 
 
+_KEY = "encryption_key"
+"""An option of open() that is in no Options: nothing that is shown or kept holds a key."""
 _SIZES = frozenset(
     {"memory", "memtable_bytes", "block_bytes", "table_bytes", "level_base_bytes", "log_bytes", "scrub_bytes_per_s"}
 )
@@ -115,7 +119,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "durability": get_args(Durability),
     "compression": get_args(Compression),
 }
-_NAMES = tuple(field.name for field in fields(Options))
+_NAMES = (*(field.name for field in fields(Options)), _KEY)
 
 
 def validate(given: Mapping[str, Any]) -> Options:

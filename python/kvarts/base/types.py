@@ -157,6 +157,15 @@ class RepairReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rotation:
+    """What rotate_key() wrote anew: tables and their bytes. `key_id` names the key that the store has now."""
+
+    tables: int
+    bytes: int
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenReport:
     """What opening found.
 

@@ -20,6 +20,7 @@ from kvarts.cli.streams import finish_output, hold_descriptors, sentence
 ROWS = "kvarts.cli.commands.rows"
 TRANSFER = "kvarts.cli.commands.transfer"
 CARE = "kvarts.cli.commands.care"
+KEYS = "kvarts.cli.commands.keys"
 SERVE = "kvarts.cli.commands.serve"
 CLUSTER = "kvarts.cli.commands.cluster"
 
@@ -36,6 +37,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "repair": ("kvarts.cli.commands.repair:repair", "Salvage what is whole of a damaged store into a new one."),
     "doctor": ("kvarts.cli.commands.doctor:doctor", "Judge disk, limits, permissions and memory, with cures."),
     "inspect": ("kvarts.cli.commands.inspect:inspect", "Show what is in a store's files, damaged ones too."),
+    "keygen": (f"{KEYS}:keygen", "Make the key file of an encrypted store."),
+    "rotate-key": (f"{KEYS}:rotate_key", "Move an encrypted store to another key."),
     "explain": (f"{CARE}:explain", "Tell cause and cure of an error code."),
     "serve": (f"{SERVE}:serve", "Run a node: alone, or of a cluster."),
     "dev": ("kvarts.cli.commands.dev:dev", "Run a cluster on this machine, for a try."),

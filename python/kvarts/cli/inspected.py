@@ -13,7 +13,7 @@ from kvarts.cli.damage import damage_object
 from kvarts.cli.output import columns, print_table
 from kvarts.cli.text import Form, counted, shown, size, to_fields
 from kvarts.inspect import LogReport, ManifestReport, RecordReport, StoreReport, TableReport
-from kvarts.inspect.format.header import Header
+from kvarts.inspect.format.header import CIPHERS, Header
 from kvarts.inspect.format.rows import KINDS, Row
 from kvarts.inspect.format.table import NEVER_MS, Properties
 
@@ -77,6 +77,8 @@ def printable(text: str) -> str:
 def print_table_report(report: TableReport, form: Form, limit: int) -> None:
     """Print a table: what it says of itself, its parts, its blocks."""
     _print_head(report.file, report.file_bytes, report.header, "table")
+    if report.hidden:
+        click.echo("content     hidden: --key-file gives the key")
     if report.properties:
         _print_properties(report.properties, form)
     if report.filter:
@@ -135,6 +137,9 @@ def _print_blocks(report: TableReport, form: Form, limit: int) -> None:
 def print_log_report(report: LogReport, limit: int) -> None:
     """Print a log: its records, and how it ends."""
     _print_head(report.file, report.file_bytes, report.header, "log")
+    if report.hidden:
+        click.echo("content     hidden: --key-file gives the key")
+        return
     whole = [record for record in report.records if record.counts]
     whose = {"engine": ", of an engine's log", "node": ", of a node's log"}.get(report.log, "")
     click.echo(f"records     {len(whole):,}{whose}")
@@ -169,6 +174,8 @@ def print_manifest_report(report: ManifestReport, form: Form) -> None:
     """Print a manifest: numbers, logs, keyspaces with their tables."""
     _print_head(report.file, report.file_bytes, report.header, "manifest")
     manifest = report.manifest
+    if report.hidden:
+        click.echo("content     hidden: --key-file gives the key")
     if manifest is None:
         return
     click.echo(f"revision    {manifest.last_revision:,} is the last in tables")
@@ -219,6 +226,8 @@ def _print_head(path: str, file_bytes: int, header: Header | None, kind: str) ->
     click.secho(f"{printable(path)}  {size(file_bytes)}", bold=True)
     if header:
         click.echo(f"{kind:<11} {header.file} of store {header.store}, format {header.version}")
+        if header.cipher:
+            click.echo(f"encrypted   {CIPHERS[header.cipher]}, with key {header.key_name}")
     else:
         click.echo(f"{kind:<11} the header cannot be read")
 

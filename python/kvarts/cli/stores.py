@@ -11,12 +11,16 @@ import click
 
 from kvarts.base.api import Store
 from kvarts.base.codecs import Bytes, Codec
+from kvarts.base.encryption import EncryptionKey, KeyFile
 from kvarts.base.errors import CodecMismatch, InvalidArgument, StoreNotFound
 from kvarts.cli.text import Form, parse
 
 CODECS = ("bytes", "str", "u64", "tuple", "json")
 DEFAULT_KEYSPACE = "default"
+KEY_FILES = "kvarts.key_files"
+"""Where the context of a command keeps the key files that it was given."""
 _MEMORY = ":memory:"
+_CLUSTER = "kvarts://"
 
 
 class RawCodec:
@@ -119,6 +123,8 @@ def _open_root(
     if path == _MEMORY:
         raise click.UsageError(f"{_MEMORY} ends with the command: give the path of a store")
     names = asked or ("bytes", "bytes")
+    if not path.startswith(_CLUSTER):
+        options = {"encryption_key": given_keys()} | options
     try:
         store = kvarts.open(path, key=_codec(names[0]), value=_codec(names[1]), create=create, **options)
     except StoreNotFound as error:
@@ -131,6 +137,13 @@ def _open_root(
         names = error.stored
         store = kvarts.open(path, key=_codec(names[0]), value=_codec(names[1]), create=create, **options)
     return store, names
+
+
+def given_keys() -> EncryptionKey | None:
+    """Return the keys that --key-file, or the variable, names for the command that runs; None where it names none."""
+    context = click.get_current_context(silent=True)
+    files = context.meta.get(KEY_FILES, ()) if context else ()
+    return [KeyFile(file) for file in files] or None
 
 
 def _codec(name: str) -> Codec[bytes]:

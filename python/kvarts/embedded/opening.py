@@ -7,6 +7,7 @@ import re
 import sys
 import warnings
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, Unpack, overload
 
@@ -14,7 +15,16 @@ from kvarts import _native
 from kvarts.base import codecs
 from kvarts.base.api import Store
 from kvarts.base.codecs import Codec
-from kvarts.base.errors import ExposedWarning, InvalidArgument, KvartsError, NotAStore, StoreNotFound, refused
+from kvarts.base.encryption import EncryptionKey, Keyring
+from kvarts.base.errors import (
+    EncryptionKeyError,
+    ExposedWarning,
+    InvalidArgument,
+    KvartsError,
+    NotAStore,
+    StoreNotFound,
+    refused,
+)
 from kvarts.base.options import OpenOptions, Options, validate
 from kvarts.embedded.paths import text_path
 from kvarts.embedded.store import DEFAULT_KEYSPACE, EmbeddedStore, keyspace_of
@@ -48,31 +58,48 @@ def open(target: Target = _MEMORY, *, key: Any = codecs.Bytes, value: Any = code
     are kept with the store. Options: create=True, mode="rw" | "r", durability="batch" | "sync" | "none",
     memory="256MiB"; the others are in kvarts.base.options.Options. Close it, or use `with`; what is open at exit is
     closed then.
-    Raises StoreNotFound, NotAStore, UnsafeStore, LockedError, CodecMismatch, CorruptionError, NewerFormat, StorageFull,
-    StorageError, InvalidArgument (an unknown option, with the near one).
+    Raises StoreNotFound, NotAStore, UnsafeStore, LockedError, CodecMismatch, EncryptionKeyError, CorruptionError,
+    NewerFormat, StorageFull, StorageError, InvalidArgument (an unknown option, with the near one).
     """
     codecs.check_codec(key, "key")
     codecs.check_codec(value, "value")
+    encryption_key = options.pop("encryption_key", None)
     checked = validate(options)
-    database = open_database(target, checked)
+    database = open_database(target, checked, encryption_key=encryption_key)
     return _first_keyspace(database, target, key, value, create=checked.mode != "r")
 
 
 def open_as_made(target: Target, **options: Unpack[OpenOptions]) -> EmbeddedStore[Any, Any]:
     """Open a store with the codecs it was made with, or Bytes where they are not built in: for tools."""
+    encryption_key = options.pop("encryption_key", None)
     checked = validate(options)
-    database = open_database(target, checked)
+    database = open_database(target, checked, encryption_key=encryption_key)
     return _first_keyspace(database, target, None, None, create=checked.mode != "r")
 
 
-def open_database(target: Target, options: Options, clock: "_native.ManualClock | None" = None) -> _native.Database:
+def open_database(
+    target: Target,
+    options: Options,
+    clock: "_native.ManualClock | None" = None,
+    encryption_key: EncryptionKey | None = None,
+) -> _native.Database:
     """Open the engine at a target. `clock` takes the place of the machine's clock in tests."""
     in_memory = target == _MEMORY
     if in_memory and options.mode == "r":
         raise InvalidArgument("a new store in memory has nothing to read", hint='leave mode="r" out')
+    if in_memory and encryption_key is not None:
+        raise InvalidArgument("encryption_key= is for a store on disk", hint="leave it out: nothing is written")
     path = _MEMORY_DIR if in_memory else _checked_path(target, options)
     settings = {name: getattr(options, name) for name in Options.__dataclass_fields__}
-    database = _native.Database(path, in_memory=in_memory, holder=_holder(), options=settings, clock=clock)
+
+    def opened(keys: list[bytearray]) -> _native.Database:
+        return _native.Database(path, in_memory=in_memory, holder=_holder(), options=settings, keys=keys, clock=clock)
+
+    if encryption_key is None:
+        database = opened([])
+    else:
+        with Keyring(encryption_key) as ring:
+            database = _with_keys(ring, opened)
     if not _open_databases:
         atexit.unregister(_close_all)
         atexit.register(_close_all)
@@ -82,6 +109,16 @@ def open_database(target: Target, options: Options, clock: "_native.ManualClock 
         what, cure = exposed
         warnings.warn(f"{what}; {cure}", ExposedWarning, stacklevel=4)
     return database
+
+
+def _with_keys(ring: Keyring, opened: Callable[[list[bytearray]], _native.Database]) -> _native.Database:
+    """Open with the keys of a ring, which is asked for each that proves to be needed."""
+    while True:
+        try:
+            return opened(ring.keys)
+        except EncryptionKeyError as error:
+            if error.needed is None or not ring.find(error.needed):
+                raise
 
 
 def _first_keyspace(

@@ -9,8 +9,10 @@ from kvarts import _native
 from kvarts.base import codecs
 from kvarts.base.api import Batch, Store
 from kvarts.base.codecs import Codec, check_codec
+from kvarts.base.encryption import EncryptionKey, Keyring
 from kvarts.base.errors import CodecError, InvalidArgument, ReadOnlyError, StoreNotFound, WrongType
-from kvarts.base.types import Damage, KeyspaceInfo, KeyspaceStats, OpenReport, Report, Revision, Stats
+from kvarts.base.hkdf import key_id
+from kvarts.base.types import Damage, KeyspaceInfo, KeyspaceStats, OpenReport, Report, Revision, Rotation, Stats
 from kvarts.base.views import StoreItems, StoreKeys, StoreValues
 from kvarts.embedded.paths import check_name, shown, text_path
 
@@ -133,10 +135,19 @@ class EmbeddedStore(_native.Tree[K, V], Store[K, V]):
         self._check_not_snapshot("compact")
         self._database.compact(self._keyspace)
 
+    def rotate_key(self, key: EncryptionKey, /, *, progress: Callable[[int, int], object] | None = None) -> Rotation:
+        """Make `key` the key of the store: all that older ones open is written anew."""
+        self._check_not_snapshot("rotate_key")
+        _check_progress(progress)
+        if isinstance(key, list | tuple):
+            raise WrongType("rotate_key() takes one key", hint="open the store with all that are needed")
+        with Keyring(key) as ring:
+            tables, written = self._database.rotate_key(ring.keys[0], progress)
+            return Rotation(tables=tables, bytes=written, key_id=key_id(ring.keys[0]))
+
     def verify(self, *, progress: Callable[[int, int], object] | None = None) -> Report:
         """Read all of the store from disk and check it. Damage is listed, not raised."""
-        if progress is not None and not callable(progress):
-            raise WrongType(f"progress is a function, not {type(progress).__name__}", hint="progress(done, total)")
+        _check_progress(progress)
         files, blocks, read, damage = self._database.verify(progress)
         return Report(files=files, blocks=blocks, bytes=read, damage=tuple(Damage(**one) for one in damage))
 
@@ -196,6 +207,11 @@ class EmbeddedStore(_native.Tree[K, V], Store[K, V]):
         self.check_open()
         if self.is_snapshot:
             raise ReadOnlyError(f"{verb}() on a snapshot", hint="call it on the store")
+
+
+def _check_progress(progress: object) -> None:
+    if progress is not None and not callable(progress):
+        raise WrongType(f"progress is a function, not {type(progress).__name__}", hint="progress(done, total)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@
 never raised. `format` decodes bytes, `files` reads them, the rest puts reports together.
 """
 
+from kvarts.inspect.format.seal import Keys
 from kvarts.inspect.log import LogReport, RecordReport, inspect_log
 from kvarts.inspect.manifest import ManifestReport, inspect_manifest
 from kvarts.inspect.store import FileReport, StoreReport, inspect_store
@@ -12,6 +13,7 @@ from kvarts.inspect.table import BlockReport, PartReport, TableReport, inspect_t
 __all__ = [
     "BlockReport",
     "FileReport",
+    "Keys",
     "LogReport",
     "ManifestReport",
     "PartReport",

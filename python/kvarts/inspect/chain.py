@@ -9,6 +9,8 @@ from kvarts.inspect.format.header import HEADER_BYTES, Header
 from kvarts.inspect.format.manifest import Manifest
 from kvarts.inspect.log import LogReport
 
+MIXED = "of this file and the manifest one is encrypted and one is not"
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -61,6 +63,8 @@ class Chain:
         header = log.header
         if header and self._header and header.store != self._header.store:
             return (damage(log.file, 0, "this log belongs to another store"),)
+        if header and self._header and bool(header.cipher) != bool(self._header.cipher):
+            return (damage(log.file, 13, MIXED),)
         if header and header.file != number:
             return (damage(log.file, 0, "this log was written under another number"),)
         return ()

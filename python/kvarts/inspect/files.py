@@ -11,6 +11,7 @@ from kvarts.base.errors import InvalidArgument, refused
 from kvarts.base.types import Damage
 from kvarts.inspect.format.fields import FormatError, u64_at
 from kvarts.inspect.format.header import HEADER_BYTES, Header, read_header
+from kvarts.inspect.format.seal import HiddenError, Keys, Seal
 
 Target = str | os.PathLike[str]
 
@@ -81,26 +82,34 @@ def floor(path: str) -> tuple[int, int] | None:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Header of a file, None where it is damaged, and the file id by which its tags are checked all the same."""
+    """Header of a file, None where it is damaged, and how its tags are checked all the same.
+
+    `seal` is None where the file is encrypted with a key that is not here: `hidden` names it.
+    """
 
     header: Header | None
-    file: int
-    problem: FormatError | None
+    seal: Seal | None
+    problem: FormatError | None = None
+    hidden: str | None = None
 
 
-def identify(path: str, data: bytes, kind: str) -> Identity:
+def identify(path: str, data: bytes, kind: str, keys: Keys) -> Identity:
     """Read the header of a file that should be of this kind, from the first bytes of it."""
     named = numbered(path)
     try:
         header = read_header(data, kind)
     except FormatError as error:
         stated = u64_at(data, _FILE_ID_AT) if len(data) >= HEADER_BYTES else 0
-        return Identity(None, named[0] if named else stated, error)
+        return Identity(None, Seal(named[0] if named else stated), error)
+    problem = None
     if named and named != (header.file, kind):
-        return Identity(
-            header, header.file, FormatError(_FILE_ID_AT, f"it is {kind} {header.file} under another's name")
-        )
-    return Identity(header, header.file, None)
+        problem = FormatError(_FILE_ID_AT, f"it is {kind} {header.file} under another's name")
+    try:
+        return Identity(header, keys.seal(header), problem)
+    except HiddenError as error:
+        return Identity(header, None, problem, error.needed)
+    except FormatError as error:
+        return Identity(header, Seal(header.file), error)
 
 
 def damage(path: str, offset: int, what: str, smallest: bytes = b"", largest: bytes = b"") -> Damage:

@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from kvarts.base.types import Damage
-from kvarts.inspect.files import OpenFile, Target, damage, damage_of, identify, open_file
+from kvarts.inspect.files import Identity, OpenFile, Target, damage, damage_of, identify, open_file
 from kvarts.inspect.format.batch import Operation, read_batch
 from kvarts.inspect.format.fields import FormatError, u64_at
 from kvarts.inspect.format.header import HEADER_BYTES, Header
 from kvarts.inspect.format.node_record import FIRST_KINDS, read_node_record
 from kvarts.inspect.format.record import Record, scan
+from kvarts.inspect.format.seal import NO_KEYS, Keys
 
 Progress = Callable[[int, int], object]
 _END_BYTES = 8
@@ -39,6 +40,7 @@ class LogReport:
 
     `end` is where the records that count end, `written_bytes` the last byte that is not zero; `verdict` is "clean",
     "torn" or "damaged", and `why` says what is wrong at `end`. `tree_max` is the highest tree that a batch names.
+    `hidden` names the key without which nothing but the header can be read.
     """
 
     file: str
@@ -52,6 +54,7 @@ class LogReport:
     why: str = ""
     continues_in: int | None = None
     tree_max: int | None = None
+    hidden: str | None = None
     damage: list[Damage] = field(default_factory=list)
 
     @property
@@ -68,9 +71,18 @@ class LogReport:
 Sink = Callable[[RecordReport, Sequence[Operation]], bool]
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Who hears of what is read."""
+
+    operations: Sink
+    progress: Progress
+
+
 def inspect_log(
     target: Target,
     *,
+    keys: Keys = NO_KEYS,
     operations: Sink = lambda _record, _operations: True,
     progress: Progress = lambda _done, _all: None,
 ) -> LogReport:
@@ -82,20 +94,20 @@ def inspect_log(
     with open_file(target) as file:
         data = file.read(0, file.size)
         report = LogReport(file=file.path, file_bytes=file.size, written_bytes=len(data.rstrip(b"\0")))
-        _read(file, data, report, operations, progress)
+        identity = identify(file.path, data[:HEADER_BYTES], "log", keys)
+        _read(file, data, identity, report, _Told(operations, progress))
     return report
 
 
-def _read(file: OpenFile, data: bytes, report: LogReport, operations: Sink, progress: Progress) -> None:
-    identity = identify(file.path, data[:HEADER_BYTES], "log")
-    report.header = identity.header
+def _read(file: OpenFile, data: bytes, identity: Identity, report: LogReport, told: "_Told") -> None:
+    report.header, report.hidden = identity.header, identity.hidden
     if identity.problem:
         report.damage.append(damage_of(file.path, identity.problem))
         report.verdict, report.why = "damaged", identity.problem.what
-    if len(data) < HEADER_BYTES:
+    if len(data) < HEADER_BYTES or identity.seal is None:
         report.end = report.written_bytes
         return
-    found = scan(identity.file, data, lambda done: progress(done, file.size))
+    found = scan(identity.seal, data, lambda done: told.progress(done, file.size))
     report.end = found.end
     if report.verdict == "clean":
         report.verdict, report.why = found.verdict, found.why
@@ -106,11 +118,11 @@ def _read(file: OpenFile, data: bytes, report: LogReport, operations: Sink, prog
         report.log = "node" if found.records[0].kind in FIRST_KINDS else "engine"
     wanted = True
     for record in found.records:
-        told, batch = _told(file.path, record, report)
-        report.records.append(told)
+        found_record, batch = _told(file.path, record, report)
+        report.records.append(found_record)
         trees = {operation.tree for operation in batch} | {report.tree_max}
         report.tree_max = max((tree for tree in trees if tree is not None), default=None)
-        wanted = wanted and operations(told, batch)
+        wanted = wanted and told.operations(found_record, batch)
     report.records += [_told(file.path, record, report, counts=False)[0] for record in found.later]
     _check_end(file.path, found.records, report)
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 from kvarts.base.errors import NotAStore, StorageError, refused
 from kvarts.base.types import Damage
-from kvarts.inspect.chain import Chain
+from kvarts.inspect.chain import MIXED, Chain
 from kvarts.inspect.files import Target, damage, floor, numbered
 from kvarts.inspect.format.manifest import Manifest, TableRecord, TreeRecord
+from kvarts.inspect.format.seal import NO_KEYS, Keys
 from kvarts.inspect.lock import LOCK, LockReport, look_at_lock
 from kvarts.inspect.log import LogReport, inspect_log
 from kvarts.inspect.manifest import ManifestReport, inspect_manifest
@@ -28,7 +29,8 @@ class FileReport:
 
     Roles: manifest, table, log; lock; floor; "unused" (a crash, or work that goes on, left it: the next open
     removes it); "missing" (something names it); "gone" (it went while we looked); "foreign". Verdicts: "ok", "torn",
-    "damaged", or "" where nothing was checked. What is wrong with an unused file counts for nothing.
+    "damaged", "hidden" (encrypted with a key that was not given), or "" where nothing was checked. What is wrong with
+    an unused file counts for nothing.
     """
 
     name: str
@@ -55,9 +57,9 @@ class StoreReport:
 
     @property
     def verdict(self) -> str:
-        """Return "damaged", "torn" (an unclean stop: its log ends early) or "ok"."""
+        """Return "damaged", "torn" (an unclean stop: its log ends early), "hidden" (no key was given) or "ok"."""
         verdicts = {file.verdict for file in self.files if file.role != "unused"}
-        return next((verdict for verdict in ("damaged", "torn") if verdict in verdicts), "ok")
+        return next((verdict for verdict in ("damaged", "torn", "hidden") if verdict in verdicts), "ok")
 
     @property
     def unused_bytes(self) -> int:
@@ -65,7 +67,9 @@ class StoreReport:
         return sum(file.file_bytes for file in self.files if file.role == "unused")
 
 
-def inspect_store(target: Target, *, progress: Progress = lambda _done, _all: None) -> StoreReport:
+def inspect_store(
+    target: Target, *, keys: Keys = NO_KEYS, progress: Progress = lambda _done, _all: None
+) -> StoreReport:
     """Read every file of a store and hold them against the manifest. Nothing is written, no lock taken.
 
     Of a store that is open the answer is that of a moment: files may come and go meanwhile, and its newest record may
@@ -75,9 +79,9 @@ def inspect_store(target: Target, *, progress: Progress = lambda _done, _all: No
     sizes = _list(path)
     if MANIFEST not in sizes and not any(numbered(name) or floor(name) for name in sizes):
         raise NotAStore(f"no store at {path}", hint=_hint(sizes), filename=path)
-    manifest = inspect_manifest(os.path.join(path, MANIFEST)) if MANIFEST in sizes else None
+    manifest = inspect_manifest(os.path.join(path, MANIFEST), keys=keys) if MANIFEST in sizes else None
     report = StoreReport(path=path, manifest=manifest, lock=look_at_lock(path))
-    report.files = list(_Looking(report, sizes, progress).files())
+    report.files = list(_Looking(report, sizes, keys, progress).files())
     return report
 
 
@@ -110,7 +114,8 @@ def _hint(names: dict[str, int]) -> str:
 class _Looking:
     """A directory being looked at."""
 
-    def __init__(self, report: StoreReport, sizes: dict[str, int], progress: Progress) -> None:
+    def __init__(self, report: StoreReport, sizes: dict[str, int], keys: Keys, progress: Progress) -> None:
+        self.keys = keys
         self.report = report
         self.sizes = sizes
         self.progress = progress
@@ -160,6 +165,8 @@ class _Looking:
                 )
             )
         verdict = "damaged" if found else "ok"
+        if self.report.manifest.hidden:
+            verdict, detail = "hidden", _hidden(self.report.manifest.hidden)
         size = self.report.manifest.file_bytes
         return FileReport(name=MANIFEST, role="manifest", file_bytes=size, verdict=verdict, detail=detail, damage=found)
 
@@ -177,7 +184,10 @@ class _Looking:
         if any(_suffix(name) == "table" or floor(name) for name in self.sizes):
             return True
         logs = [name for name in self.sizes if _suffix(name) == "log"]
-        return any(inspect_log(os.path.join(self.report.path, name)).written_bytes > _HEADER_BYTES for name in logs)
+        return any(
+            inspect_log(os.path.join(self.report.path, name), keys=self.keys).written_bytes > _HEADER_BYTES
+            for name in logs
+        )
 
     def _missing(self, name: str, what: str) -> FileReport:
         place = damage(os.path.join(self.report.path, name), 0, what)
@@ -186,7 +196,7 @@ class _Looking:
     def _table(self, name: str, known: "tuple[TreeRecord, int, TableRecord] | None") -> FileReport:
         path = os.path.join(self.report.path, name)
         try:
-            table = inspect_table(path, progress=self._progress)
+            table = inspect_table(path, keys=self.keys, progress=self._progress)
         except StorageError as error:
             return self._vanished(name, error)
         finally:
@@ -197,6 +207,8 @@ class _Looking:
         # Without a manifest nobody can tell what counts: everything may.
         role = "table" if known or self.manifest is None else "unused"
         verdict = "damaged" if found else "ok"
+        if table.hidden and not found:
+            verdict, detail = "hidden", _hidden(table.hidden)
         return FileReport(
             name=name, role=role, file_bytes=table.file_bytes, verdict=verdict, detail=detail, damage=tuple(found)
         )
@@ -213,15 +225,20 @@ class _Looking:
         return self._missing(name, "the file is missing")
 
     def _names_of_now(self) -> set[str]:
-        now = inspect_manifest(os.path.join(self.report.path, MANIFEST)).manifest if MANIFEST in self.sizes else None
+        now = self._manifest_of_now() if MANIFEST in self.sizes else None
         logs = [f"{number:06}.log" for number in now.logs] if now else []
         return {f"{number:06}.table" for number in _live_tables(now)} | set(logs)
+
+    def _manifest_of_now(self) -> Manifest | None:
+        return inspect_manifest(os.path.join(self.report.path, MANIFEST), keys=self.keys).manifest
 
     def _disagreements(self, table: TableReport, record: TableRecord | None) -> Iterator[Damage]:
         """Yield where a table is of another store, or not what the manifest says."""
         header = self.report.manifest.header if self.report.manifest else None
         if header and table.header and table.header.store != header.store:
             yield damage(table.file, 0, "the file belongs to another store")
+        if header and table.header and bool(table.header.cipher) != bool(header.cipher):
+            yield damage(table.file, 13, MIXED)
         if record is None:
             return
         manifest = os.path.join(self.report.path, MANIFEST)
@@ -267,11 +284,11 @@ class _Looking:
     def _log(self, name: str) -> LogReport:
         """Read a log; one that is being written is read again where its last record was only half there."""
         path = os.path.join(self.report.path, name)
-        report = inspect_log(path, progress=self._progress)
+        report = inspect_log(path, keys=self.keys, progress=self._progress)
         for _ in range(_LOOKS_AT_A_LIVE_LOG - 1):
             if report.verdict == "clean" or not self.is_held:
                 break
-            report = inspect_log(path, progress=self._progress)
+            report = inspect_log(path, keys=self.keys, progress=self._progress)
         return report
 
     def _judged(self, name: str, log: LogReport, chain: Chain) -> FileReport:
@@ -283,6 +300,8 @@ class _Looking:
             detail += f", {log.verdict} at {log.end}: {log.dropped_bytes:,} bytes behind it"
         found = (*log.damage, *place.damage) if place.counts else ()
         verdict = "damaged" if found else ("torn" if log.verdict == "torn" and place.counts else "ok")
+        if log.hidden and not found:
+            verdict, detail = "hidden", _hidden(log.hidden)
         role = "log" if place.counts else "unused"
         return FileReport(
             name=name, role=role, file_bytes=log.file_bytes, verdict=verdict, detail=detail, damage=tuple(found)
@@ -297,6 +316,10 @@ def _live_tables(manifest: Manifest | None) -> dict[int, tuple[TreeRecord, int, 
         for level, tables in enumerate(tree.levels)
         for table in tables
     }
+
+
+def _hidden(needed: str) -> str:
+    return f"encrypted with key {needed}"
 
 
 def _counted(count: int, noun: str) -> str:

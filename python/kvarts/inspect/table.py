@@ -11,6 +11,7 @@ from kvarts.inspect.format.fields import FormatError
 from kvarts.inspect.format.filter import Filter, read_filter
 from kvarts.inspect.format.header import HEADER_BYTES, Header
 from kvarts.inspect.format.rows import Row
+from kvarts.inspect.format.seal import NO_KEYS, Keys, Seal
 from kvarts.inspect.format.sealed import open_sealed
 from kvarts.inspect.format.table import (
     FOOTER_BYTES,
@@ -58,7 +59,10 @@ class BlockReport:
 
 @dataclass(slots=True, kw_only=True)
 class TableReport:
-    """What a table's file holds. Parts are None where they are damaged, or no one is left to say where they lie."""
+    """What a table's file holds. Parts are None where they are damaged, or no one is left to say where they lie.
+
+    `hidden` names the key without which nothing but the header can be read.
+    """
 
     file: str
     file_bytes: int
@@ -69,6 +73,7 @@ class TableReport:
     parts: list[PartReport] = field(default_factory=list)
     blocks_in_index: int | None = None
     blocks: list[BlockReport] = field(default_factory=list)
+    hidden: str | None = None
     damage: list[Damage] = field(default_factory=list)
 
     @property
@@ -81,7 +86,11 @@ Sink = Callable[[BlockReport, list[Row]], bool]
 
 
 def inspect_table(
-    target: Target, *, rows: Sink = lambda _block, _rows: True, progress: Progress = lambda _done, _all: None
+    target: Target,
+    *,
+    keys: Keys = NO_KEYS,
+    rows: Sink = lambda _block, _rows: True,
+    progress: Progress = lambda _done, _all: None,
 ) -> TableReport:
     """Read a table and check every byte of it.
 
@@ -90,7 +99,7 @@ def inspect_table(
     """
     with open_file(target) as file:
         report = TableReport(file=file.path, file_bytes=file.size)
-        reading = _Reading(file, report)
+        reading = _Reading(file, report, keys)
         index = reading.tail()
         if index is not None:
             reading.blocks(index, rows, progress)
@@ -100,26 +109,30 @@ def inspect_table(
 class _Reading:
     """A table being read into its report."""
 
-    def __init__(self, file: OpenFile, report: TableReport) -> None:
+    def __init__(self, file: OpenFile, report: TableReport, keys: Keys) -> None:
         self.file = file
         self.report = report
-        self.id = 0
+        self.keys = keys
+        self.seal = Seal(0)
 
     def note(self, offset: int, what: str, smallest: bytes = b"", largest: bytes = b"") -> None:
         self.report.damage.append(damage(self.file.path, offset, what, smallest, largest))
 
     def tail(self) -> list[IndexEntry] | None:
         """Read all but the data blocks; return what the index says."""
-        identity = identify(self.file.path, self.file.read(0, HEADER_BYTES), "table")
-        self.report.header, self.id = identity.header, identity.file
+        identity = identify(self.file.path, self.file.read(0, HEADER_BYTES), "table", self.keys)
+        self.report.header, self.report.hidden = identity.header, identity.hidden
         if identity.problem:
             self.report.damage.append(damage_of(self.file.path, identity.problem))
+        if identity.seal is None:
+            return None
+        self.seal = identity.seal
         footer_at = self.file.size - FOOTER_BYTES
         if footer_at < HEADER_BYTES:
             self.note(self.file.size, "the file is too short for a table")
             return None
         try:
-            footer = read_footer(self.id, footer_at, self.file.read(footer_at, FOOTER_BYTES))
+            footer = read_footer(self.seal, footer_at, self.file.read(footer_at, FOOTER_BYTES))
         except FormatError as error:
             self.report.damage.append(damage_of(self.file.path, error, footer_at))
             return None
@@ -137,7 +150,7 @@ class _Reading:
         codec, raw_bytes, problem = None, None, None
         decoded: T | None = None
         try:
-            opened = open_sealed(self.id, handle.offset, self.file.read(handle.offset, handle.size))
+            opened = open_sealed(self.seal, handle.offset, self.file.read(handle.offset, handle.size))
             codec, raw_bytes = opened.codec, len(opened.raw)
             decoded = read(opened.raw)
         except FormatError as error:
@@ -178,7 +191,7 @@ class _Reading:
         codec, raw_bytes, problem = None, None, None
         content: list[Row] = []
         try:
-            opened = open_sealed(self.id, handle.offset, self.file.read(handle.offset, handle.size))
+            opened = open_sealed(self.seal, handle.offset, self.file.read(handle.offset, handle.size))
             codec, raw_bytes = opened.codec, len(opened.raw)
             content = read_block(opened.raw)
             tally.add(content, entry)

@@ -151,6 +151,10 @@ class AsyncStore(Verbs[K, V]):
         """Raise InvalidArgument: the files are on other machines."""
         raise _no_files("checkpoint()", self._space.connection.target.uri)
 
+    async def rotate_key(self, key: object, /, *, progress: object = None) -> NoReturn:
+        """Raise InvalidArgument: the files are on other machines."""
+        raise _no_files("rotate_key()", self._space.connection.target.uri)
+
     async def close(self) -> None:  # type: ignore[override]  # awaited, as all that may wait
         """End the connections, and calls under way with ClosedError; a view only lets go of itself. Idempotent."""
         ends = self._owner and not self._released

@@ -278,6 +278,10 @@ class RemoteStore(Store[K, V]):
         """Raise InvalidArgument: the files are on other machines."""
         raise _no_files("checkpoint()", self._verbs._space.connection.target.uri)
 
+    def rotate_key(self, key: object, /, *, progress: object = None) -> NoReturn:
+        """Raise InvalidArgument: the files are on other machines."""
+        raise _no_files("rotate_key()", self._verbs._space.connection.target.uri)
+
     def flush(self, *, timeout: Timeout = None) -> None:
         """Have every replica write what its memory holds into tables, and wait. One out of reach is passed over."""
         run(self._verbs.flush(timeout=timeout))

@@ -4,6 +4,7 @@ use super::cut::Cutter;
 use super::retain::{Collector, Verdict};
 use crate::fs::Fs;
 use crate::iter::BoxCursor;
+use crate::keys::Identity;
 use crate::options::Options;
 use crate::table::{BlockCache, Table, TableWriter, table_path};
 use crate::version::TableRef;
@@ -20,7 +21,7 @@ pub struct OutputContext<'a> {
     /// The store's directory.
     pub dir: &'a Path,
     /// The store.
-    pub store: [u8; 16],
+    pub store: &'a Identity,
     /// Options of the store.
     pub options: &'a Options,
     /// The cache that output tables will use.

@@ -122,7 +122,7 @@ impl Shared {
         let next_tree = cut.trees.iter().map(|(tree, _)| tree.id().0 + 1).max().unwrap_or(0);
         let file = self.new_file();
         let manifest = Manifest {
-            store: self.store,
+            store: self.store.id,
             next_file: self.next_file.load(Ordering::Relaxed),
             next_tree,
             last_revision: cut.revision,
@@ -130,7 +130,8 @@ impl Shared {
             trees: cut.trees.iter().map(|(tree, version)| tree_record(&tree.info, version)).collect(),
         };
         let mut floor = Floor::default();
-        place(&*self.fs, to, &manifest, file, &mut floor, Revision::ZERO).map_err(|failure| failure.error)?;
+        place(&*self.fs, to, &manifest, &self.store, file, &mut floor, Revision::ZERO)
+            .map_err(|failure| failure.error)?;
         let parent = parent(to);
         self.fs.sync_dir(&parent).map_err(|error| Error::io("syncing", &parent, error))
     }

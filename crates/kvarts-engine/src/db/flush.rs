@@ -111,7 +111,7 @@ impl Shared {
         job(&OutputContext {
             fs: &self.fs,
             dir: &self.dir,
-            store: self.store,
+            store: &self.store,
             options: &self.options,
             cache: &self.cache,
             next_file,

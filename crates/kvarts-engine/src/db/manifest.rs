@@ -7,9 +7,11 @@ use super::floor::{Bound, Floor};
 use super::state::Shared;
 use super::trees::{Mem, TreeShared, TreeState};
 use crate::fs::Fs;
+use crate::keys::{Identity, NewFile};
 use crate::log::log_path;
 use crate::version::{Version, VersionEdit};
 use crate::{Error, FileId, Result, Revision, TreeId};
+use kvarts_formats::header::{FileHeader, FileKind};
 use kvarts_formats::manifest::{Manifest, TreeRecord};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -64,22 +66,36 @@ pub(super) fn tree_record(info: &TreeInfo, version: &Version) -> TreeRecord {
     }
 }
 
+/// Returns the number of the manifest at `path`, and what its bytes say. Only the keys of `store` count: its number stands in the manifest.
+///
+/// Errors: `Corruption`, `NewerFormat`, `WrongKey`.
+pub(super) fn read_manifest(path: &Path, bytes: &[u8], store: &Identity) -> Result<(FileId, Manifest)> {
+    let damaged = |error| Error::format(path, 0, error);
+    let header = FileHeader::decode(bytes, FileKind::Manifest).map_err(damaged)?;
+    let seal = store.open(path, &header)?;
+    let manifest = Manifest::decode_sealed(&header, &seal, bytes).map_err(damaged)?;
+    Ok((header.file, manifest))
+}
+
 /// Puts `manifest` in place in `dir` and raises the floor to it; durable on return. Its logs reach `revision`.
 pub(super) fn place(
     fs: &dyn Fs,
     dir: &Path,
     manifest: &Manifest,
+    store: &Identity,
     file: FileId,
     floor: &mut Floor,
     revision: Revision,
 ) -> std::result::Result<(), ManifestFailure> {
     let (tmp, path) = (dir.join(MANIFEST_TMP), dir.join(MANIFEST));
+    let begun = store.begin(FileKind::Manifest, file);
+    let NewFile { header, seal } = begun.map_err(|error| ManifestFailure { error, maybe_placed: false })?;
     let written = (|| {
         if fs.exists(&tmp)? {
             fs.remove(&tmp)?;
         }
         let mut out = fs.create(&tmp)?;
-        out.append(&manifest.encode(file))?;
+        out.append(&manifest.encode_sealed(&header, &seal))?;
         out.sync()
     })();
     written.map_err(|error| ManifestFailure {
@@ -180,7 +196,7 @@ impl Shared {
             _ => tree_record(&tree.info, &tree.state.load().version),
         };
         let manifest = Manifest {
-            store: self.store,
+            store: self.store.id,
             next_file: self.next_file.load(Ordering::Relaxed),
             next_tree: install.next_tree,
             last_revision: Revision(self.applied.load(Ordering::Acquire)),
@@ -188,9 +204,11 @@ impl Shared {
             trees: install.trees.values().map(record).collect(),
         };
         let floor = &mut install.floor;
-        place(&*self.fs, &self.dir, &manifest, file, floor, reached).map_err(|failure| match failure.error {
-            passing if passing.may_pass() && !failure.maybe_placed => passing,
-            other => self.poison(other),
+        place(&*self.fs, &self.dir, &manifest, &self.store, file, floor, reached).map_err(|failure| {
+            match failure.error {
+                passing if passing.may_pass() && !failure.maybe_placed => passing,
+                other => self.poison(other),
+            }
         })
     }
 

@@ -28,6 +28,7 @@ mod read;
 mod recover;
 mod repair;
 mod room;
+mod rotate;
 mod scan;
 mod scrub;
 mod snapshot;
@@ -182,6 +183,15 @@ pub struct Stats {
     pub damage: Vec<Damage>,
     /// Per tree.
     pub trees: Vec<TreeStats>,
+}
+
+/// What [`Db::rotate_key`] has written anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rotation {
+    /// Tables.
+    pub tables: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// What `verify` found. Damage is listed, not raised.

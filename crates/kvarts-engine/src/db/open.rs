@@ -1,7 +1,7 @@
 //! Opening: the directory, the lock, what is found there, recovery, and the first log.
 use super::background;
 use super::floor::{self, Floor};
-use super::manifest::{Install, MANIFEST, MANIFEST_TMP, cache_bytes, place};
+use super::manifest::{Install, MANIFEST, MANIFEST_TMP, cache_bytes, place, read_manifest};
 use super::recover::{Recovering, Recovery, Replay};
 use super::state::{Parts, Shared};
 use super::trees::TreeShared;
@@ -9,6 +9,7 @@ use super::write::WriteState;
 use super::{Db, OpenReport};
 use crate::clock::Clock;
 use crate::fs::{Finding, Fs, LockOutcome, LogMode, guard, hold, mend, survey};
+use crate::keys::{Identity, Keys};
 use crate::log::LogWriter;
 use crate::memtable::Chunks;
 use crate::options::{Durability, Options};
@@ -107,21 +108,39 @@ impl Db {
         holder: &str,
         options: Options,
     ) -> Result<Arc<Self>> {
+        Self::open_with(fs, clock, None, dir, holder, options)
+    }
+
+    /// The same of a store that is encrypted where there are `keys`. A new one is made so.
+    ///
+    /// Errors: also `KeyMissing`, `WrongKey`, `NotEncrypted`; nothing was changed then, not even the text of the lock where
+    /// the manifest shows it.
+    pub fn open_with(
+        fs: Arc<dyn Fs>,
+        clock: Arc<dyn Clock>,
+        keys: Option<Arc<Keys>>,
+        dir: &Path,
+        holder: &str,
+        options: Options,
+    ) -> Result<Arc<Self>> {
         let options = options.validate()?;
+        let store = Identity::new([0; 16], keys);
         make_directory(&*fs, dir, options.create && !options.read_only)?;
         let fs = hold(&fs, dir)?;
         let exposed = guard_directory(&*fs, dir, &options)?;
         if options.read_only {
-            return Self::open_to_read(fs, clock, dir, options, exposed);
+            check_keys(&*fs, dir, &store)?;
+            return Self::open_to_read(fs, clock, store, dir, options, exposed);
         }
         find_store(&*fs, dir, options.create)?;
+        check_keys(&*fs, dir, &store)?;
         let lock = match fs.lock(&dir.join(LOCK), holder).map_err(|error| Error::io("locking", dir, error))? {
             LockOutcome::Taken(lock) => lock,
             LockOutcome::Held(holder) => return Err(Error::Locked { holder, path: dir.to_owned() }),
         };
         let names = list(&*fs, dir)?;
         let cache = BlockCache::new(options.memory_bytes / 2);
-        let (recovery, replay, created) = recover(&fs, &*clock, dir, &options, &cache, &names)?;
+        let (recovery, replay, created) = recover(&fs, &*clock, store, dir, &options, &cache, &names)?;
         let mut floor = Floor::find(&names);
         let log = begin(&recovery, &mut floor)?;
         let unclean = replay.end.map(|(file, offset)| (file, offset, recovery.last));
@@ -207,6 +226,22 @@ fn find_store(fs: &dyn Fs, dir: &Path, create: bool) -> Result<()> {
     fs.sync_dir(&parent).map_err(|error| Error::io("syncing", &parent, error))
 }
 
+/// Makes sure that the keys fit the manifest, before anything is touched. What is damaged is said later.
+fn check_keys(fs: &dyn Fs, dir: &Path, store: &Identity) -> Result<()> {
+    let path = dir.join(MANIFEST);
+    let mut bytes = [0; HEADER_BYTES];
+    let read = fs.open(&path).and_then(|file| file.read_exact_at(0, &mut bytes));
+    let Ok(header) = read.map_err(|_| ()).and_then(|()| FileHeader::decode(&bytes, FileKind::Manifest).map_err(|_| ()))
+    else {
+        return Ok(());
+    };
+    match (&header.key, store.keys()) {
+        (Some(wrapped), None) => Err(Error::KeyMissing { path, needed: wrapped.id }),
+        (None, Some(_)) => Err(Error::NotEncrypted(path)),
+        _ => store.open(&path, &header).map(|_| ()),
+    }
+}
+
 /// A creation that a crash cut short leaves a lock, an unfinished manifest and a log, but never a table or a record:
 /// where there are any, the manifest of a store with data is lost, and nothing may be removed. Errors: `Corruption`.
 fn check_cut_short(fs: &dyn Fs, dir: &Path, names: &[String]) -> Result<()> {
@@ -236,6 +271,7 @@ pub(super) fn list(fs: &dyn Fs, dir: &Path) -> Result<Vec<String>> {
 pub(super) fn recover<'a>(
     fs: &'a Arc<dyn Fs>,
     clock: &dyn Clock,
+    store: Identity,
     dir: &'a Path,
     options: &'a Options,
     cache: &'a Arc<BlockCache>,
@@ -244,7 +280,7 @@ pub(super) fn recover<'a>(
     let path = dir.join(MANIFEST);
     let manifest = if names.iter().any(|name| name == MANIFEST) {
         let bytes = fs.read(&path).map_err(|error| Error::io("reading", &path, error))?;
-        Some(decode_manifest(&path, &bytes)?)
+        Some(read_manifest(&path, &bytes, &store)?)
     } else {
         None
     };
@@ -267,7 +303,7 @@ pub(super) fn recover<'a>(
         options,
         cache,
         now_ms: clock.unix_ms(),
-        store: manifest.store,
+        store: Identity::new(manifest.store, store.keys().cloned()),
         next_file: Cell::new(next_file),
         next_tree: manifest.next_tree,
         last: manifest.last_revision,
@@ -278,13 +314,6 @@ pub(super) fn recover<'a>(
     cache.set_capacity(cache_bytes(options.memory_bytes, 0));
     let replay = recovery.replay(&logs_to_replay(&manifest, names))?;
     Ok((recovery, replay, created))
-}
-
-/// Returns the number of a manifest, and what it says.
-pub(super) fn decode_manifest(path: &Path, bytes: &[u8]) -> Result<(FileId, Manifest)> {
-    let decoded = FileHeader::decode(bytes, FileKind::Manifest)
-        .and_then(|header| Manifest::decode(bytes).map(|manifest| (header.file, manifest)));
-    decoded.map_err(|error| Error::format(path, 0, error))
 }
 
 /// The logs that the manifest names, and those begun after it was written.
@@ -310,10 +339,11 @@ fn begin(recovery: &Recovery<'_>, floor: &mut Floor) -> Result<LogWriter> {
     let (mode, bytes) = if options.log { (mode, options.log_bytes) } else { (LogMode::Written, 0) };
     let file = recovery.new_file();
     let (fs, dir) = (Arc::clone(recovery.fs), recovery.dir);
-    let log = LogWriter::create(fs, dir, recovery.store, file, bytes, mode)?;
+    let log = LogWriter::create(fs, dir, &recovery.store, file, bytes, mode)?;
     let manifest_file = recovery.new_file();
     let manifest = recovery.manifest(vec![file]);
-    place(&**recovery.fs, dir, &manifest, manifest_file, floor, Revision::ZERO).map_err(|failure| failure.error)?;
+    place(&**recovery.fs, dir, &manifest, &recovery.store, manifest_file, floor, Revision::ZERO)
+        .map_err(|failure| failure.error)?;
     Ok(log)
 }
 

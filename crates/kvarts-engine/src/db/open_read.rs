@@ -11,6 +11,7 @@ use super::write::WriteState;
 use super::{Db, OpenReport};
 use crate::clock::Clock;
 use crate::fs::{Finding, Fs, LockOutcome, LogMode, MemFs};
+use crate::keys::Identity;
 use crate::log::LogWriter;
 use crate::memtable::Chunks;
 use crate::options::Options;
@@ -24,6 +25,7 @@ impl Db {
     pub(super) fn open_to_read(
         fs: Arc<dyn Fs>,
         clock: Arc<dyn Clock>,
+        keys: Identity,
         dir: &Path,
         options: Options,
         exposed: Option<Finding>,
@@ -35,7 +37,7 @@ impl Db {
             return Err(Error::NotFound(dir.to_owned()));
         }
         let cache = BlockCache::new(options.memory_bytes / 2);
-        let (recovery, replay, created) = recover(&fs, &*clock, dir, &options, &cache, &names)?;
+        let (recovery, replay, created) = recover(&fs, &*clock, keys, dir, &options, &cache, &names)?;
         let unclean = replay.end.map(|(file, offset)| (file, offset, recovery.last));
         let report = OpenReport { replayed: replay.batches, unclean, torn: replay.torn, created, exposed };
 
@@ -50,7 +52,7 @@ impl Db {
         let (next_file, revision, store) = (recovery.next_file.get(), recovery.last, recovery.store);
         // A log in memory that nothing is appended to: what writers own has to be there.
         let log =
-            LogWriter::create(Arc::new(MemFs::volatile()), Path::new("/"), store, FileId(0), 0, LogMode::Written)?;
+            LogWriter::create(Arc::new(MemFs::volatile()), Path::new("/"), &store, FileId(0), 0, LogMode::Written)?;
         let (write, dir) = (WriteState::new(log), dir.to_owned());
         let parts = Parts { fs, clock, dir, options, store, cache, chunks, next_file, revision, write, install, lock };
         let shared = Shared::new(parts);

@@ -4,6 +4,7 @@ use super::manifest::{MANIFEST, tree_record};
 use super::trees::{Mem, TreeShared};
 use crate::compaction::{OutputContext, Retention, write_tables};
 use crate::fs::Fs;
+use crate::keys::Identity;
 use crate::log::{Replayed, log_path, replay};
 use crate::memtable::Memtable;
 use crate::options::Options;
@@ -25,7 +26,7 @@ pub(super) struct Recovery<'a> {
     pub(super) cache: &'a Arc<BlockCache>,
     /// Unix milliseconds.
     pub(super) now_ms: u64,
-    pub(super) store: [u8; 16],
+    pub(super) store: Identity,
     pub(super) next_file: Cell<u64>,
     pub(super) next_tree: u32,
     /// Newest revision found.
@@ -99,7 +100,7 @@ impl Recovery<'_> {
     }
 
     fn open_table(&self, record: &TableRecord) -> Result<TableRef> {
-        let table = Table::open(self.fs, self.dir, self.store, record.file, self.cache)?;
+        let table = Table::open(self.fs, self.dir, &self.store, record.file, self.cache)?;
         let properties = table.properties();
         if properties.rows != record.rows
             || properties.smallest != record.smallest
@@ -114,7 +115,7 @@ impl Recovery<'_> {
     fn or_broken(&self, record: &TableRecord, opened: Result<TableRef>) -> Result<TableRef> {
         opened.or_else(|error| match error {
             Error::Corruption { .. } | Error::NewerFormat { .. } => {
-                let table = Table::broken(self.fs, self.dir, self.store, record, error, self.cache);
+                let table = Table::broken(self.fs, self.dir, self.store.id, record, error, self.cache);
                 Ok(TableRef { record: Arc::new(record.clone()), table })
             }
             other => Err(other),
@@ -126,7 +127,7 @@ impl Recovery<'_> {
         if logs.is_empty() {
             return Ok(Replay::default());
         }
-        let (fs, dir, store) = (Arc::clone(self.fs), self.dir, self.store);
+        let (fs, dir, store) = (Arc::clone(self.fs), self.dir, self.store.clone());
         let flushed = self.trees.values().map(|tree| tree.version.flushed).max().unwrap_or_default();
         let mut newest: Option<Revision> = None;
         let report = replay(&*fs, dir, store, logs, &mut |record| {
@@ -190,7 +191,7 @@ impl Recovery<'_> {
             let context = OutputContext {
                 fs: self.fs,
                 dir: self.dir,
-                store: self.store,
+                store: &self.store,
                 options: self.options,
                 cache: self.cache,
                 next_file: &|| self.new_file(),
@@ -208,7 +209,7 @@ impl Recovery<'_> {
     /// The manifest of what was recovered.
     pub(super) fn manifest(&self, logs: Vec<FileId>) -> Manifest {
         Manifest {
-            store: self.store,
+            store: self.store.id,
             next_file: self.next_file.get(),
             next_tree: self.next_tree,
             last_revision: self.last,

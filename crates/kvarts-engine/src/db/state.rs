@@ -7,6 +7,7 @@ use super::trees::{AtomicPosition, Mem};
 use super::write::WriteState;
 use crate::clock::Clock;
 use crate::fs::Fs;
+use crate::keys::Identity;
 use crate::log::{LogPosition, LogSyncer};
 use crate::memtable::Chunks;
 use crate::options::{Durability, Options};
@@ -27,14 +28,14 @@ const READ_ONLY: u8 = 4;
 
 /// An open store, as its threads, scans and snapshots share it.
 ///
-/// Lock order: `compacting`, `write`, `flushing`, `install`, then the leaves, of which none is held while another is
-/// taken: `snapshots`, `logs`, `ended`, `failure`, a tree's swap, the mutexes of `signals`.
+/// Lock order: `rotating`, `compacting`, `write`, `flushing`, `install`, then the leaves, of which none is held while another
+/// is taken: `snapshots`, `logs`, `ended`, `failure`, a tree's swap, the mutexes of `signals`.
 pub(super) struct Shared {
     pub(super) fs: Arc<dyn Fs>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) dir: PathBuf,
     pub(super) options: Options,
-    pub(super) store: [u8; 16],
+    pub(super) store: Identity,
     pub(super) cache: Arc<BlockCache>,
     /// Memory of memtables.
     pub(super) chunks: Arc<Chunks>,
@@ -54,6 +55,8 @@ pub(super) struct Shared {
     pub(super) flushing: Mutex<()>,
     /// Held by whoever compacts; the tree that had its turn last.
     pub(super) compacting: Mutex<TreeId>,
+    /// Held by whoever moves the store to another master key.
+    pub(super) rotating: Mutex<()>,
     /// Compactions by hand that wait for `compacting`.
     pub(super) hands: AtomicUsize,
     /// Owns the manifest. The one lock that is held across file operations, since that is what it orders.
@@ -94,7 +97,7 @@ pub(super) struct Parts {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) dir: PathBuf,
     pub(super) options: Options,
-    pub(super) store: [u8; 16],
+    pub(super) store: Identity,
     pub(super) cache: Arc<BlockCache>,
     pub(super) chunks: Arc<Chunks>,
     pub(super) next_file: u64,
@@ -167,6 +170,7 @@ impl Shared {
             write: Mutex::new(parts.write),
             flushing: Mutex::new(()),
             compacting: Mutex::new(TreeId(0)),
+            rotating: Mutex::new(()),
             hands: AtomicUsize::new(0),
             install: Mutex::new(parts.install),
             snapshots: Mutex::default(),

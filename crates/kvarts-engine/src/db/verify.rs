@@ -1,15 +1,15 @@
 //! Verify: everything on disk is read and checked; damage is listed, not raised.
-use super::manifest::MANIFEST;
+use super::manifest::{MANIFEST, read_manifest};
 use super::state::Shared;
 use super::{Damage, Db, VerifyReport};
 use crate::compaction::record;
+use crate::keys::Identity;
 use crate::log::log_path;
 use crate::table::Lost;
 use crate::version::TableRef;
 use crate::{Error, FileId, Result};
 use kvarts_formats::header::{FileHeader, FileKind, HEADER_BYTES};
-use kvarts_formats::manifest::Manifest;
-use kvarts_formats::record::{LogEnd, scan};
+use kvarts_formats::record::{LogEnd, scan_opening};
 use std::io;
 use std::path::Path;
 
@@ -44,8 +44,8 @@ impl Shared {
         let _install = self.install.lock();
         let bytes = self.fs.read(&path).map_err(|error| Error::io("reading", &path, error))?;
         report.files += 1;
-        if let Err(error) = Manifest::decode(&bytes) {
-            note(report, Error::format(&path, 0, error), None)?;
+        if let Err(error) = read_manifest(&path, &bytes, &self.store) {
+            note(report, error, None)?;
         }
         Ok(())
     }
@@ -77,7 +77,7 @@ impl Shared {
         }
         report.files += 1;
         report.bytes += bytes.len() as u64;
-        match check_log(&bytes, file, &path) {
+        match check_log(&mut bytes, &self.store, &path) {
             Ok(records) => report.blocks += records,
             Err(error) => note(report, error, None)?,
         }
@@ -86,10 +86,11 @@ impl Shared {
 }
 
 /// Checks the records of a log. Returns their number.
-fn check_log(bytes: &[u8], file: FileId, path: &Path) -> Result<u64> {
+fn check_log(bytes: &mut [u8], store: &Identity, path: &Path) -> Result<u64> {
     let header = bytes.get(..HEADER_BYTES).unwrap_or(bytes);
-    FileHeader::decode(header, FileKind::Log).map_err(|error| Error::format(path, 0, error))?;
-    let found = scan(file, bytes);
+    let header = FileHeader::decode(header, FileKind::Log).map_err(|error| Error::format(path, 0, error))?;
+    let seal = store.open(path, &header)?;
+    let found = scan_opening(&seal, bytes);
     match found.verdict {
         LogEnd::Clean => Ok(found.records.len() as u64),
         // All of these bytes were appended whole by this process: torn is damage too.

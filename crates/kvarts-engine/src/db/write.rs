@@ -302,7 +302,7 @@ impl Shared {
     }
 
     /// Goes on in a new log file that has room for a record of `len` bytes. Errors that may pass leave all as it was.
-    fn rotate(&self, write: &mut WriteState, len: usize) -> Result<()> {
+    pub(super) fn rotate(&self, write: &mut WriteState, len: usize) -> Result<()> {
         let (file, ended) = (self.new_file(), write.log().position());
         write.log_mut().rotate(file, len).map_err(|error| match error {
             refused @ Error::InvalidArgument { .. } => refused,

@@ -1,10 +1,12 @@
 //! Reads one log file back, and tells how it stops.
 use super::log_path;
 use crate::fs::Fs;
+use crate::keys::Identity;
 use crate::{Error, FileId, Result};
 use kvarts_formats::FormatError;
 use kvarts_formats::header::{FileHeader, FileKind, HEADER_BYTES};
-use kvarts_formats::record::{LogEnd, Record, RecordKind, read_record, scan, shows_synced};
+use kvarts_formats::record::{LogEnd, Record, RecordKind, read_record, scan_opening, shows_synced};
+use kvarts_formats::seal::FileSeal;
 use std::path::{Path, PathBuf};
 
 /// Bytes of a log that are read to find its first record.
@@ -34,13 +36,13 @@ pub enum LogStop {
 pub struct LogReader<'a> {
     fs: &'a dyn Fs,
     dir: &'a Path,
-    store: [u8; 16],
+    store: Identity,
 }
 
 impl<'a> LogReader<'a> {
     /// Returns a reader of the logs in `dir` that belong to `store`.
-    pub fn new(fs: &'a dyn Fs, dir: &'a Path, store: [u8; 16]) -> Self {
-        Self { fs, dir, store }
+    pub fn new(fs: &'a dyn Fs, dir: &'a Path, store: impl Into<Identity>) -> Self {
+        Self { fs, dir, store: store.into() }
     }
 
     /// Hands out the records of a log that must be there, all but its `End`.
@@ -48,9 +50,11 @@ impl<'a> LogReader<'a> {
     /// Errors: `Corruption` where it is missing, has a bad header or is of another store, and where bytes that were once
     /// synced are not whole; `NewerFormat`, `Io`, and whatever `apply` returns.
     pub fn read_log(&self, file: FileId, apply: &mut dyn FnMut(&Record<'_>) -> Result<()>) -> Result<LogStop> {
-        let data = self.read(file)?.ok_or_else(|| self.damage(file, 0, "this log is missing"))?;
-        self.check_header(file, &data)?.map_err(|error| Error::format(&log_path(self.dir, file), 0, error))?;
-        let scan = scan(file, &data);
+        let mut data = self.read(file)?.ok_or_else(|| self.damage(file, 0, "this log is missing"))?;
+        let seal = self.check_header(file, &data)?;
+        let seal = seal.map_err(|error| Error::format(&log_path(self.dir, file), 0, error))?;
+        let written = written_bytes(&data);
+        let scan = scan_opening(&seal, &mut data);
         if let LogEnd::Damaged { offset } = scan.verdict {
             return Err(self.damage(file, offset, "a log record that was on stable storage is not whole"));
         }
@@ -66,7 +70,7 @@ impl<'a> LogReader<'a> {
         }
         let dropped = match scan.verdict {
             LogEnd::Clean => 0,
-            _ => written_bytes(&data).saturating_sub(scan.end),
+            _ => written.saturating_sub(scan.end),
         };
         match next {
             Some(_) if dropped > 0 => Err(self.damage(file, scan.end, "bytes follow the end of the log")),
@@ -90,16 +94,24 @@ impl<'a> LogReader<'a> {
     pub fn read_unused(&self, file: FileId) -> Result<(u64, bool)> {
         let Some(data) = self.read(file)? else { return Ok((0, false)) };
         // A bad header is that of a log whose making was cut short; a good one must be ours all the same.
-        let _ = self.check_header(file, &data)?;
-        Ok((written_bytes(&data).saturating_sub(HEADER_BYTES as u64), shows_synced(file, &data)))
+        let header = self.check_header(file, &data)?;
+        let shows_synced = match header {
+            Ok(seal) => shows_synced(&seal, &data),
+            // Without its key no record can be looked at. A header is durable before anything stands behind it.
+            Err(_) if self.store.keys().is_some() => written_bytes(&data) > HEADER_BYTES as u64,
+            Err(_) => shows_synced(file, &data),
+        };
+        Ok((written_bytes(&data).saturating_sub(HEADER_BYTES as u64), shows_synced))
     }
 
     /// Checks the header. The inner error is one that a torn write can cause; the outer never is.
-    fn check_header(&self, file: FileId, data: &[u8]) -> Result<std::result::Result<(), FormatError>> {
+    fn check_header(&self, file: FileId, data: &[u8]) -> Result<std::result::Result<FileSeal, FormatError>> {
         match FileHeader::decode(data, FileKind::Log) {
-            Ok(header) if header.store != self.store => Err(self.damage(file, 0, "this log belongs to another store")),
+            Ok(header) if header.store != self.store.id => {
+                Err(self.damage(file, 0, "this log belongs to another store"))
+            }
             Ok(header) if header.file != file => Err(self.damage(file, 0, "this log was written under another number")),
-            Ok(_) => Ok(Ok(())),
+            Ok(header) => self.store.open(&log_path(self.dir, file), &header).map(Ok),
             Err(torn @ FormatError::Corrupt { .. }) => Ok(Err(torn)),
             Err(error) => Err(Error::format(&log_path(self.dir, file), 0, error)),
         }

@@ -2,6 +2,7 @@
 use super::log_path;
 use super::reader::{LogReader, LogStop};
 use crate::fs::Fs;
+use crate::keys::Identity;
 use crate::{FileId, Result};
 use kvarts_formats::header::HEADER_BYTES;
 use kvarts_formats::record::RecordKind;
@@ -43,7 +44,7 @@ pub struct ReplayReport {
 pub fn replay(
     fs: &dyn Fs,
     dir: &Path,
-    store: [u8; 16],
+    store: impl Into<Identity>,
     files: &[FileId],
     apply: &mut dyn FnMut(Replayed<'_>) -> Result<()>,
 ) -> Result<ReplayReport> {

@@ -2,12 +2,17 @@
 use super::syncer::Segment;
 use super::{LogPosition, LogSyncer, log_path};
 use crate::fs::{Fs, LogFile, LogMode};
+use crate::keys::{Identity, NewFile};
 use crate::{Error, FileId, Result};
-use kvarts_formats::header::{FileHeader, FileKind, HEADER_BYTES};
+use kvarts_formats::header::{FileKind, HEADER_BYTES};
 use kvarts_formats::record::{NewRecord, PAYLOAD_BYTES_MAX, RecordKind, record_bytes};
+use kvarts_formats::seal::{FileSeal, Place};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// The buffer in which records are sealed is given back after an append larger than this.
+const SCRATCH_BYTES_MAX: usize = (1 << 20) + (64 << 10);
 
 /// Stream of the engine's records.
 const STREAM: u32 = 0;
@@ -15,6 +20,7 @@ const STREAM: u32 = 0;
 /// A log file that is durable with its name, and that nothing was appended to yet.
 pub struct PreparedLog {
     file: FileId,
+    seal: FileSeal,
     log: Box<dyn LogFile>,
 }
 
@@ -26,14 +32,15 @@ impl PreparedLog {
     pub fn create(
         fs: &dyn Fs,
         path: &Path,
-        store: [u8; 16],
+        store: impl Into<Identity>,
         file: FileId,
         log_bytes: u64,
         bytes: usize,
         mode: LogMode,
     ) -> Result<Self> {
-        let log = create_file(fs, path, store, file, log_bytes.max(capacity_for(bytes)), mode)?;
-        Ok(Self { file, log })
+        let new = store.into().begin(FileKind::Log, file)?;
+        let log = create_file(fs, path, &new, log_bytes.max(capacity_for(bytes)), mode)?;
+        Ok(Self { file, seal: new.seal, log })
     }
 
     /// Its number.
@@ -51,11 +58,17 @@ impl PreparedLog {
 pub struct LogWriter {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
-    store: [u8; 16],
+    store: Identity,
     /// Bytes of a new file, unless one record needs more.
     bytes: u64,
     mode: LogMode,
     log: Box<dyn LogFile>,
+    seal: FileSeal,
+    /// How often an append to the current file failed after its records were sealed. What stands in its place next is sealed
+    /// under another nonce: a reader of the disk may see both.
+    attempt: u32,
+    /// Where records of an encrypted log are sealed.
+    scratch: Vec<u8>,
     /// What the syncer knows of the current file.
     segment: Arc<Segment>,
     syncer: Arc<LogSyncer>,
@@ -69,21 +82,41 @@ impl LogWriter {
     pub fn create(
         fs: Arc<dyn Fs>,
         dir: &Path,
-        store: [u8; 16],
+        store: impl Into<Identity>,
         file: FileId,
         bytes: u64,
         mode: LogMode,
     ) -> Result<Self> {
-        let first = PreparedLog::create(&*fs, &log_path(dir, file), store, file, bytes, record_bytes(0), mode)?;
+        let store = store.into();
+        let first = PreparedLog::create(&*fs, &log_path(dir, file), &store, file, bytes, record_bytes(0), mode)?;
         Ok(Self::begin(fs, dir, store, first, bytes, mode))
     }
 
     /// Returns the appending end of a log that begins with a file made before; see [`LogWriter::create`].
-    pub fn begin(fs: Arc<dyn Fs>, dir: &Path, store: [u8; 16], first: PreparedLog, bytes: u64, mode: LogMode) -> Self {
-        let PreparedLog { file, log } = first;
+    pub fn begin(
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        store: impl Into<Identity>,
+        first: PreparedLog,
+        bytes: u64,
+        mode: LogMode,
+    ) -> Self {
+        let PreparedLog { file, seal, log } = first;
         let segment = Arc::new(Segment::new(file, log.syncer(), HEADER_BYTES as u64));
         let syncer = Arc::new(LogSyncer::new(dir, segment.clone()));
-        Self { fs, dir: dir.to_owned(), store, bytes, mode, log, segment, syncer }
+        Self {
+            fs,
+            dir: dir.to_owned(),
+            store: store.into(),
+            bytes,
+            mode,
+            log,
+            seal,
+            attempt: 0,
+            scratch: Vec::new(),
+            segment,
+            syncer,
+        }
     }
 
     /// Tells whether a record with a payload of `len` bytes fits in the current file, with room left for its `End` record.
@@ -138,12 +171,12 @@ impl LogWriter {
 
     /// Makes a file to go on in, with room for at least `bytes` bytes of records. Errors: `StorageFull`, `Io`.
     pub fn prepare(&self, next: FileId, bytes: usize) -> Result<PreparedLog> {
-        PreparedLog::create(&*self.fs, &log_path(&self.dir, next), self.store, next, self.bytes, bytes, self.mode)
+        PreparedLog::create(&*self.fs, &log_path(&self.dir, next), &self.store, next, self.bytes, bytes, self.mode)
     }
 
     /// Ends the current file and goes on in one that was prepared; as [`LogWriter::rotate`].
     pub fn rotate_to(&mut self, next: PreparedLog) -> Result<()> {
-        let PreparedLog { file, log } = next;
+        let PreparedLog { file, seal, log } = next;
         assert!(file > self.file(), "file ids only grow");
         let end = NewRecord { stream: STREAM, kind: RecordKind::End, payload: [&file.0.to_le_bytes()[..], &[]] };
         if let Err(error) = self.write(&[end], end_record_bytes()) {
@@ -153,7 +186,7 @@ impl LogWriter {
         // Nothing counts as durable here before all older files are.
         let segment = Arc::new(Segment::new(file, log.syncer(), 0));
         self.syncer.push(segment.clone());
-        (self.log, self.segment) = (log, segment);
+        (self.log, self.seal, self.attempt, self.segment) = (log, seal, 0, segment);
         Ok(())
     }
 
@@ -174,17 +207,31 @@ impl LogWriter {
 
     fn write(&mut self, records: &[NewRecord<'_>], bytes: usize) -> Result<()> {
         let (file, start, synced) = (self.file(), self.log.len(), self.segment.synced());
+        let seal = self.seal.lend();
+        let attempt = if seal.hides() { self.attempt } else { 0 };
         let mut fill = |out: &mut [u8]| {
             let mut at = 0;
             for record in records {
-                let end = at + record.bytes();
-                record.write(&mut out[at..end], file, start + at as u64, synced);
+                let (end, offset) = (at + record.bytes(), start + at as u64);
+                record.write(&mut out[at..end], seal, Place { offset, attempt }, synced);
                 at = end;
             }
         };
-        self.log
-            .append_with(bytes, &mut fill)
-            .map_err(|error| Error::io("appending to the log", &log_path(&self.dir, file), error))?;
+        let appended = if seal.hides() {
+            // Sealed before they are handed on: what is hidden never stands in the kernel's pages.
+            self.scratch.resize(bytes, 0);
+            fill(&mut self.scratch);
+            self.log.append_with(bytes, &mut |out| out.copy_from_slice(&self.scratch))
+        } else {
+            self.log.append_with(bytes, &mut fill)
+        };
+        if self.scratch.len() > SCRATCH_BYTES_MAX {
+            self.scratch = Vec::new();
+        }
+        if let Err(error) = appended {
+            self.attempt = self.attempt.checked_add(1).expect("nobody tries 2^32 times");
+            return Err(Error::io("appending to the log", &log_path(&self.dir, file), error));
+        }
         self.segment.set_appended(self.log.len());
         Ok(())
     }
@@ -201,14 +248,7 @@ fn capacity_for(bytes: usize) -> u64 {
 }
 
 /// Makes a log file that is durable with its name, written where it cannot be mapped. On error nothing is left behind.
-fn create_file(
-    fs: &dyn Fs,
-    path: &Path,
-    store: [u8; 16],
-    file: FileId,
-    capacity: u64,
-    mode: LogMode,
-) -> Result<Box<dyn LogFile>> {
+fn create_file(fs: &dyn Fs, path: &Path, new: &NewFile, capacity: u64, mode: LogMode) -> Result<Box<dyn LogFile>> {
     let failed = |error| Error::io("making log", path, error);
     let mut log = match fs.create_log(path, capacity, mode) {
         Err(refused) if mode == LogMode::Mapped && refused.kind() == io::ErrorKind::Unsupported => {
@@ -217,7 +257,7 @@ fn create_file(
         made => made,
     }
     .map_err(failed)?;
-    let header = FileHeader { kind: FileKind::Log, file, store }.encode();
+    let header = new.header.encode();
     let begun = (|| -> io::Result<()> {
         log.append_with(HEADER_BYTES, &mut |out| out.copy_from_slice(&header))?;
         log.syncer().sync()?;

@@ -39,7 +39,7 @@ fn sound() -> Forged {
 
 impl Forged {
     fn encode(&self) -> Vec<u8> {
-        let mut out = FileHeader { kind: FileKind::Table, file: FILE, store: STORE }.encode().to_vec();
+        let mut out = FileHeader { kind: FileKind::Table, file: FILE, store: STORE, key: None }.encode().to_vec();
         let seal = |out: &mut Vec<u8>, raw: &[u8]| {
             let offset = out.len() as u64;
             seal_block(out, FILE, offset, raw, Compression::None);

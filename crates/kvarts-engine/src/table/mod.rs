@@ -13,6 +13,7 @@ mod level;
 mod lost;
 mod open;
 mod read;
+mod reseal;
 mod salvage;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! Opening a table: everything that stays in memory is read and checked here.
 use super::{BlockCache, Table, table_path};
 use crate::fs::{Fs, ReadFile};
+use crate::keys::Identity;
 use crate::{Error, FileId, Result, Revision};
 use kvarts_formats::FormatError;
 use kvarts_formats::compress::open_block;
@@ -8,6 +9,7 @@ use kvarts_formats::filter::Filter;
 use kvarts_formats::header::{FileHeader, FileKind, HEADER_BYTES};
 use kvarts_formats::index::{BlockHandle, Index, IndexBuilder};
 use kvarts_formats::manifest::TableRecord;
+use kvarts_formats::seal::FileSeal;
 use kvarts_formats::table::{FOOTER_BYTES, Footer, Properties};
 use std::io::ErrorKind;
 use std::path::Path;
@@ -28,7 +30,7 @@ impl Table {
     pub fn open(
         fs: &Arc<dyn Fs>,
         dir: &Path,
-        store: [u8; 16],
+        store: impl Into<Identity>,
         file: FileId,
         cache: &Arc<BlockCache>,
     ) -> Result<Arc<Self>> {
@@ -37,10 +39,14 @@ impl Table {
             ErrorKind::NotFound => damaged(&path, 0, "the file is missing"),
             _ => Error::io("open", &path, error),
         })?;
-        let tail = read_tail(&*reader, &path, store, file)?;
+        let store = store.into();
+        let header = read_header(&*reader, &path, store.id, file)?;
+        let seal = store.open(&path, &header)?;
+        let tail = read_tail(&*reader, &path, &seal)?;
         Ok(Arc::new(Self {
             file,
-            store,
+            header,
+            seal,
             path,
             reader,
             tail,
@@ -81,7 +87,8 @@ impl Table {
         };
         Arc::new(Self {
             file: record.file,
-            store,
+            header: FileHeader { kind: FileKind::Table, file: record.file, store, key: None },
+            seal: FileSeal::new(record.file, None),
             path: table_path(dir, record.file),
             reader: Arc::new(NoFile { len: record.bytes }),
             tail: Tail { filter: None, index, properties },
@@ -108,15 +115,25 @@ impl ReadFile for NoFile {
     }
 }
 
-/// Reads and checks header and tail of a table.
-pub(super) fn read_tail(reader: &dyn ReadFile, path: &Path, store: [u8; 16], file: FileId) -> Result<Tail> {
-    let footer_at = match reader.len().checked_sub(FOOTER_BYTES as u64) {
-        Some(at) if at >= HEADER_BYTES as u64 => at,
-        _ => return Err(damaged(path, 0, "the file is too short for a table")),
-    };
-    check_header(reader, path, store, file)?;
+/// Where the footer of a table starts. Errors: `Corruption` where header and footer do not fit.
+pub(super) fn footer_at(reader: &dyn ReadFile, path: &Path) -> Result<u64> {
+    match reader.len().checked_sub(FOOTER_BYTES as u64) {
+        Some(at) if at >= HEADER_BYTES as u64 => Ok(at),
+        _ => Err(damaged(path, 0, "the file is too short for a table")),
+    }
+}
+
+/// Reads and checks the footer of a table.
+pub(super) fn read_footer(reader: &dyn ReadFile, path: &Path, seal: &FileSeal) -> Result<Footer> {
+    let footer_at = footer_at(reader, path)?;
     let bytes = read_at(reader, path, footer_at, FOOTER_BYTES)?;
-    let footer = Footer::decode(file, footer_at, &bytes).map_err(|error| Error::format(path, footer_at, error))?;
+    Footer::decode(seal, footer_at, &bytes).map_err(|error| Error::format(path, footer_at, error))
+}
+
+/// Reads and checks the tail of a table.
+pub(super) fn read_tail(reader: &dyn ReadFile, path: &Path, seal: &FileSeal) -> Result<Tail> {
+    let footer_at = footer_at(reader, path)?;
+    let footer = read_footer(reader, path, seal)?;
     let has_filter = footer.filter.len > 0;
     let first = if has_filter { footer.filter } else { footer.index };
     let follow = |part: BlockHandle, next: u64| part.end() == Some(next);
@@ -132,7 +149,7 @@ pub(super) fn read_tail(reader: &dyn ReadFile, path: &Path, store: [u8; 16], fil
     let open = |part: BlockHandle| {
         let start = (part.offset - first.offset) as usize;
         let stored = &parts[start..start + part.len as usize];
-        open_block(file, part.offset, stored).map_err(|error| in_block(path, part, error))
+        open_block(seal, part.offset, stored).map_err(|error| in_block(path, part, error))
     };
     let filter = match has_filter {
         true => Some(Filter::parse(open(footer.filter)?).map_err(|error| in_block(path, footer.filter, error))?),
@@ -145,7 +162,9 @@ pub(super) fn read_tail(reader: &dyn ReadFile, path: &Path, store: [u8; 16], fil
     Ok(Tail { filter, index, properties })
 }
 
-fn check_header(reader: &dyn ReadFile, path: &Path, store: [u8; 16], file: FileId) -> Result<()> {
+/// Reads and checks the header of a table.
+pub(super) fn read_header(reader: &dyn ReadFile, path: &Path, store: [u8; 16], file: FileId) -> Result<FileHeader> {
+    footer_at(reader, path)?;
     let bytes = read_at(reader, path, 0, HEADER_BYTES)?;
     let header = FileHeader::decode(&bytes, FileKind::Table).map_err(|error| Error::format(path, 0, error))?;
     if header.store != store {
@@ -154,7 +173,7 @@ fn check_header(reader: &dyn ReadFile, path: &Path, store: [u8; 16], file: FileI
     if header.file != file {
         return Err(damaged(path, 0, "the file has the number of another"));
     }
-    Ok(())
+    Ok(header)
 }
 
 /// Checks that the data blocks fill all between the header and `stop`.

@@ -6,7 +6,9 @@ use crate::fs::{Fs, ReadFile};
 use crate::iter::Cursor;
 use crate::{Error, FileId, Result, Revision};
 use kvarts_formats::block::Block;
-use kvarts_formats::compress::open_block;
+use kvarts_formats::compress::open_block_owned;
+use kvarts_formats::header::FileHeader;
+use kvarts_formats::seal::FileSeal;
 use kvarts_formats::table::Properties;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,7 +18,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// An open table: index and filter in memory, blocks through the cache.
 pub struct Table {
     pub(super) file: FileId,
-    pub(super) store: [u8; 16],
+    pub(super) header: FileHeader,
+    pub(super) seal: FileSeal,
     pub(super) path: PathBuf,
     pub(super) reader: Arc<dyn ReadFile>,
     pub(super) tail: Tail,
@@ -128,7 +131,7 @@ impl Table {
         }
         let handle = self.tail.index.handle(i as usize);
         let stored = read_at(&*self.reader, &self.path, handle.offset, handle.len as usize)?;
-        open_block(self.file, handle.offset, &stored)
+        open_block_owned(&self.seal, handle.offset, stored)
             .and_then(Block::parse)
             .map_err(|error| in_block(&self.path, handle, error))
     }

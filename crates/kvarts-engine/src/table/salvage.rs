@@ -3,7 +3,7 @@
 //! Where header, footer and index are whole, the index says where the blocks lie. Else they are looked for from the header on,
 //! by their own tags (`formats::salvage`).
 use super::lost::Lost;
-use super::open::{Tail, read_tail};
+use super::open::{Tail, read_header, read_tail};
 use super::{BlockCache, Table, table_path};
 use crate::fs::{Fs, ReadFile};
 use crate::iter::compare;
@@ -15,6 +15,7 @@ use kvarts_formats::index::{BlockHandle, Index, IndexBuilder};
 use kvarts_formats::manifest::TableRecord;
 use kvarts_formats::properties::PropertiesBuilder;
 use kvarts_formats::salvage::find_blocks;
+use kvarts_formats::seal::FileSeal;
 use kvarts_formats::table::FOOTER_BYTES;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -78,7 +79,9 @@ impl Table {
             end: HEADER_BYTES as u64,
             lost: Vec::new(),
         };
-        match read_tail(&*reader, &path, store, file) {
+        let seal = FileSeal::new(file, None);
+        let tail = read_header(&*reader, &path, store, file).and_then(|_| read_tail(&*reader, &path, &seal));
+        match tail {
             Ok(tail) => gathered.by_index(&*reader, file, &tail),
             Err(error) => gathered.by_tags(&*reader, file, &error, &range),
         }
@@ -89,7 +92,8 @@ impl Table {
         let index = Index::parse(&index.finish()).expect("blocks in order make an index");
         let tail = Tail { filter: None, index, properties: properties.finish() };
         let (cache, fs, obsolete) = (Arc::clone(cache), Arc::clone(fs), AtomicBool::new(false));
-        let table = Self { file, store, path, reader, tail, cache, fs, broken: None, obsolete };
+        let header = FileHeader { kind: FileKind::Table, file, store, key: None };
+        let table = Self { file, header, seal, path, reader, tail, cache, fs, broken: None, obsolete };
         Salvaged { table: Some(Arc::new(table)), blocks, lost }
     }
 }

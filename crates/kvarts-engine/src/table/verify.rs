@@ -1,11 +1,12 @@
 //! Checking a whole table against its file.
 use super::Table;
 use super::lost::Lost;
-use super::open::{damaged, read_tail};
+use super::open::{Tail, damaged, read_header, read_tail};
 use crate::iter::compare;
 use crate::{Error, Result, Revision};
 use kvarts_formats::block::Block;
 use kvarts_formats::hash::key_hash;
+use kvarts_formats::header::FileHeader;
 use kvarts_formats::properties::PropertiesBuilder;
 use kvarts_formats::table::Properties;
 
@@ -36,8 +37,11 @@ impl Table {
         if let Some(error) = &self.broken {
             return Ok((0, vec![Lost::from_error(error.clone(), smallest, largest)?]));
         }
-        match read_tail(&*self.reader, &self.path, self.store, self.file) {
-            Ok(tail) if tail.properties == self.tail.properties && tail.index.blocks() == self.tail.index.blocks() => {}
+        match self.read_again() {
+            Ok((header, tail))
+                if header == self.header
+                    && tail.properties == self.tail.properties
+                    && tail.index.blocks() == self.tail.index.blocks() => {}
             Ok(_) => {
                 let error = damaged(&self.path, 0, "the file has changed since it was opened");
                 lost.push(Lost::from_error(error, smallest, largest)?);
@@ -62,6 +66,12 @@ impl Table {
             lost.push(Lost::from_error(error, smallest, largest)?);
         }
         Ok((index.blocks() as u64, lost))
+    }
+
+    /// Reads header and tail as they are on disk now.
+    fn read_again(&self) -> Result<(FileHeader, Tail)> {
+        let header = read_header(&*self.reader, &self.path, self.header.store, self.file)?;
+        Ok((header, read_tail(&*self.reader, &self.path, &self.seal)?))
     }
 
     /// Checks the rows of block `i`: their order, the filter, and what the index says of the last one.

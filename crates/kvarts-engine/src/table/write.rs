@@ -1,15 +1,17 @@
 //! Writing a table.
 use super::table_path;
 use crate::fs::{Fs, WriteFile};
+use crate::keys::{Identity, NewFile};
 use crate::options::Options;
 use crate::{Error, FileId, Kind, Result, Revision};
 use kvarts_formats::block::{BlockBuilder, RESTART_INTERVAL};
 use kvarts_formats::compress::{Compression, seal_block};
 use kvarts_formats::filter::FilterBuilder;
 use kvarts_formats::hash::key_hash;
-use kvarts_formats::header::{FileHeader, FileKind};
+use kvarts_formats::header::FileKind;
 use kvarts_formats::index::{BlockHandle, IndexBuilder};
 use kvarts_formats::properties::PropertiesBuilder;
+use kvarts_formats::seal::FileSeal;
 use kvarts_formats::table::{Footer, Properties};
 use std::path::{Path, PathBuf};
 
@@ -20,7 +22,7 @@ const BUFFER_BYTES: usize = 256 << 10;
 ///
 /// After an error the file is of no use: the caller removes it.
 pub struct TableWriter {
-    id: FileId,
+    seal: FileSeal,
     path: PathBuf,
     out: Box<dyn WriteFile>,
     /// Sealed, not yet written.
@@ -41,14 +43,21 @@ pub struct TableWriter {
 
 impl TableWriter {
     /// Makes the file and writes its header.
-    pub fn create(fs: &dyn Fs, dir: &Path, store: [u8; 16], file: FileId, options: &Options) -> Result<Self> {
+    pub fn create(
+        fs: &dyn Fs,
+        dir: &Path,
+        store: impl Into<Identity>,
+        file: FileId,
+        options: &Options,
+    ) -> Result<Self> {
+        let NewFile { header, seal } = store.into().begin(FileKind::Table, file)?;
         let path = table_path(dir, file);
         let out = fs.create(&path).map_err(|error| Error::io("create", &path, error))?;
         Ok(Self {
-            id: file,
+            seal,
             path,
             out,
-            buffer: FileHeader { kind: FileKind::Table, file, store }.encode().to_vec(),
+            buffer: header.encode().to_vec(),
             written: 0,
             block: BlockBuilder::new(RESTART_INTERVAL),
             last_key: Vec::new(),
@@ -106,7 +115,7 @@ impl TableWriter {
         let index = self.seal(&raw, self.compression);
         let of_rows = std::mem::take(&mut self.properties).finish();
         let properties = self.seal(&of_rows.encode(), Compression::None);
-        let footer = Footer { index, filter, properties }.encode(self.id, self.offset());
+        let footer = Footer { index, filter, properties }.encode(&self.seal, self.offset());
         self.buffer.extend_from_slice(&footer);
         self.write_out()?;
         self.out.sync().map_err(|error| Error::io("sync", &self.path, error))?;
@@ -128,7 +137,7 @@ impl TableWriter {
     fn seal(&mut self, raw: &[u8], compression: Compression) -> BlockHandle {
         let offset = self.offset();
         let before = self.buffer.len();
-        seal_block(&mut self.buffer, self.id, offset, raw, compression);
+        seal_block(&mut self.buffer, &self.seal, offset, raw, compression);
         let len = u32::try_from(self.buffer.len() - before).expect("a sealed block is below 4 GiB");
         BlockHandle { offset, len }
     }

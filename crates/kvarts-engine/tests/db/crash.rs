@@ -1,7 +1,7 @@
 //! Power loss, or the end of the process, at any operation: what is recovered is a prefix of what was written, and holds all that was promised.
 use crate::meddled::Meddled;
 use crate::plants::{Plant, Planted};
-use crate::support::{Chance, DIR, Said, open_on, tiny};
+use crate::support::{Chance, DIR, Said, open_at, open_on, tiny};
 use crate::trace::{Event, State, TREES, Trace, Verdict, perform, read_state};
 use kvarts_engine::clock::ManualClock;
 use kvarts_engine::db::Db;
@@ -158,8 +158,7 @@ impl Run {
             return Err(format!("verify finds damage: {:?}", report.damage));
         }
         for (dir, state) in self.copies.drain(..) {
-            let copy =
-                Db::open(Arc::new(fs.clone()), Arc::new(ManualClock::new(1_000)), &dir, "test", self.options.clone());
+            let copy = open_at(Arc::new(fs.clone()), &Arc::new(ManualClock::new(1_000)), &dir, self.options.clone());
             let held = copy.and_then(|copy| read_state(&copy)).map_err(|error| format!("a checkpoint: {error}"))?;
             if held != state {
                 return Err(format!("checkpoint {dir:?} holds {held:?}, not {state:?}"));

@@ -3,6 +3,7 @@
 
 mod apply;
 mod crash;
+mod encrypted;
 mod errors;
 mod faults;
 mod full;

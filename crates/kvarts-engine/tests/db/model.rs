@@ -1,5 +1,5 @@
 //! The store against a model with all revisions: every verb, random options, reopening, one seed for all of it.
-use crate::support::{Chance, DIR, Found, Model, Said, drain, open, tiny};
+use crate::support::{Chance, DIR, Found, Model, Said, drain, open, open_at, tiny};
 use kvarts_engine::Revision;
 use kvarts_engine::clock::{Clock, ManualClock};
 use kvarts_engine::db::{Attempt, Db, Snapshot, Tree};
@@ -218,8 +218,7 @@ impl World {
         self.checkpoints += 1;
         let to = PathBuf::from(format!("/checkpoint-{}", self.checkpoints));
         assert_eq!(self.db.checkpoint(None, &to).unwrap(), self.db.revision());
-        let copy =
-            Db::open(Arc::new(self.fs.clone()), Arc::clone(&self.clock) as _, &to, "", self.options.clone()).unwrap();
+        let copy = open_at(Arc::new(self.fs.clone()), &self.clock, &to, self.options.clone()).unwrap();
         self.check_all(&copy, &trees_of(&copy));
         copy.close().unwrap();
     }
@@ -263,7 +262,8 @@ fn trees_of(db: &Db) -> Vec<Tree> {
     (0..TREES).map(|i| db.tree(&format!("tree-{i}")).unwrap().unwrap()).collect()
 }
 
-fn run(seed: u64, steps: u64) {
+/// Lives through so many steps, chosen by a seed.
+pub fn run(seed: u64, steps: u64) {
     let mut world = World::new(seed);
     for _ in 0..steps {
         world.step();

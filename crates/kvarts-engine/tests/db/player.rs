@@ -1,5 +1,5 @@
 //! Plays a short scenario on a file system that goes wrong, and judges every answer on the way.
-use crate::support::{Chance, Said, open_on};
+use crate::support::{Chance, Said, open_at, open_on};
 use crate::trace::{Event, State, Trace, Verdict, perform, read_state};
 use kvarts_engine::clock::ManualClock;
 use kvarts_engine::db::Db;
@@ -115,7 +115,7 @@ impl Player {
     }
 
     fn judge_copy(&self, left: &MemFs, copy: &Copy) -> Verdict {
-        let opened = Db::open(Arc::new(left.clone()), still(), &copy.dir, "test", self.options.clone());
+        let opened = open_at(Arc::new(left.clone()), &still(), &copy.dir, self.options.clone());
         match opened.and_then(|db| read_state(&db)) {
             Ok(found) if found == copy.state => Ok(()),
             Ok(found) => Err(format!("checkpoint {:?} holds {found:?}, not {:?}", copy.dir, copy.state)),

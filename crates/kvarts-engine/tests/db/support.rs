@@ -4,8 +4,10 @@ use kvarts_engine::db::{Db, Entry, RowChunk, Scan, Snapshot, Tree};
 use kvarts_engine::formats::batch::Batch;
 use kvarts_engine::fs::{Fs, MemFs};
 use kvarts_engine::iter::Bounds;
+use kvarts_engine::keys::Keys;
 use kvarts_engine::options::{Durability, Options};
 use kvarts_engine::{Result, Revision};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -96,7 +98,31 @@ pub fn open(fs: &MemFs, clock: &Arc<ManualClock>, options: Options) -> Result<Ar
 
 /// Opens the store in `DIR` of any file system.
 pub fn open_on(fs: Arc<dyn Fs>, clock: &Arc<ManualClock>, options: Options) -> Result<Arc<Db>> {
-    Db::open(fs, Arc::clone(clock) as _, Path::new(DIR), "test", options)
+    open_at(fs, clock, Path::new(DIR), options)
+}
+
+/// Opens a store, with the keys of [`encrypted`] where that is under way.
+pub fn open_at(fs: Arc<dyn Fs>, clock: &Arc<ManualClock>, dir: &Path, options: Options) -> Result<Arc<Db>> {
+    let keys = KEYS.with_borrow(Clone::clone);
+    Db::open_with(fs, Arc::clone(clock) as _, keys, dir, "test", options)
+}
+
+thread_local! {
+    /// What stores are encrypted with that this thread opens.
+    static KEYS: RefCell<Option<Arc<Keys>>> = const { RefCell::new(None) };
+}
+
+/// Runs a test with all of its stores encrypted.
+pub fn encrypted<R>(keys: Keys, test: impl FnOnce() -> R) -> R {
+    struct Guard;
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            KEYS.set(None);
+        }
+    }
+    KEYS.set(Some(Arc::new(keys)));
+    let _guard = Guard;
+    test()
 }
 
 /// Opens a store with a clock that stands still.

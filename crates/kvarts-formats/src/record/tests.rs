@@ -1,4 +1,5 @@
 use super::*;
+use crate::checksum;
 
 const FILE: FileId = FileId(5);
 

@@ -10,7 +10,7 @@ use kvarts_formats::{FileId, Revision, TreeId};
 pub fn header_seeds() -> Vec<Vec<u8>> {
     [FileKind::Table, FileKind::Log, FileKind::Manifest]
         .map(|kind| {
-            let header = FileHeader { kind, file: FILE, store: STORE };
+            let header = FileHeader { kind, file: FILE, store: STORE, key: None };
             header.encode()[..HEADER_BYTES - TAG_BYTES].to_vec()
         })
         .to_vec()

@@ -1,4 +1,4 @@
-"""`bench embedded`: runs the measurement and shows it. `bench cluster` has a file of its own."""
+"""`bench embedded`: runs the measurement and shows it. `bench cluster` and `bench ycsb` have files of their own."""
 
 import json
 import tempfile
@@ -14,6 +14,7 @@ from kvarts.bench import machine, plot, report, runner
 from kvarts.bench.peers import BY_NAME, OURS, PEERS
 from kvarts.bench.workloads import QUICK, Counts
 from kvarts.cli.commands.bench_cluster import cluster
+from kvarts.cli.commands.bench_ycsb import ycsb
 from kvarts.cli.commands.options import json_option
 from kvarts.cli.help import Command
 from kvarts.cli.output import print_json, print_table
@@ -28,6 +29,7 @@ def bench() -> None:
 
 
 bench.add_command(cluster)
+bench.add_command(ycsb)
 
 
 @bench.command(

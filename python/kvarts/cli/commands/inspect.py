@@ -5,8 +5,10 @@ from typing import Any
 
 import click
 
+from kvarts.base.encryption import Keyring
+from kvarts.base.hkdf import key_id
 from kvarts.base.types import Damage
-from kvarts.cli.commands.options import form_options, json_option
+from kvarts.cli.commands.options import F, form_options, json_option, key_file_option
 from kvarts.cli.damage import print_damage
 from kvarts.cli.exits import NEGATIVE, OK
 from kvarts.cli.help import Command, Group
@@ -21,15 +23,30 @@ from kvarts.cli.inspected import (
 )
 from kvarts.cli.output import print_json
 from kvarts.cli.progress import Progress
+from kvarts.cli.stores import given_keys
 from kvarts.cli.text import Form
-from kvarts.inspect import BlockReport, RecordReport, inspect_log, inspect_manifest, inspect_store, inspect_table
+from kvarts.inspect import BlockReport, Keys, RecordReport, inspect_log, inspect_manifest, inspect_store, inspect_table
 from kvarts.inspect.format.batch import Operation
 from kvarts.inspect.format.rows import Row
 
 LIMIT = 50
 DAMAGED = "damage was found"
 
-path_argument = click.argument("path", type=click.Path())
+
+def path_argument(function: F) -> F:
+    """Add the argument PATH, and --key-file."""
+    return click.argument("path", type=click.Path())(key_file_option(function))
+
+
+def _keys() -> Keys:
+    """Return the keys that --key-file names, to read with; wiping is left to the end of the process."""
+    given = given_keys()
+    if given is None:
+        return Keys()
+    from kvarts.embedded.cipher import aead_open
+
+    with Keyring(given) as ring:
+        return Keys({key_id(key): bytes(key) for key in ring.keys}, aead_open)
 
 
 def limit_option(noun: str) -> Callable[[Any], Any]:
@@ -70,7 +87,7 @@ def table(ctx: click.Context, *, path: str, rows: bool, limit: int | None, form:
         return lister.take(content, {"block": block.offset}) if rows else True
 
     with Progress("inspecting", unit="B") as progress:
-        report = inspect_table(path, rows=take, progress=progress.to)
+        report = inspect_table(path, keys=_keys(), rows=take, progress=progress.to)
     if rows:
         _end_listing(ctx, report.damage, lister, whole=report.is_whole_read, as_json=as_json)
     if as_json:
@@ -109,7 +126,8 @@ def log(ctx: click.Context, *, path: str, rows: bool, limit: int | None, form: F
         return all(lister.take([each.row], {"record": record.offset, "tree": each.tree}) for each in operations)
 
     with Progress("inspecting", unit="B") as progress:
-        report = inspect_log(path, operations=take if rows else lambda _record, _operations: True, progress=progress.to)
+        every = take if rows else lambda _record, _operations: True
+        report = inspect_log(path, keys=_keys(), operations=every, progress=progress.to)
     if rows:
         _end_listing(ctx, report.damage, lister, whole=True, as_json=as_json)
     if as_json:
@@ -133,7 +151,7 @@ def log(ctx: click.Context, *, path: str, rows: bool, limit: int | None, form: F
 @click.pass_context
 def manifest(ctx: click.Context, *, path: str, form: Form, as_json: bool) -> None:
     """Show a manifest: which files make up a store, keyspace by keyspace, level by level."""
-    report = inspect_manifest(path)
+    report = inspect_manifest(path, keys=_keys())
     if as_json:
         print_json({"ok": not report.damage, **to_object(report)})
     else:
@@ -158,7 +176,7 @@ def store(ctx: click.Context, *, path: str, as_json: bool) -> None:
     Of a store that is open the answer is that of a moment.
     """
     with Progress("inspecting", unit="B") as progress:
-        report = inspect_store(path, progress=progress.to)
+        report = inspect_store(path, keys=_keys(), progress=progress.to)
     if as_json:
         totals = {"ok": not report.damage, "verdict": report.verdict, "unused_bytes": report.unused_bytes}
         print_json({**totals, **to_object(report), "damage": to_object(report.damage)})

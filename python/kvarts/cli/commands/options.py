@@ -6,7 +6,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from kvarts.cli.stores import CODECS, DEFAULT_KEYSPACE
+from kvarts.cli.stores import CODECS, DEFAULT_KEYSPACE, KEY_FILES
 from kvarts.cli.text import Form, parse_duration
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -27,7 +27,30 @@ class Duration(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
-store_argument = click.argument("store", type=click.Path())
+KEY_FILES_VARIABLE = "KVARTS_ENCRYPTION_KEY_FILE"
+
+
+def _keep_key_files(ctx: click.Context, _: click.Parameter, given: tuple[str, ...]) -> None:
+    ctx.meta[KEY_FILES] = given
+
+
+key_file_option = click.option(
+    "--key-file",
+    multiple=True,
+    type=click.Path(),
+    metavar="FILE",
+    envvar=KEY_FILES_VARIABLE,
+    expose_value=False,
+    callback=_keep_key_files,
+    help=f"Key of an encrypted store; a second one where a rotation was cut short. [env: {KEY_FILES_VARIABLE}]",
+)
+
+
+def store_argument(function: F) -> F:
+    """Add the argument STORE, and --key-file, which `opened` looks for."""
+    return click.argument("store", type=click.Path())(key_file_option(function))
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON; errors too, on stderr.")
 keyspace_option = click.option(
     "--keyspace", metavar="NAME", help=f"Work on this keyspace. [default: {DEFAULT_KEYSPACE}]"

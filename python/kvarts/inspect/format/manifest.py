@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
-from kvarts.inspect.format.checksum import TAG_BYTES, matches
+from kvarts.inspect.format.checksum import TAG_BYTES
 from kvarts.inspect.format.fields import FormatError, Reader
 from kvarts.inspect.format.header import HEADER_BYTES, Header, read_header
+from kvarts.inspect.format.seal import NO_KEYS, Keys
 
 _LOG_BYTES_MIN = 8
 _TREE_BYTES_MIN = 28
@@ -60,15 +61,17 @@ class Manifest:
     trees: list[TreeRecord]
 
 
-def read_manifest(data: bytes) -> tuple[Header, Manifest]:
-    """Decode the bytes of a manifest's file. Raises FormatError."""
+def read_manifest(data: bytes, keys: Keys = NO_KEYS) -> tuple[Header, Manifest]:
+    """Decode the bytes of a manifest's file. Raises FormatError, HiddenError."""
     header = read_header(data, "manifest")
+    seal = keys.seal(header)
     if len(data) < HEADER_BYTES + TAG_BYTES:
         raise FormatError(len(data), "the manifest is cut short")
-    if not matches(header.file, HEADER_BYTES, data[HEADER_BYTES:]):
+    body = seal.open(HEADER_BYTES, data[HEADER_BYTES:])
+    if body is None:
         raise FormatError(HEADER_BYTES, "the checksum of the manifest differs")
     try:
-        manifest = _read_body(Reader(data[HEADER_BYTES:-TAG_BYTES]))
+        manifest = _read_body(Reader(body))
         _check(manifest)
     except FormatError as error:
         raise FormatError(HEADER_BYTES + error.offset, error.what) from None

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Final
 
-from kvarts.inspect.format.checksum import TAG_BYTES, matches
+from kvarts.inspect.format.checksum import TAG_BYTES
 from kvarts.inspect.format.fields import FormatError, is_zero, u32_at
 from kvarts.inspect.format.lz4 import expand
+from kvarts.inspect.format.seal import Seal
 
 CODECS: Final = {0: "none", 1: "lz4"}
 HEAD_BYTES: Final = 8
@@ -21,18 +22,19 @@ class Opened:
     raw: bytes
 
 
-def open_sealed(file: int, offset: int, sealed: bytes) -> Opened:
+def open_sealed(seal: Seal, offset: int, sealed: bytes) -> Opened:
     """Check and decompress a block as stored. Raises FormatError."""
     if len(sealed) < HEAD_BYTES + TAG_BYTES:
         raise FormatError(0, f"a block has at least {HEAD_BYTES + TAG_BYTES} bytes, this one {len(sealed)}")
-    if not matches(file, offset, sealed):
+    content = seal.open(offset, sealed)
+    if content is None:
         raise FormatError(0, "the checksum differs")
-    codec, size = CODECS.get(sealed[0]), u32_at(sealed, 4)
+    codec, size = CODECS.get(content[0]), u32_at(content, 4)
     if codec is None:
-        raise FormatError(0, f"unknown compression {sealed[0]}")
-    if not is_zero(sealed, 1, 4) or size > _RAW_BYTES_MAX:
+        raise FormatError(0, f"unknown compression {content[0]}")
+    if not is_zero(content, 1, 4) or size > _RAW_BYTES_MAX:
         raise FormatError(1, "the head of a block is not one")
-    stored = sealed[HEAD_BYTES:-TAG_BYTES]
+    stored = content[HEAD_BYTES:]
     if codec == "none" and len(stored) != size:
         raise FormatError(4, f"{len(stored)} raw bytes where the head says {size}")
     if codec == "lz4" and size > len(stored) * _LZ4_GROWTH_MAX:

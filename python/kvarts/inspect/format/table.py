@@ -5,9 +5,9 @@ from itertools import pairwise
 from struct import unpack_from
 from typing import Final
 
-from kvarts.inspect.format.checksum import matches
 from kvarts.inspect.format.fields import U64_MAX, FormatError, Reader, is_zero, u32_at, u64_at
 from kvarts.inspect.format.header import HEADER_BYTES
+from kvarts.inspect.format.seal import Seal
 
 FOOTER_BYTES: Final = 128
 NEVER_MS: Final = U64_MAX
@@ -66,12 +66,17 @@ class IndexEntry:
     last_revision: int
 
 
-def read_footer(file: int, offset: int, data: bytes) -> Footer:
+def read_footer(seal: Seal, offset: int, data: bytes) -> Footer:
     """Decode the footer at `offset`; its parts then follow one another up to it. Raises FormatError."""
-    if len(data) != FOOTER_BYTES or data[:8] != _FOOTER_MAGIC:
+    hides = seal.aead is not None
+    if len(data) != FOOTER_BYTES or not (hides or data.startswith(_FOOTER_MAGIC)):
         raise FormatError(0, "the file does not end in the footer of a table")
-    if not matches(file, offset, data):
+    content = seal.open(offset, data)
+    if content is None:
         raise FormatError(0, "the checksum of the footer differs")
+    data = content
+    if not data.startswith(_FOOTER_MAGIC):
+        raise FormatError(0, "the file does not end in the footer of a table")
     if not is_zero(data, 56, 112) or any(u32_at(data, 20 + 16 * part) for part in range(3)):
         raise FormatError(56, "a reserved field of the footer is not zero")
     index, filter_, properties = (Handle(u64_at(data, at), u32_at(data, at + 8)) for at in (8, 24, 40))

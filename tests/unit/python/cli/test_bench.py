@@ -31,3 +31,18 @@ def test_bench_refuses_unknown_peers(kvarts: Kvarts) -> None:
     done = kvarts(*SHORT, "--peers", "oracle")
     assert done.code == 2
     assert "no peer 'oracle'" in done.err
+
+
+def test_bench_ycsb_compares_an_encrypted_store(kvarts: Kvarts) -> None:
+    short = ("--records", "1000", "--operations", "200", "--repetitions", "2")
+    done = kvarts("bench", "ycsb", "--encryption", *short, "--json")
+    assert done.code == 0, done.err
+    for name in "ABCDEF":
+        assert {kind: len(samples) for kind, samples in done.json[name].items() if kind != "throughput_ratio"} == {
+            "plain": 2,
+            "encrypted": 2,
+        }
+    done = kvarts("bench", "ycsb", "c", *short)
+    assert done.code == 0, done.err
+    assert "workload" in done.out
+    assert "encrypted" not in done.out

@@ -8,11 +8,14 @@ from typing import Any
 
 import kvarts
 from kvarts.base.api import Store
+from kvarts.base.hkdf import key_id
 from kvarts.base.options import OpenOptions
+from kvarts.embedded.cipher import aead_open
 from kvarts.inspect import RecordReport, inspect_log, inspect_manifest, inspect_table
 from kvarts.inspect.format.batch import Operation
 from kvarts.inspect.format.manifest import Manifest
 from kvarts.inspect.format.rows import DELETE, Row
+from kvarts.inspect.format.seal import NO_KEYS, Keys
 
 TINY: OpenOptions = {
     "memory": "4MiB",
@@ -152,22 +155,27 @@ def _raw_rows(db: Db, info: Any) -> dict[bytes, tuple[bytes, int]]:
         return {key: (entry.value, entry.revision) for key, entry in entries.items() if entry is not None}
 
 
+def keys_of(*keys: bytes) -> Keys:
+    """Return master keys to read files with."""
+    return Keys({key_id(key): key for key in keys}, aead_open)
+
+
 def rows_on_disk(path: Path) -> Rows:
     """Return the rows of a store that is not open, by its files alone."""
     newest = newest_on_disk(path)
     return {name: {key: (row.value, row.revision) for key, row in rows.items()} for name, rows in newest.items()}
 
 
-def newest_on_disk(path: Path) -> dict[str, dict[bytes, Row]]:
+def newest_on_disk(path: Path, keys: Keys = NO_KEYS) -> dict[str, dict[bytes, Row]]:
     """Return the newest row of each key, by keyspace: from tables, then logs. Deleted keys are left out."""
-    manifest = inspect_manifest(path / "MANIFEST").manifest
+    manifest = inspect_manifest(path / "MANIFEST", keys=keys).manifest
     assert manifest is not None
     newest: dict[int, dict[bytes, Row]] = {tree.id: {} for tree in manifest.trees}
     for tree in manifest.trees:
         for table in tree.tables:
-            report = inspect_table(path / f"{table.file:06}.table", rows=_into(newest[tree.id]))
+            report = inspect_table(path / f"{table.file:06}.table", keys=keys, rows=_into(newest[tree.id]))
             assert not report.damage
-    for row, number in _logged(path, manifest):
+    for row, number in _logged(path, manifest, keys):
         _keep(newest[number], row)
     return {
         tree.name: {key: row for key, row in newest[tree.id].items() if row.kind != DELETE} for tree in manifest.trees
@@ -188,7 +196,7 @@ def _keep(rows: dict[bytes, Row], row: Row) -> None:
         rows[row.key] = row
 
 
-def _logged(path: Path, manifest: Manifest) -> list[tuple[Row, int]]:
+def _logged(path: Path, manifest: Manifest, keys: Keys) -> list[tuple[Row, int]]:
     found: list[tuple[Row, int]] = []
     flushed = {tree.id: tree.flushed for tree in manifest.trees}
 
@@ -201,7 +209,7 @@ def _logged(path: Path, manifest: Manifest) -> list[tuple[Row, int]]:
 
     following = min(manifest.logs, default=None)
     while following is not None:
-        report = inspect_log(path / f"{following:06}.log", operations=take)
+        report = inspect_log(path / f"{following:06}.log", keys=keys, operations=take)
         assert not report.damage
         following = report.continues_in
     return found

@@ -18,6 +18,7 @@ from kvarts.inspect.format.filter import read_filter
 from kvarts.inspect.format.lz4 import expand
 from kvarts.inspect.format.node_record import read_node_record
 from kvarts.inspect.format.record import KINDS, Record
+from kvarts.inspect.format.seal import Seal
 from kvarts.inspect.format.sealed import open_sealed
 from kvarts.inspect.format.table import read_index, read_properties
 from tests.unit.python.inspect.stores import make
@@ -209,10 +210,10 @@ def test_decoders_take_any_bytes(stores: dict[str, Path]) -> None:
     for name, part in parts.items():
         sealed = data[part.offset : part.offset + part.stored_bytes]
         reader = readers.get(name, lambda raw: read_index(raw, 0))
-        raws.append((reader, open_sealed(number, part.offset, sealed).raw))
+        raws.append((reader, open_sealed(Seal(number), part.offset, sealed).raw))
     for block in report.blocks[:3]:
         sealed = data[block.offset : block.offset + block.stored_bytes]
-        raws.append((read_block, open_sealed(number, block.offset, sealed).raw))
+        raws.append((read_block, open_sealed(Seal(number), block.offset, sealed).raw))
         raws.append((lambda stored: expand(stored, 300), sealed[8:-16]))
     log = _only(stores["log only"], ".log")
     records = inspect_log(log).records

@@ -65,7 +65,7 @@ impl World {
         job(&OutputContext {
             fs: &self.fs,
             dir: Path::new("/"),
-            store: STORE,
+            store: &STORE.into(),
             options: &self.options,
             cache: &self.cache,
             next_file,

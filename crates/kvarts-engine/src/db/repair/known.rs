@@ -2,9 +2,11 @@
 use super::{Gone, RepairReport};
 use crate::db::Damage;
 use crate::db::floor::Floor;
+use crate::db::manifest::read_manifest;
 use crate::db::manifest::{MANIFEST, MANIFEST_TMP};
-use crate::db::open::{Named, decode_manifest, logs_to_replay, named};
+use crate::db::open::{Named, logs_to_replay, named};
 use crate::fs::Fs;
+use crate::keys::Identity;
 use crate::{Error, FileId, Revision, TreeId};
 use kvarts_formats::header::{FileHeader, FileKind, HEADER_BYTES};
 use kvarts_formats::manifest::{Manifest, TableRecord};
@@ -50,7 +52,7 @@ impl Known {
         let read = |name: &str| {
             let path = dir.join(name);
             let bytes = fs.read(&path).map_err(|error| Error::io("reading", &path, error))?;
-            decode_manifest(&path, &bytes)
+            read_manifest(&path, &bytes, &Identity::from([0; 16]))
         };
         let found = read(MANIFEST);
         let whole = match &found {

@@ -5,7 +5,7 @@
 //! it says. Of the rows of a key the newest that is whole is kept, with its revision; where that is a tombstone, none is. So
 //! where a newer row was lost, an older one may come back: `gone` says which keys that may be.
 use super::floor::Floor;
-use super::manifest::{place, tree_record};
+use super::manifest::{MANIFEST, place, tree_record};
 use super::open::{Named, list, named, new_store_id, parent};
 use super::open_read::lock;
 use super::{Damage, TreeInfo};
@@ -16,6 +16,7 @@ use crate::options::Options;
 use crate::table::{BlockCache, Table, table_path};
 use crate::version::{LEVELS, Version};
 use crate::{Error, FileId, Result, Revision, TreeId};
+use kvarts_formats::header::{FileHeader, FileKind, HEADER_BYTES};
 use kvarts_formats::manifest::Manifest;
 use std::path::Path;
 use std::sync::Arc;
@@ -89,6 +90,7 @@ pub fn repair(
     if !names.iter().any(|name| !matches!(named(name), Named::Foreign)) {
         return Err(Error::NotFound(from.to_owned()));
     }
+    refuse_encrypted(&**fs, from, &names)?;
     let is_new = prepare(&**fs, to)?;
     let mut report = RepairReport::default();
     let known = Known::find(fs, from, &names, one_tree, &mut report);
@@ -105,6 +107,28 @@ pub fn repair(
         }
     }
     done.map(|()| repair.report)
+}
+
+/// Without its keys nothing of an encrypted file is told from damage.
+fn refuse_encrypted(fs: &dyn Fs, dir: &Path, names: &[String]) -> Result<()> {
+    for name in names {
+        let kind = match named(name) {
+            Named::Own if name == MANIFEST => FileKind::Manifest,
+            Named::Table(_) => FileKind::Table,
+            Named::Log(_) => FileKind::Log,
+            _ => continue,
+        };
+        let mut bytes = [0; HEADER_BYTES];
+        let read = fs.open(&dir.join(name)).and_then(|file| file.read_exact_at(0, &mut bytes));
+        let header = read.ok().and_then(|()| FileHeader::decode(&bytes, kind).ok());
+        if header.is_some_and(|header| header.key.is_some()) {
+            return Err(Error::invalid(
+                format!("{} is encrypted, and repair reads no encrypted files yet", dir.join(name).display()),
+                "open it with mode=\"r\" and its key, and export what can be read",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Makes the directory, or finds it empty. Returns whether it was made.
@@ -158,7 +182,7 @@ impl Repair<'_> {
             logs: Vec::new(),
             trees: records,
         };
-        place(&**self.fs, to, &manifest, manifest_file, &mut Floor::default(), Revision::ZERO)
+        place(&**self.fs, to, &manifest, &store.into(), manifest_file, &mut Floor::default(), Revision::ZERO)
             .map_err(|failure| failure.error)
     }
 

@@ -57,7 +57,7 @@ fn at_every_op(hook: &SyncHook, mut look: impl FnMut(u64, &MemFs, &Progress)) {
     for cut in 0.. {
         let (fs, progress) = (store(), Progress::default());
         fs.crash_at_op(fs.ops() + cut);
-        let outcome = script(Hooked { fs: fs.clone(), hook: hook.clone() }, &progress);
+        let outcome = script(Hooked::new(fs.clone(), hook.clone()), &progress);
         look(cut, &fs, &progress);
         if outcome.is_ok() {
             assert!(cut > 40, "the script does more than {cut} operations");

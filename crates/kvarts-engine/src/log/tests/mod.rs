@@ -5,8 +5,10 @@ use crate::{Error, FileId, Result};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 mod crashes;
+mod encrypted;
 mod recovery;
 mod syncing;
 mod writing;
@@ -60,12 +62,21 @@ type SyncHook = Arc<dyn Fn(&Path, &dyn Fn() -> io::Result<()>) -> io::Result<()>
 struct Hooked {
     fs: MemFs,
     hook: SyncHook,
+    /// The next append writes its bytes, and fails all the same.
+    fails: Arc<AtomicBool>,
+}
+
+impl Hooked {
+    fn new(fs: MemFs, hook: SyncHook) -> Self {
+        Self { fs, hook, fails: Arc::default() }
+    }
 }
 
 struct HookedLog {
     log: Box<dyn LogFile>,
     path: PathBuf,
     hook: SyncHook,
+    fails: Arc<AtomicBool>,
 }
 
 struct HookedSync {
@@ -82,6 +93,10 @@ impl LogSync for HookedSync {
 
 impl LogFile for HookedLog {
     fn append_with(&mut self, len: usize, fill: &mut dyn FnMut(&mut [u8])) -> io::Result<()> {
+        if self.fails.swap(false, Ordering::SeqCst) {
+            fill(&mut vec![0; len]);
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         self.log.append_with(len, fill)
     }
 
@@ -133,7 +148,7 @@ impl Fs for Hooked {
 
     fn create_log(&self, path: &Path, capacity: u64, mode: LogMode) -> io::Result<Box<dyn LogFile>> {
         let log = self.fs.create_log(path, capacity, mode)?;
-        Ok(Box::new(HookedLog { log, path: path.to_owned(), hook: self.hook.clone() }))
+        Ok(Box::new(HookedLog { log, path: path.to_owned(), hook: self.hook.clone(), fails: self.fails.clone() }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -1,5 +1,4 @@
 use super::*;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Barrier, Mutex};
 
@@ -29,7 +28,7 @@ fn older_files_are_synced_first_and_a_new_file_counts_only_then() {
         seen.lock().unwrap().push(path.to_owned());
         sync()
     });
-    let mut log = writer(Hooked { fs: fs.clone(), hook }, 4096);
+    let mut log = writer(Hooked::new(fs.clone(), hook), 4096);
     let syncer = log.syncer();
     log.append(b"one").unwrap();
     log.rotate(FileId(2), 8).unwrap();
@@ -74,7 +73,7 @@ fn one_sync_serves_all_who_wait() {
         }
         sync()
     });
-    let log = writer(Hooked { fs: fs.clone(), hook }, 64 << 10);
+    let log = writer(Hooked::new(fs.clone(), hook), 64 << 10);
     let syncer = log.syncer();
     let log = Mutex::new(log);
     let appended = Barrier::new(THREADS);
@@ -171,7 +170,7 @@ fn closing_waits_for_the_sync_that_runs_and_lets_every_file_go() {
         sync()
     });
     let files = Arc::downgrade(&hook);
-    let mut log = writer(Hooked { fs: store(), hook }, 4096);
+    let mut log = writer(Hooked::new(store(), hook), 4096);
     let syncer = log.syncer();
     log.append(b"one").unwrap();
     log.rotate(FileId(2), 8).unwrap();
