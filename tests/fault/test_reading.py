@@ -96,3 +96,15 @@ def test_no_store_is_made(tmp_path: Path) -> None:
     with pytest.raises(kvarts.InvalidArgument):
         kvarts.open(mode="r")
     assert not (tmp_path / "none").exists()
+
+
+def test_lost_manifest_is_damage_and_no_missing_store(store: Path) -> None:
+    (store / "MANIFEST").unlink()
+    for options in (OpenOptions(mode="r"), OpenOptions(create=False)):
+        with pytest.raises(kvarts.CorruptionError, match="it is missing, although"):
+            kvarts.open(store, **options)
+
+
+def test_reader_mends_no_modes(store: Path) -> None:
+    with pytest.raises(kvarts.InvalidArgument, match="changes nothing on disk"):
+        kvarts.open(store, mode="r", fix_permissions=True)

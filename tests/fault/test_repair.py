@@ -82,3 +82,41 @@ def test_refusals_leave_nothing(store: Path, tmp_path: Path) -> None:
     with kvarts.open(store, key=kvarts.Str, value=kvarts.Json), pytest.raises(kvarts.LockedError):
         kvarts.repair(store, tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_store_repaired_without_manifest_opens_for_reading(store: Path, tmp_path: Path) -> None:
+    (store / "MANIFEST").unlink()
+    report = kvarts.repair(store, tmp_path / "new")
+    with kvarts.open(tmp_path / "new", mode="r") as db:
+        assert not list(db)
+        assert sum(1 for name in report.keyspaces for _ in db.keyspace(name, create=False)) == sum(
+            report.keyspaces.values()
+        )
+
+
+def test_repair_that_is_stopped_leaves_nothing(store: Path, tmp_path: Path) -> None:
+    class Stop(Exception):
+        pass
+
+    def progress(_done: int, _total: int) -> None:
+        raise Stop
+
+    with pytest.raises(Stop):
+        kvarts.repair(store, tmp_path / "new", progress=progress)
+    assert not (tmp_path / "new").exists()
+
+
+def test_repair_into_the_store_itself_or_into_no_keyspace_is_refused(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(kvarts.InvalidArgument, match="in the store itself"):
+        kvarts.repair(store, store / "new")
+    for name in ("", "n" * 300):
+        with pytest.raises(kvarts.InvalidArgument, match="takes 1 to 255 bytes"):
+            kvarts.repair(store, tmp_path / "new", one_keyspace=name)
+    assert not (tmp_path / "new").exists()
+
+
+def test_encrypted_store_is_refused(tmp_path: Path) -> None:
+    kvarts.open(tmp_path / "store", encryption_key=b"k" * 32).close()
+    with pytest.raises(kvarts.InvalidArgument, match="is encrypted"):
+        kvarts.repair(tmp_path / "store", tmp_path / "new")
+    assert not (tmp_path / "new").exists()

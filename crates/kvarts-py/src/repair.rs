@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// Salvages the store at `path` into a new one at `to`. Returns the fields of `kvarts.base.types.RepairReport`.
 ///
-/// `one_keyspace` owns what nothing says to which keyspace it belongs. An error of `progress` is raised at the end.
+/// `one_keyspace` owns what nothing says to which keyspace it belongs. An error of `progress` ends it, and leaves nothing at `to`.
 #[pyfunction]
 #[pyo3(signature = (path, to, *, one_keyspace=None, progress=None))]
 pub fn repair<'py>(
@@ -26,16 +26,17 @@ pub fn repair<'py>(
     let report = py.detach(|| {
         let fs: Arc<dyn Fs> = Arc::new(OsFs);
         let mut told = |done: u64, total: u64| {
-            let Some(progress) = progress.as_ref().filter(|_| raised.is_none()) else { return };
+            let Some(progress) = &progress else { return true };
             let outcome = Python::attach(|py| progress.call1(py, (done, total)).and_then(|_| py.check_signals()));
             raised = outcome.err();
+            raised.is_none()
         };
         db::repair(&fs, &OsClock::default(), &path, &to, Options::default(), one_keyspace, &mut told)
     });
-    let report = report?;
     if let Some(error) = raised {
         return Err(error.into());
     }
+    let report = report?;
     let fields = PyDict::new(py);
     for (name, number) in [
         ("tables", report.tables),

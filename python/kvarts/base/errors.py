@@ -400,7 +400,7 @@ _FROM_ENGINE: dict[str, Callable[[str, Mapping[str, Any]], KvartsError]] = {
     ),
     "Corruption": lambda message, f: CorruptionError(
         message,
-        hint='`kvarts verify` lists all damage; mode="r" reads the rest; `kvarts repair` salvages it',
+        hint='`kvarts verify` lists all damage; `kvarts repair` salvages the rest; mode="r" reads past damaged tables',
         file=f["file"],
         offset=f["offset"],
     ),

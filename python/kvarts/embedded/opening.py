@@ -85,6 +85,8 @@ def open_database(
 ) -> _native.Database:
     """Open the engine at a target. `clock` takes the place of the machine's clock in tests."""
     in_memory = target == _MEMORY
+    if options.mode == "r" and options.fix_permissions:
+        raise InvalidArgument('mode="r" changes nothing on disk', hint="`kvarts doctor PATH --fix-permissions` does")
     if in_memory and options.mode == "r":
         raise InvalidArgument("a new store in memory has nothing to read", hint='leave mode="r" out')
     if in_memory and encryption_key is not None:
@@ -92,8 +94,10 @@ def open_database(
     path = _MEMORY_DIR if in_memory else _checked_path(target, options)
     settings = {name: getattr(options, name) for name in Options.__dataclass_fields__}
 
+    holder = _holder(arguments=encryption_key is None)
+
     def opened(keys: list[bytearray]) -> _native.Database:
-        return _native.Database(path, in_memory=in_memory, holder=_holder(), options=settings, keys=keys, clock=clock)
+        return _native.Database(path, in_memory=in_memory, holder=holder, options=settings, keys=keys, clock=clock)
 
     if encryption_key is None:
         database = opened([])
@@ -159,7 +163,9 @@ def _check_place(path: Path, text: str, options: Options) -> None:
         raise StoreNotFound(f"no directory {path.parent} to hold the store", hint=hint, filename=text)
     if path.exists() and not _is_store(path) and not all(_REMAINS.fullmatch(entry.name) for entry in path.iterdir()):
         raise NotAStore(f"{path} is a directory with other things in it", hint="give an empty one", filename=text)
-    if not (options.create and options.mode == "rw") and not _is_store(path):
+    # Tables without a manifest are damage, which the engine tells.
+    is_there = _is_store(path) or (path.is_dir() and any(entry.suffix == ".table" for entry in path.iterdir()))
+    if not (options.create and options.mode == "rw") and not is_there:
         raise StoreNotFound(f"no store at {path}", hint='create=True makes one, without mode="r"', filename=text)
 
 
@@ -168,11 +174,14 @@ def _is_store(path: Path) -> bool:
     return os.path.lexists(path / _native.MANIFEST)
 
 
-def _holder() -> str:
-    """Return what a second opener is told about us: JSON with pid and argv (cut short)."""
+def _holder(*, arguments: bool) -> str:
+    """Return what a second opener is told about us: JSON with pid and argv (cut short).
+
+    Without `arguments` the program alone: it is written in plain, and a command line may hold what a store encrypts.
+    """
     argv: list[str] = []
     room = _HOLDER_CHARS_MAX
-    for word in getattr(sys, "argv", []):
+    for word in getattr(sys, "argv", [])[: None if arguments else 1]:
         argv.append(word[:room])
         room -= len(word)
         if room <= 0:

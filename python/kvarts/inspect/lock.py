@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -26,11 +27,18 @@ def look_at_lock(folder: str) -> LockReport | None:
     """
     path = os.path.join(folder, LOCK)
     try:
-        with open(path, "rb") as file:
-            pid, argv = _told(file.read(1 << 16))
-            held = _is_held(file.fileno())
+        # Nonblocking: a pipe in its place would hold us for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError:
         return None
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        try:
+            pid, argv = _told(file.read(1 << 16))
+            held = _is_held(descriptor)
+        except OSError:
+            return None
     return LockReport(held=held, pid=pid, argv=argv)
 
 

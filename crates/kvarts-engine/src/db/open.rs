@@ -212,6 +212,7 @@ fn find_store(fs: &dyn Fs, dir: &Path, create: bool) -> Result<()> {
         return Ok(());
     }
     if !create {
+        check_cut_short(fs, dir, &names)?;
         return Err(Error::NotFound(dir.to_owned()));
     }
     if let Some(name) = names.iter().find(|name| named(name) == Named::Foreign) {
@@ -244,7 +245,7 @@ fn check_keys(fs: &dyn Fs, dir: &Path, store: &Identity) -> Result<()> {
 
 /// A creation that a crash cut short leaves a lock, an unfinished manifest and a log, but never a table or a record:
 /// where there are any, the manifest of a store with data is lost, and nothing may be removed. Errors: `Corruption`.
-fn check_cut_short(fs: &dyn Fs, dir: &Path, names: &[String]) -> Result<()> {
+pub(super) fn check_cut_short(fs: &dyn Fs, dir: &Path, names: &[String]) -> Result<()> {
     for name in names {
         let path = dir.join(name);
         let holds_data = match named(name) {

@@ -4,7 +4,7 @@
 //! take: at most what the writer had not flushed. A damaged manifest or log is an error: what is newest cannot be told then.
 use super::floor::Floor;
 use super::manifest::{Install, MANIFEST};
-use super::open::{LOCK, list, recover};
+use super::open::{LOCK, check_cut_short, list, recover};
 use super::recover::Recovering;
 use super::state::{Parts, Shared};
 use super::write::WriteState;
@@ -34,6 +34,7 @@ impl Db {
         let lock = lock(&*fs, dir)?;
         let names = list(&*fs, dir)?;
         if !names.iter().any(|name| name == MANIFEST) {
+            check_cut_short(&*fs, dir, &names)?;
             return Err(Error::NotFound(dir.to_owned()));
         }
         let cache = BlockCache::new(options.memory_bytes / 2);

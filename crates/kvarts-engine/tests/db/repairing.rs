@@ -16,7 +16,7 @@ const TO: &str = "/repaired";
 
 fn repaired(disk: &MemFs, from: &Path, options: &Options, one_tree: Option<&str>) -> Result<RepairReport> {
     let fs: Arc<dyn Fs> = Arc::new(disk.clone());
-    repair(&fs, &ManualClock::new(NOW_MS), from, Path::new(TO), options.clone(), one_tree, &mut |_, _| {})
+    repair(&fs, &ManualClock::new(NOW_MS), from, Path::new(TO), options.clone(), one_tree, &mut |_, _| true)
 }
 
 /// Tells whether rows of a key of a tree may be gone.
@@ -197,7 +197,7 @@ fn the_old_store_stays_as_it_is_and_a_failed_repair_leaves_nothing() {
         Path::new("/other"),
         tiny(Durability::Batch),
         None,
-        &mut |_, _| {},
+        &mut |_, _| true,
     );
     assert!(matches!(held, Err(Error::Locked { .. })));
     drop(writer);

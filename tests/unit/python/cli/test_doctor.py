@@ -1,6 +1,7 @@
 """`doctor`: each verdict from the facts that lead to it, the facts from files that say them, and the command itself."""
 
 import json
+import os
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -206,3 +207,15 @@ def test_command_judges_a_place_where_nothing_is(kvarts: Kvarts) -> None:
 def test_command_wraps_on_a_narrow_terminal(tmp_path: Path) -> None:
     shown = on_a_terminal(tmp_path, "doctor", ".", columns=60)
     assert max(map(len, shown.splitlines())) <= 60
+
+
+def test_unsafe_store_and_a_pipe_for_a_lock_are_told_as_json(kvarts: Kvarts, tmp_path: Path) -> None:
+    kvarts("put", "demo", "hello", "world")
+    (tmp_path / "demo").chmod(0o777)
+    (tmp_path / "demo" / "LOCK").unlink()
+    os.mkfifo(tmp_path / "demo" / "LOCK", 0o600)
+    told = kvarts("doctor", "demo", "--json")
+    assert told.code == 1
+    found = {check["name"]: check["verdict"] for check in json.loads(told.out)["checks"]}
+    assert found["permissions"] == "fail"
+    assert kvarts("inspect", "store", "demo", "--json").code in (0, 1, 3)

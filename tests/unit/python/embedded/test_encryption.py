@@ -252,3 +252,14 @@ def test_wrong_arguments_of_a_rotation_are_refused(
             db.snapshot().rotate_key(OTHER)
     with kvarts.open(":memory:") as plain, pytest.raises(kvarts.EncryptionKeyError):
         plain.rotate_key(OTHER)
+
+
+def test_lock_shows_no_arguments_of_who_holds_an_encrypted_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["program", "put", "secret-key", "secret-value"])
+    for key, shown in ((None, True), (KEY, False)):
+        folder = tmp_path / str(shown)
+        kvarts.open(folder, encryption_key=key).close()
+        text = (folder / "LOCK").read_text()
+        assert ("secret" in text, "program" in text) == (shown, True)

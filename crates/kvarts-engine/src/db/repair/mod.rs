@@ -66,14 +66,15 @@ pub(super) struct Repair<'a> {
     cache: Arc<BlockCache>,
     known: Known,
     report: RepairReport,
-    progress: &'a mut dyn FnMut(u64, u64),
+    progress: &'a mut dyn FnMut(u64, u64) -> bool,
     all_bytes: u64,
+    stopped: bool,
 }
 
 /// Salvages the store at `from` into a new one at `to`, which must not exist, or be an empty directory.
 ///
 /// `one_tree` names the tree that tables and batches belong to of which nothing says to which. `progress` gets (bytes done,
-/// bytes in all). Errors: `NotFound` (nothing of a store is there), `Locked`, `InvalidArgument`, `StorageFull`, `Io`: then
+/// bytes in all) and ends the work by returning false. Errors: `NotFound` (nothing of a store is there), `Locked`, `InvalidArgument`, `StorageFull`, `Io`: then
 /// nothing is left at `to`.
 pub fn repair(
     fs: &Arc<dyn Fs>,
@@ -82,7 +83,7 @@ pub fn repair(
     to: &Path,
     options: Options,
     one_tree: Option<&str>,
-    progress: &mut dyn FnMut(u64, u64),
+    progress: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<RepairReport> {
     let options = options.validate()?;
     let _lock = lock(&**fs, from)?;
@@ -96,7 +97,7 @@ pub fn repair(
     let known = Known::find(fs, from, &names, one_tree, &mut report);
     let all_bytes = known.files().map(|path| fs.open(&from.join(path)).map_or(0, |file| file.len())).sum();
     let cache = BlockCache::new(0);
-    let mut repair = Repair { fs, from, cache, known, report, progress, all_bytes };
+    let mut repair = Repair { fs, from, cache, known, report, progress, all_bytes, stopped: false };
     let done = repair.run(to, &options, new_store_id(clock));
     if done.is_err() {
         for name in fs.list(to).unwrap_or_default() {
@@ -153,9 +154,11 @@ impl Repair<'_> {
         let mut found = Found::default();
         for (file, owner) in self.known.tables.clone() {
             self.take_table(file, &owner, &mut found);
+            self.go_on()?;
         }
         for file in self.known.logs.clone() {
             self.take_log(file, &mut found);
+            self.go_on()?;
         }
         let mut files = 1..;
         let mut next_file = move || FileId(files.next().expect("numbers do not end"));
@@ -205,8 +208,12 @@ impl Repair<'_> {
         }
     }
 
+    fn go_on(&self) -> Result<()> {
+        if self.stopped { Err(Error::invalid("the repair was stopped", "begin again")) } else { Ok(()) }
+    }
+
     fn advance(&mut self, bytes: u64) {
         self.report.bytes += bytes;
-        (self.progress)(self.report.bytes.min(self.all_bytes), self.all_bytes);
+        self.stopped |= !(self.progress)(self.report.bytes.min(self.all_bytes), self.all_bytes);
     }
 }
