@@ -28,6 +28,11 @@ class KeyFile:
         name = os.fspath(self.path)
         try:
             descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except ValueError as error:  # a NUL in the path
+            raise InvalidArgument(f"the key file {name!r}: {error}", hint="give the path of a file") from error
+        except FileNotFoundError as error:
+            hint = "check the path; `kvarts keygen FILE` makes one"
+            raise EncryptionKeyError(f"there is no key file {name}", hint=hint) from error
         except OSError as error:
             raise refused(f"reading the key file {name}", error, name) from error
         content = bytearray(_FILE_BYTES_MAX)
@@ -51,7 +56,7 @@ class KeyFromEnv:
         """Return the key. Raises EncryptionKeyError."""
         text = os.environ.get(self.name)
         if text is None:
-            raise EncryptionKeyError(f"the environment variable {self.name} is not set", hint=_FORMS)
+            raise EncryptionKeyError(f"the environment variable {self.name!r} is not set", hint=_FORMS)
         return _parsed(bytearray(os.fsencode(text)), f"the environment variable {self.name}")
 
 

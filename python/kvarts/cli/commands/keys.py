@@ -7,7 +7,7 @@ from dataclasses import asdict
 import click
 
 from kvarts.base.encryption import KEY_BYTES, KeyFile
-from kvarts.base.errors import refused
+from kvarts.base.errors import InvalidArgument, refused
 from kvarts.base.hkdf import key_id
 from kvarts.cli.commands.options import json_option, store_argument
 from kvarts.cli.help import Command
@@ -46,6 +46,8 @@ def keygen(file: str, as_json: bool) -> None:
 def _write(file: str, key: bytearray) -> None:
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE_MODE)
+    except FileExistsError as error:
+        raise InvalidArgument(f"{file} exists", hint="keygen writes over no file: give another name") from error
     except OSError as error:
         raise refused(f"making the key file {file}", error, file) from error
     with os.fdopen(descriptor, "wb", buffering=0) as out:

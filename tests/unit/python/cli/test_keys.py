@@ -23,7 +23,7 @@ def test_keygen_makes_a_file_for_its_owner_and_replaces_none(kvarts: Kvarts, tmp
     assert len(bytes.fromhex(content)) == 32
     assert content.strip() not in done.out
     again = kvarts("keygen", "a.key", "--json")
-    assert (again.code, again.error["code"]) == (3, "KV-2008")
+    assert (again.code, again.error["code"]) == (3, "KV-1001")
     assert (tmp_path / "a.key").read_text() == content
 
 

@@ -125,7 +125,7 @@ def test_what_is_no_key_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (key_file(tmp_path / "text", b"not a key at all, but some words of it"), kvarts.EncryptionKeyError),
         (tmp_path, kvarts.EncryptionKeyError),
         (tmp_path / "pipe", kvarts.EncryptionKeyError),
-        (tmp_path / "missing", kvarts.StorageError),
+        (tmp_path / "missing", kvarts.EncryptionKeyError),
         (kvarts.KeyFromEnv("SHORT"), kvarts.EncryptionKeyError),
         (kvarts.KeyFromEnv("THIRTY_TWO"), kvarts.EncryptionKeyError),
         (kvarts.KeyFromEnv("UNSET"), kvarts.EncryptionKeyError),
@@ -263,3 +263,11 @@ def test_lock_shows_no_arguments_of_who_holds_an_encrypted_store(
         kvarts.open(folder, encryption_key=key).close()
         text = (folder / "LOCK").read_text()
         assert ("secret" in text, "program" in text) == (shown, True)
+
+
+def test_key_file_that_cannot_be_is_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(kvarts.EncryptionKeyError, match="there is no key file"):
+        kvarts.open(tmp_path / "store", encryption_key=kvarts.KeyFile(tmp_path / "none"))
+    with pytest.raises(kvarts.InvalidArgument, match="null"):
+        kvarts.open(tmp_path / "store", encryption_key=kvarts.KeyFile("a\0b"))
+    assert not (tmp_path / "store").exists()
