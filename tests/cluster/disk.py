@@ -40,7 +40,7 @@ class Disk:
 def small_disk(folder: Path, size: str) -> Iterator[Disk]:
     """Mounts a file system of a size at a folder, which is made; what is on it goes with it."""
     folder.mkdir(parents=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "kvarts-test", str(folder)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "kvarts-test", str(folder)], check=True)
     try:
         yield Disk(folder)
     finally:

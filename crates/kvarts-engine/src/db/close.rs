@@ -76,5 +76,6 @@ impl Shared {
         self.chunks.keep_none();
         self.cache.set_capacity(0);
         *self.lock.lock() = None;
+        self.fs.release();
     }
 }

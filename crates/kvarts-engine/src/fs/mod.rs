@@ -66,6 +66,8 @@ pub trait Fs: Send + Sync + 'static {
     fn hold(&self, _dir: &Path) -> io::Result<Option<Arc<dyn Fs>>> {
         Ok(None)
     }
+    /// Gives up what `hold` took: nothing is found there any more.
+    fn release(&self) {}
     /// Tells who owns `dir` and what lies in it, and who else may change it; `None` where nobody else can reach it.
     fn access(&self, _dir: &Path) -> io::Result<Option<Access>> {
         Ok(None)

@@ -300,6 +300,10 @@ impl Fs for FaultFs {
         Ok(held.map(|fs| Arc::new(Self { fs, shared: Arc::clone(&self.shared) }) as Arc<dyn Fs>))
     }
 
+    fn release(&self) {
+        self.fs.release();
+    }
+
     fn access(&self, dir: &Path) -> io::Result<Option<Access>> {
         self.run(FsOp::Access, dir, || self.fs.access(dir))
     }

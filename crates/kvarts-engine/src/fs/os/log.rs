@@ -1,4 +1,5 @@
 //! Log files: allocated whole when made, then appended to through a mapping or by write(2).
+use super::held::Place;
 #[cfg(target_os = "linux")]
 use super::mapping::Mapping;
 use super::{create_new, sync_data};
@@ -7,14 +8,13 @@ use rustix::fs::{AtFlags, FallocateFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
 /// Makes a log file of `capacity` bytes. Nothing is left behind on error.
-pub(super) fn create(place: (BorrowedFd<'_>, &Path), capacity: u64, mode: LogMode) -> io::Result<Box<dyn LogFile>> {
-    let file = create_new(place)?;
+pub(super) fn create(place: (Place, &Path), capacity: u64, mode: LogMode) -> io::Result<Box<dyn LogFile>> {
+    let file = create_new(place.clone())?;
     build(file, capacity, mode).inspect_err(|_| {
         // The first error is the one to tell; an empty file left behind is a file that no manifest names.
         let _ = rustix::fs::unlinkat(place.0, place.1, AtFlags::empty());

@@ -4,12 +4,11 @@
 //! is an error) and `O_NONBLOCK` (a pipe planted there holds nobody up, and is refused as what it is). Modes are those of
 //! making, which a umask can only narrow; what it took from the owner is given back through the handle.
 use super::{Access, Fs, Kind, LockOutcome, LogFile, LogMode, Owned, ReadFile, WriteFile};
-use held::{Held, Within};
-use rustix::fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags};
+use held::{Held, Place, Within};
+use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,16 +28,16 @@ const DIR_MODE: Mode = Mode::RWXU;
 pub struct OsFs;
 
 impl Within for OsFs {
-    fn place<'a>(&'a self, path: &'a Path) -> (BorrowedFd<'a>, &'a Path) {
-        (CWD, path)
+    fn place<'a>(&'a self, path: &'a Path) -> (Place, &'a Path) {
+        (Place::Process, path)
     }
 }
 
 impl<W: Within + Send + Sync + 'static> Fs for W {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         let (at, name) = self.place(path);
-        rustix::fs::mkdirat(at, name, DIR_MODE)?;
-        match open_dir(at, name, OFlags::NOFOLLOW) {
+        rustix::fs::mkdirat(&at, name, DIR_MODE)?;
+        match open_dir(at.clone(), name, OFlags::NOFOLLOW) {
             Ok(dir) => Ok(rustix::fs::fchmod(&dir, DIR_MODE)?),
             // The umask took reading from the owner too: it cannot be opened before it is given back.
             Err(Errno::ACCESS) => Ok(rustix::fs::chmodat(at, name, DIR_MODE, AtFlags::empty())?),
@@ -147,6 +146,10 @@ impl<W: Within + Send + Sync + 'static> Fs for W {
         Ok(Some(Arc::new(Held::new(dir, handle))))
     }
 
+    fn release(&self) {
+        Within::release(self);
+    }
+
     fn access(&self, dir: &Path) -> io::Result<Option<Access>> {
         let (at, name) = self.place(dir);
         let handle = open_dir(at, name, OFlags::empty())?;
@@ -189,13 +192,13 @@ impl Drop for Lock {
 }
 
 /// Opens a directory, to be read or synced.
-fn open_dir(at: BorrowedFd<'_>, name: &Path, flags: OFlags) -> Result<File, Errno> {
+fn open_dir(at: Place, name: &Path, flags: OFlags) -> Result<File, Errno> {
     let flags = flags | OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(File::from(rustix::fs::openat(at, name, flags, Mode::empty())?))
 }
 
 /// Opens a file, never through a symbolic link. Errors: `InvalidInput` where it is no file.
-fn open_file((at, name): (BorrowedFd<'_>, &Path), flags: OFlags) -> io::Result<File> {
+fn open_file((at, name): (Place, &Path), flags: OFlags) -> io::Result<File> {
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = File::from(rustix::fs::openat(at, name, flags, FILE_MODE)?);
     let kind = owned(&rustix::fs::fstat(&file)?).kind;
@@ -206,7 +209,7 @@ fn open_file((at, name): (BorrowedFd<'_>, &Path), flags: OFlags) -> io::Result<F
 }
 
 /// Makes a new file, read-write, mode 0600.
-fn create_new(place: (BorrowedFd<'_>, &Path)) -> io::Result<File> {
+fn create_new(place: (Place, &Path)) -> io::Result<File> {
     let file = open_file(place, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?;
     rustix::fs::fchmod(&file, FILE_MODE)?;
     Ok(file)
