@@ -120,3 +120,10 @@ def test_encrypted_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(kvarts.InvalidArgument, match="is encrypted"):
         kvarts.repair(tmp_path / "store", tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_store_that_others_can_write_is_refused(store: Path, tmp_path: Path) -> None:
+    store.chmod(0o777)
+    with pytest.raises(kvarts.UnsafeStore):
+        kvarts.repair(store, tmp_path / "new")
+    assert not (tmp_path / "new").exists()

@@ -327,7 +327,8 @@ class Store(MutableMapping[K, V]):
     def rotate_key(self, key: EncryptionKey, /, *, progress: Callable[[int, int], object] | None = None) -> Rotation:
         """Make `key` the key of an encrypted store: all that older ones open is written anew. Reads and writes go on.
 
-        Until it returns the store needs both keys; where it was cut short, open with both and call it again.
+        Until it returns the store needs both keys; where it was cut short, open with both and call it again. Tables
+        that an open snapshot or scan still reads go when it ends.
         `progress` gets (bytes done, bytes in all). Raises EncryptionKeyError for a store that is not encrypted.
         """
 

@@ -22,8 +22,8 @@ def repair(
     The store at `path` stays as it is; `to` must not exist. Of each key the newest value that is whole is kept, with
     its revision. Where MANIFEST is damaged or lost nothing says which keyspace a table belongs to: each becomes a
     keyspace of its own, "recovered-N", or all become `one_keyspace`. `progress` gets bytes done and in all.
-    Raises StoreNotFound, NotAStore, LockedError, InvalidArgument (an encrypted store, too), StorageFull, StorageError,
-    and what `progress` raises: nothing is left at `to`.
+    Raises StoreNotFound, NotAStore, UnsafeStore, LockedError, InvalidArgument (an encrypted store, too), StorageFull,
+    StorageError, and what `progress` raises: nothing is left at `to`.
     """
     source, target = (os.path.abspath(text_path(given, name)) for given, name in ((path, "path"), (to, "to")))
     if progress is not None and not callable(progress):

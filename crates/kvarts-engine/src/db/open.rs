@@ -73,7 +73,7 @@ pub(super) fn parse_digits(digits: &str) -> Option<u64> {
     if all { digits.parse().ok() } else { None }
 }
 
-fn is_ours(name: &str) -> bool {
+pub(super) fn is_ours(name: &str) -> bool {
     named(name) != Named::Foreign
 }
 
@@ -227,15 +227,23 @@ fn find_store(fs: &dyn Fs, dir: &Path, create: bool) -> Result<()> {
     fs.sync_dir(&parent).map_err(|error| Error::io("syncing", &parent, error))
 }
 
+/// The header of a file of ours, if it is whole: of MANIFEST, a table or a log.
+pub(super) fn header_of(fs: &dyn Fs, dir: &Path, name: &str) -> Option<FileHeader> {
+    let kind = match named(name) {
+        Named::Own if name == MANIFEST => FileKind::Manifest,
+        Named::Table(_) => FileKind::Table,
+        Named::Log(_) => FileKind::Log,
+        _ => return None,
+    };
+    let mut bytes = [0; HEADER_BYTES];
+    fs.open(&dir.join(name)).and_then(|file| file.read_exact_at(0, &mut bytes)).ok()?;
+    FileHeader::decode(&bytes, kind).ok()
+}
+
 /// Makes sure that the keys fit the manifest, before anything is touched. What is damaged is said later.
 fn check_keys(fs: &dyn Fs, dir: &Path, store: &Identity) -> Result<()> {
     let path = dir.join(MANIFEST);
-    let mut bytes = [0; HEADER_BYTES];
-    let read = fs.open(&path).and_then(|file| file.read_exact_at(0, &mut bytes));
-    let Ok(header) = read.map_err(|_| ()).and_then(|()| FileHeader::decode(&bytes, FileKind::Manifest).map_err(|_| ()))
-    else {
-        return Ok(());
-    };
+    let Some(header) = header_of(fs, dir, MANIFEST) else { return Ok(()) };
     match (&header.key, store.keys()) {
         (Some(wrapped), None) => Err(Error::KeyMissing { path, needed: wrapped.id }),
         (None, Some(_)) => Err(Error::NotEncrypted(path)),

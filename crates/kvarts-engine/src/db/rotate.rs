@@ -21,7 +21,8 @@ struct Stale {
 
 impl Db {
     /// Makes `key` the master key, and has all that others wrap written anew. Reads and writes go on meanwhile. On return no
-    /// file of the store needs another key, and the others are forgotten. `progress` gets (bytes done, bytes in all).
+    /// file that the manifest names needs another key, and the others are forgotten; tables that open snapshots and scans
+    /// still read go with these. `progress` gets (bytes done, bytes in all).
     ///
     /// Where it fails, or the process ends, the store needs both keys; the next call with the same key goes on.
     /// Errors: `NotEncrypted`, `StorageFull`, `Corruption`, `Io`, `Poisoned`, `Closed`.

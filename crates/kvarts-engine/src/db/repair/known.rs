@@ -2,13 +2,11 @@
 use super::{Gone, RepairReport};
 use crate::db::Damage;
 use crate::db::floor::Floor;
-use crate::db::manifest::read_manifest;
-use crate::db::manifest::{MANIFEST, MANIFEST_TMP};
-use crate::db::open::{Named, logs_to_replay, named};
+use crate::db::manifest::{MANIFEST, MANIFEST_TMP, read_manifest};
+use crate::db::open::{Named, header_of, logs_to_replay, named};
 use crate::fs::Fs;
 use crate::keys::Identity;
 use crate::{Error, FileId, Revision, TreeId};
-use kvarts_formats::header::{FileHeader, FileKind, HEADER_BYTES};
 use kvarts_formats::manifest::{Manifest, TableRecord};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -155,14 +153,7 @@ fn manifest_damage(dir: &Path, error: &Error) -> Damage {
 fn commonest_store(fs: &dyn Fs, dir: &Path, names: &[String]) -> [u8; 16] {
     let mut counts: BTreeMap<[u8; 16], usize> = BTreeMap::new();
     for name in names {
-        let kind = match named(name) {
-            Named::Table(_) => FileKind::Table,
-            Named::Log(_) => FileKind::Log,
-            _ => continue,
-        };
-        let mut bytes = [0; HEADER_BYTES];
-        let read = fs.open(&dir.join(name)).and_then(|file| file.read_exact_at(0, &mut bytes));
-        if let Some(header) = read.ok().and_then(|()| FileHeader::decode(&bytes, kind).ok()) {
+        if let Some(header) = header_of(fs, dir, name) {
             *counts.entry(header.store).or_default() += 1;
         }
     }

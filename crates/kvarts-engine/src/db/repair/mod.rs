@@ -5,18 +5,17 @@
 //! it says. Of the rows of a key the newest that is whole is kept, with its revision; where that is a tombstone, none is. So
 //! where a newer row was lost, an older one may come back: `gone` says which keys that may be.
 use super::floor::Floor;
-use super::manifest::{MANIFEST, place, tree_record};
-use super::open::{Named, list, named, new_store_id, parent};
+use super::manifest::{place, tree_record};
+use super::open::{Named, header_of, is_ours, list, named, new_store_id, parent};
 use super::open_read::lock;
 use super::{Damage, TreeInfo};
 use crate::clock::Clock;
-use crate::fs::Fs;
+use crate::fs::{Fs, guard, hold};
 use crate::iter::{BoxCursor, MergeCursor};
 use crate::options::Options;
 use crate::table::{BlockCache, Table, table_path};
 use crate::version::{LEVELS, Version};
 use crate::{Error, FileId, Result, Revision, TreeId};
-use kvarts_formats::header::{FileHeader, FileKind, HEADER_BYTES};
 use kvarts_formats::manifest::Manifest;
 use std::path::Path;
 use std::sync::Arc;
@@ -74,7 +73,7 @@ pub(super) struct Repair<'a> {
 /// Salvages the store at `from` into a new one at `to`, which must not exist, or be an empty directory.
 ///
 /// `one_tree` names the tree that tables and batches belong to of which nothing says to which. `progress` gets (bytes done,
-/// bytes in all) and ends the work by returning false. Errors: `NotFound` (nothing of a store is there), `Locked`, `InvalidArgument`, `StorageFull`, `Io`: then
+/// bytes in all) and ends the work by returning false. Errors: `NotFound` (nothing of a store is there), `Locked`, `Unsafe`, `InvalidArgument`, `StorageFull`, `Io`: then
 /// nothing is left at `to`.
 pub fn repair(
     fs: &Arc<dyn Fs>,
@@ -86,6 +85,11 @@ pub fn repair(
     progress: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<RepairReport> {
     let options = options.validate()?;
+    if !fs.exists(from).map_err(|error| Error::io("looking for", from, error))? {
+        return Err(Error::NotFound(from.to_owned()));
+    }
+    let fs = &hold(fs, from)?;
+    guard(&**fs, from, &is_ours, false)?;
     let _lock = lock(&**fs, from)?;
     let names = list(&**fs, from)?;
     if !names.iter().any(|name| !matches!(named(name), Named::Foreign)) {
@@ -113,16 +117,7 @@ pub fn repair(
 /// Without its keys nothing of an encrypted file is told from damage.
 fn refuse_encrypted(fs: &dyn Fs, dir: &Path, names: &[String]) -> Result<()> {
     for name in names {
-        let kind = match named(name) {
-            Named::Own if name == MANIFEST => FileKind::Manifest,
-            Named::Table(_) => FileKind::Table,
-            Named::Log(_) => FileKind::Log,
-            _ => continue,
-        };
-        let mut bytes = [0; HEADER_BYTES];
-        let read = fs.open(&dir.join(name)).and_then(|file| file.read_exact_at(0, &mut bytes));
-        let header = read.ok().and_then(|()| FileHeader::decode(&bytes, kind).ok());
-        if header.is_some_and(|header| header.key.is_some()) {
+        if header_of(fs, dir, name).is_some_and(|header| header.key.is_some()) {
             return Err(Error::invalid(
                 format!("{} is encrypted, and repair reads no encrypted files yet", dir.join(name).display()),
                 "open it with mode=\"r\" and its key, and export what can be read",
