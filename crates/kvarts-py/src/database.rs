@@ -77,10 +77,10 @@ type OpenReport = (u64, Option<Place>, Option<Place>, bool);
 /// what is left of it once modes are set.
 #[pyfunction]
 #[pyo3(signature = (path, *, mends=false))]
-pub fn permissions(py: Python<'_>, path: PathBuf, mends: bool) -> Outcome<Vec<(PathBuf, String, String, bool)>> {
+pub fn permissions(py: Python<'_>, path: PathBuf, mends: bool) -> Outcome<Vec<(OsString, String, String, bool)>> {
     let fs: Arc<dyn Fs> = Arc::new(OsFs);
     let found = py.detach(|| db::permissions(&fs, &path, mends))?;
-    Ok(found.into_iter().map(|one| (one.path, one.what, one.cure, one.refused)).collect())
+    Ok(found.into_iter().map(|one| (one.path.into_os_string(), one.what, one.cure, one.refused)).collect())
 }
 
 /// File, offset, what, smallest, largest: the fields of `kvarts.base.types.Damage`.

@@ -7,6 +7,11 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyTuple};
 
+/// Bytes that one step of `put_many` and `delete_many` does not exceed, but for one row that is larger by itself.
+pub const CHUNK_BYTES: usize = 1 << 20;
+/// At least what a step adds to the bytes of a row's key and value.
+pub const ROW_OVERHEAD_BYTES: usize = 64;
+
 /// Rows taken from Python between two looks at whether the user wants to stop: a list gives none itself.
 pub const ROWS_PER_CHECK: usize = 4096;
 

@@ -24,7 +24,7 @@ from kvarts.remote.reading import Reading
 from kvarts.remote.space import K, Timeout, V
 
 CHUNK_BYTES = 1 << 20
-"""Bytes that one command of put_many and delete_many does not exceed, but for one row that is larger by itself."""
+"""What a batch may exceed the largest value by: as much as one command of put_many holds."""
 ROW_OVERHEAD_BYTES = 64
 
 Write = tuple[int, bytes, bytes | None, int]

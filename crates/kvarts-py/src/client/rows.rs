@@ -2,7 +2,7 @@
 use super::request::{self, Request};
 use crate::codec::{Codec, Encoded};
 use crate::fault::{Fault, Outcome};
-use crate::rows::{ROWS_PER_CHECK, each_of, pair_of};
+use crate::rows::{CHUNK_BYTES, ROW_OVERHEAD_BYTES, ROWS_PER_CHECK, each_of, pair_of};
 use crate::tree::check_key_bytes;
 use bytes::Bytes;
 use kvarts_wire::v1;
@@ -10,10 +10,6 @@ use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 use std::mem;
 
-/// Bytes that one request does not exceed, but for one row that is larger by itself.
-const CHUNK_BYTES: usize = 1 << 20;
-/// At least what a command adds to the bytes of a row's key and value.
-const ROW_OVERHEAD_BYTES: usize = 64;
 /// Of one value: what a node takes as one message.
 const VALUE_BYTES_MAX: usize = 8 << 20;
 

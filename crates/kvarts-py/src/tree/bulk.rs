@@ -2,16 +2,11 @@
 use super::Tree;
 use crate::arguments::Given;
 use crate::fault::Outcome;
-use crate::rows::{ROWS_PER_CHECK, each_of, for_each_pair};
+use crate::rows::{CHUNK_BYTES, ROW_OVERHEAD_BYTES, ROWS_PER_CHECK, each_of, for_each_pair};
 use kvarts_engine::Revision;
 use kvarts_formats::batch::Batch;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-
-/// Bytes that a batch of `put_many` and `delete_many` does not exceed, but for one row that is larger by itself.
-const CHUNK_BYTES: usize = 1 << 20;
-/// At least what a batch adds to the bytes of a row's key and value.
-const ROW_OVERHEAD_BYTES: usize = 64;
 
 impl Tree {
     /// Writes pairs, or a mapping, in chunks.

@@ -1,7 +1,5 @@
 """`doctor`: is this a good place for a store, and if not, what to do."""
 
-import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -65,8 +63,7 @@ def doctor(ctx: click.Context, path: str, memory: int, fix_permissions: bool, as
     verdict = worst(checks)
     if as_json:
         rows = [asdict(check) for check in checks]
-        shown = json.loads(json.dumps(asdict(facts), default=os.fspath))
-        print_json({"ok": verdict != "fail", "verdict": verdict, "checks": rows, "facts": shown})
+        print_json({"ok": verdict != "fail", "verdict": verdict, "checks": rows, "facts": asdict(facts)})
     else:
         _print_checks(checks)
         count = sum(check.verdict != "ok" for check in checks)
