@@ -1,12 +1,12 @@
 """HKDF-SHA256, and the names of keys that are derived by it. Pure. Source: RFC 5869."""
 
-import hmac
-
 _ID_INFO = b"kvarts master key id 1"
 
 
 def derive(secret: bytes | bytearray, salt: bytes, info: bytes) -> bytes:
     """Return 32 bytes."""
+    import hmac  # it loads OpenSSL, which a store that is not encrypted has no use for
+
     extracted = hmac.digest(salt or bytes(32), secret, "sha256")
     return hmac.digest(extracted, info + b"\x01", "sha256")
 
