@@ -235,3 +235,20 @@ fn access_tells_kinds_modes_and_links() {
     assert_eq!(told, [("a", Kind::File, 2), ("b", Kind::File, 2), ("c", Kind::Link, 1)]);
     assert_eq!((access.files[1].1.mode, access.dir.mode, access.dir.uid), (0o640, 0o700, access.me));
 }
+
+#[test]
+fn what_is_released_reaches_nothing_even_where_another_directory_has_its_path() {
+    let dir = Scratch::new();
+    OsFs.create_dir(&dir.path("store")).unwrap();
+    let held = OsFs.hold(&dir.path("store")).unwrap().unwrap();
+    let file = dir.path("store").join("a");
+    held.create(&file).unwrap().append(b"ours").unwrap();
+    OsFs.rename(&dir.path("store"), &dir.path("moved")).unwrap();
+    OsFs.create_dir(&dir.path("store")).unwrap();
+    OsFs.create(&file).unwrap().append(b"another's").unwrap();
+    assert_eq!(held.read(&file).unwrap(), b"ours", "held, whatever its path leads to");
+    held.release();
+    assert_eq!(held.remove(&file).unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(held.create(&dir.path("store").join("b")).is_err());
+    assert_eq!(OsFs.read(&file).unwrap(), b"another's");
+}
