@@ -92,6 +92,42 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn a_cursor_meets_once_what_was_there_while_it_is_linked(rows in vec(any_row(), 1..60), late in vec(any_row(), 0..150),
+                                                             moves in vec((any::<bool>(), 0usize..40), 0..12)) {
+        let (memtable, model) = build(&rows);
+        let wanted = flat(&model);
+        let mut cursor = memtable.cursor();
+        let mut late = late.iter();
+        let mut at = 0_usize;
+        cursor.seek_first().unwrap();
+        for (is_forward, steps) in moves {
+            // Rows that come later are marked by their revision: the cursor may show them or not.
+            for (key, _, kind, value) in late.by_ref().take(steps) {
+                memtable.insert(key, Revision(9), *kind, value);
+            }
+            for _ in 0..steps {
+                loop {
+                    if is_forward { cursor.next().unwrap() } else { cursor.prev().unwrap() }
+                    if !cursor.valid() || cursor.revision() != Revision(9) {
+                        break;
+                    }
+                }
+                at = if is_forward { at + 1 } else { at.wrapping_sub(1) };
+                prop_assert_eq!(cursor.valid().then(|| standing(&*cursor)), wanted.get(at).cloned());
+                if !cursor.valid() {
+                    at = 0;
+                    cursor.seek_first().unwrap();
+                    while cursor.revision() == Revision(9) {
+                        cursor.next().unwrap();
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn an_empty_memtable_has_nothing() {
     let memtable = Memtable::new();

@@ -18,6 +18,7 @@ mod chunks;
 mod cursor;
 mod lookup;
 mod node;
+mod tail;
 
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Plant, publishing};
@@ -31,6 +32,7 @@ use node::{HEIGHT_MAX, Node, Row, Target};
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::sync::Arc;
+use tail::Tail;
 
 /// The rows. See the module for the invariants.
 pub(super) struct SkipList {
@@ -44,6 +46,8 @@ pub(super) struct SkipList {
     writing: AtomicBool,
     /// The first row of each key. Invariant: a row is noted there after it is linked.
     lookup: Lookup,
+    /// Rows that are not linked yet.
+    tail: Tail,
     writer: UnsafeCell<Writer>,
 }
 
@@ -82,6 +86,7 @@ impl SkipList {
         Self {
             head,
             lookup,
+            tail: Tail::new(),
             height: AtomicUsize::new(1),
             rows: AtomicUsize::new(0),
             bytes: AtomicUsize::new(arena.bytes()),
@@ -93,6 +98,11 @@ impl SkipList {
 
     pub(super) fn rows(&self) -> usize {
         self.rows.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn height(&self) -> usize {
+        self.height.load(Ordering::Relaxed)
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -107,16 +117,21 @@ impl SkipList {
         let writer = unsafe { &mut *self.writer.get() };
         let hash = key_hash(key);
         self.lookup.prefetch(hash);
-        let target = Target::new(key, revision);
-        if !follows(writer.finger[0], &target) {
-            self.find_all(&target, &mut writer.finger);
-        }
         let height = random_height(&mut writer.random);
         let node = Node::allocate(&mut writer.arena, height, key, revision, kind, value);
         // SAFETY: just allocated, in the arena that this list owns.
         let row = unsafe { Row::new(node) };
-        self.link(row, height, &mut writer.finger);
+        let is_next = self.tail.is_empty() && follows(writer.finger[0], &Target::new(key, revision));
+        let is_full = if is_next {
+            self.link(row, height, &mut writer.finger);
+            false
+        } else {
+            self.tail.push(row)
+        };
         self.lookup.note(&mut writer.arena, hash, row);
+        if is_full {
+            self.link_tail(writer);
+        }
         self.rows.store(self.rows.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         self.bytes.store(writer.arena.bytes(), Ordering::Relaxed);
     }
@@ -139,23 +154,11 @@ impl SkipList {
         }
     }
 
-    /// Sets `before` to the last row before the target on every level.
-    fn find_all(&self, target: &Target<'_>, before: &mut [Row; HEIGHT_MAX]) {
-        let height = self.height.load(Ordering::Relaxed);
-        before[height..].fill(self.head);
-        let mut row = self.head;
-        let mut bound = None;
-        for level in (0..height).rev() {
-            (row, bound) = advance(row, level, target, bound);
-            before[level] = row;
-        }
-    }
-
     /// Returns the last row before the target (which may be the head) and the first at or after it.
     #[inline]
     fn find(&self, target: &Target<'_>) -> (Row, Option<Row>) {
         let mut at = (self.head, None);
-        for level in (0..self.height.load(Ordering::Relaxed)).rev() {
+        for level in (0..self.height()).rev() {
             at = advance(at.0, level, target, at.1);
         }
         at
@@ -164,7 +167,7 @@ impl SkipList {
     /// Returns the last row, or the head where there is none.
     fn last(&self) -> Row {
         let mut row = self.head;
-        for level in (0..self.height.load(Ordering::Relaxed)).rev() {
+        for level in (0..self.height()).rev() {
             while let Some(next) = row.next(level) {
                 row = next;
             }
@@ -176,20 +179,31 @@ impl SkipList {
     #[inline]
     pub(super) fn get(&self, key: &[u8], hash: u64, at: Revision) -> Option<(Revision, Kind, &[u8])> {
         let mut row = self.lookup.first(key, hash)?;
+        if row.revision() <= at {
+            return Some((row.revision(), row.kind(), row.value()));
+        }
+        // Asked after the row was found: an empty tail says that it is linked.
+        if !self.tail.is_empty() {
+            return self.search(key, at);
+        }
         for _ in 0..WALK_MAX {
+            row = row.next(0).filter(|row| row.key() == key)?;
             if row.revision() <= at {
                 return Some((row.revision(), row.kind(), row.value()));
             }
-            row = row.next(0).filter(|row| row.key() == key)?;
         }
         self.search(key, at)
     }
 
-    /// The same by a search of the list.
+    /// The same by a search of the tail, then of the list.
     #[cold]
     fn search(&self, key: &[u8], at: Revision) -> Option<(Revision, Kind, &[u8])> {
-        let target = Target::new(key, at);
-        let found = self.find(&target).1.filter(|row| row.key() == key)?;
+        let waiting = self.tail.find(key, at);
+        let linked = self.find(&Target::new(key, at)).1.filter(|row| row.key() == key);
+        let found = match (waiting, linked) {
+            (Some(waiting), Some(linked)) if linked.revision() > waiting.revision() => linked,
+            (waiting, linked) => waiting.or(linked)?,
+        };
         Some((found.revision(), found.kind(), found.value()))
     }
 }

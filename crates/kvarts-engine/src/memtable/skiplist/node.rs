@@ -117,8 +117,9 @@ impl Row {
         header
     }
 
+    /// Levels that it is linked on, or will be.
     #[inline]
-    fn height(self) -> usize {
+    pub(super) fn height(self) -> usize {
         (self.header().meta >> 56 & 0xf) as usize
     }
 
@@ -181,6 +182,26 @@ impl Row {
     #[inline]
     pub(super) fn prev_link<'a>(self) -> &'a AtomicPtr<Node> {
         &self.header().prev
+    }
+
+    /// Fetches header and links into the cache while the caller does other work.
+    #[inline]
+    pub(super) fn prefetch(self) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the instruction exists on every x86-64, and a prefetch of any address is harmless.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(self.0.cast());
+            _mm_prefetch::<_MM_HINT_T0>(self.0.add(1).cast());
+        }
+    }
+
+    /// How it lies to another row: by key, then newest revision first.
+    #[inline]
+    pub(super) fn order(self, other: Self) -> Order {
+        let (mine, theirs) = (self.header(), other.header());
+        let keys = mine.prefix.cmp(&theirs.prefix).then_with(|| compare_tails(self.key(), other.key()));
+        keys.then_with(|| theirs.revision.cmp(&mine.revision))
     }
 
     /// Tells whether it lies before the target.
