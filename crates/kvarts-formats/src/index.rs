@@ -1,4 +1,5 @@
-//! The index of a table: the last (key, revision) of each block and where the block lies. Binary-searched.
+//! The index of a table: where each block lies and its end, a (key, revision) at or after its last row and before the first
+//! row of the next block. Binary-searched. The end of the last block is its last row.
 //!
 //! `layout u32 (1), blocks u32, key bytes u32, zero u32`, then columns: `offset u64` each, `revision u64` each,
 //! `length u32` each, `end of key u32` each, and the keys one after another. It is compressed when it is sealed.
@@ -40,7 +41,16 @@ pub struct IndexBuilder {
 }
 
 impl IndexBuilder {
-    /// Adds the next block, whose last row is (`last_key`, `last_revision`). Panics where the keys exceed 4 GiB.
+    /// Adds the next block, whose last row is (`last_key`, `last_revision`), and which `next_key` follows. Its end is the
+    /// shortest key that lies between, so that long keys do not fill memory.
+    pub fn add_before(&mut self, last_key: &[u8], last_revision: Revision, next_key: &[u8], handle: BlockHandle) {
+        match end_between(last_key, next_key) {
+            Some(end) => self.add(&end, Revision::ZERO, handle),
+            None => self.add(last_key, last_revision, handle),
+        }
+    }
+
+    /// Adds the next block, which ends at (`last_key`, `last_revision`). Panics where the keys exceed 4 GiB.
     pub fn add(&mut self, last_key: &[u8], last_revision: Revision, handle: BlockHandle) {
         self.keys.extend_from_slice(last_key);
         self.key_ends.push(u32::try_from(self.keys.len()).expect("the keys of an index take less than 4 GiB"));
@@ -69,10 +79,22 @@ impl IndexBuilder {
     }
 }
 
+/// Returns a key after `last`, before `next` and shorter than `last`, if there is one: a key that lies between as soon as it
+/// differs from `last`.
+fn end_between(last: &[u8], next: &[u8]) -> Option<Vec<u8>> {
+    let shared = common_prefix(last, next);
+    // One more than a byte of `last`: behind the byte that differs, or there, where `next` is still greater.
+    let fits = |at: usize| last[at] < u8::MAX && (at > shared || [&last[..at], &[last[at] + 1]].concat()[..] < *next);
+    let at = (shared..last.len().saturating_sub(1)).find(|&at| fits(at))?;
+    let mut end = last[..=at].to_vec();
+    end[at] += 1;
+    Some(end)
+}
+
 /// An index in memory, laid out for binary search (8-byte key prefixes in one array, keys behind).
 #[derive(Debug)]
 pub struct Index {
-    /// Per block: the 8 bytes of its last key after the first `common`, big-endian, padded with zeros.
+    /// Per block: the 8 bytes of its end after the first `common`, big-endian, padded with zeros.
     prefixes: Box<[u64]>,
     /// How many leading bytes all keys share.
     common: usize,
@@ -118,7 +140,7 @@ impl Index {
         }
         let mut end = 0;
         for (i, handle) in self.handles.iter().enumerate() {
-            if i > 0 && !self.is_before(i - 1, self.last_key(i), self.revisions[i]) {
+            if i > 0 && !self.is_before(i - 1, self.end_key(i), self.revisions[i]) {
                 return Err(FormatError::corrupt(0, "the keys of an index are not sorted"));
             }
             end = match handle.end() {
@@ -132,9 +154,9 @@ impl Index {
     fn lay_out_prefixes(&mut self) {
         if self.blocks() > 0 {
             // Keys are sorted, so what the first and the last share they all share.
-            self.common = common_prefix(self.last_key(0), self.last_key(self.blocks() - 1));
+            self.common = common_prefix(self.end_key(0), self.end_key(self.blocks() - 1));
         }
-        self.prefixes = (0..self.blocks()).map(|i| prefix_of(&self.last_key(i)[self.common..])).collect();
+        self.prefixes = (0..self.blocks()).map(|i| prefix_of(&self.end_key(i)[self.common..])).collect();
     }
 
     /// Number of blocks.
@@ -148,20 +170,21 @@ impl Index {
         self.handles[i]
     }
 
-    /// Last key of block `i`.
+    /// Key of the end of block `i`.
     #[inline]
-    pub fn last_key(&self, i: usize) -> &[u8] {
+    pub fn end_key(&self, i: usize) -> &[u8] {
         let start = if i == 0 { 0 } else { self.key_ends[i - 1] as usize };
         &self.keys[start..self.key_ends[i] as usize]
     }
 
-    /// Revision of the last row of block `i`.
+    /// Revision of the end of block `i`.
     #[inline]
-    pub fn last_revision(&self, i: usize) -> Revision {
+    pub fn end_revision(&self, i: usize) -> Revision {
         self.revisions[i]
     }
 
-    /// Returns the first block whose last row is at or after (`key`, `revision` descending); `blocks()` if none.
+    /// Returns the first block whose end is at or after (`key`, `revision` descending); `blocks()` if none. The first row at or
+    /// after them lies in it, or is the first of the next block.
     #[inline]
     pub fn find(&self, key: &[u8], revision: Revision) -> usize {
         if self.blocks() == 0 {
@@ -190,10 +213,10 @@ impl Index {
         low
     }
 
-    /// Tells whether the last row of block `i` comes before (`key`, `revision` descending).
+    /// Tells whether the end of block `i` comes before (`key`, `revision` descending).
     #[inline]
     fn is_before(&self, i: usize, key: &[u8], revision: Revision) -> bool {
-        (self.last_key(i), std::cmp::Reverse(self.revisions[i])) < (key, std::cmp::Reverse(revision))
+        (self.end_key(i), std::cmp::Reverse(self.revisions[i])) < (key, std::cmp::Reverse(revision))
     }
 
     /// Bytes of memory it takes.

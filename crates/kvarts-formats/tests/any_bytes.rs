@@ -190,7 +190,7 @@ proptest! {
     fn indexes(bytes in spoilt(good_index())) {
         if let Ok(index) = Index::parse(&bytes) {
             for i in 0..index.blocks() {
-                prop_assert_eq!(index.find(index.last_key(i), index.last_revision(i)), i);
+                prop_assert_eq!(index.find(index.end_key(i), index.end_revision(i)), i);
                 prop_assert!(index.handle(i).end().is_some());
             }
             index.find(b"key/44", Revision(1));

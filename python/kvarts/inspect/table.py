@@ -43,7 +43,7 @@ class PartReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockReport:
-    """A data block. What only its content tells is None where it cannot be decoded; its last row is of the index."""
+    """A data block. What only its content tells is None where it cannot be decoded; its last row then is its end."""
 
     number: int
     offset: int
@@ -173,10 +173,10 @@ class _Reading:
         tally = Tally(self.report.filter)
         smallest = self.report.properties.smallest if self.report.properties else b""
         for number, entry in enumerate(index):
-            found, content = self.block(number, entry, tally, smallest)
+            found, content = self.block(number, entry, tally, smallest, is_last=number + 1 == len(index))
             self.report.blocks.append(found)
             progress(entry.handle.end, self.file.size)
-            smallest = entry.last_key
+            smallest = entry.end_key
             if not rows(found, content):
                 return
         properties = self.report.properties
@@ -185,7 +185,9 @@ class _Reading:
                 assert self.report.footer is not None
                 self.note(self.report.footer.properties.offset, what)
 
-    def block(self, number: int, entry: IndexEntry, tally: Tally, smallest: bytes) -> tuple[BlockReport, list[Row]]:
+    def block(
+        self, number: int, entry: IndexEntry, tally: Tally, smallest: bytes, *, is_last: bool
+    ) -> tuple[BlockReport, list[Row]]:
         """Read a data block; `smallest` is the key after which its rows lie, where only the index tells of them."""
         handle = entry.handle
         codec, raw_bytes, problem = None, None, None
@@ -194,10 +196,10 @@ class _Reading:
             opened = open_sealed(self.seal, handle.offset, self.file.read(handle.offset, handle.size))
             codec, raw_bytes = opened.codec, len(opened.raw)
             content = read_block(opened.raw)
-            tally.add(content, entry)
+            tally.add(content, entry, is_last=is_last)
         except FormatError as error:
             problem = error.what
-            self.note(handle.offset, f"block {number}: {problem}", smallest, entry.last_key)
+            self.note(handle.offset, f"block {number}: {problem}", smallest, entry.end_key)
         found = BlockReport(
             number=number,
             offset=handle.offset,
@@ -206,8 +208,8 @@ class _Reading:
             raw_bytes=raw_bytes,
             rows=len(content) if content else None,
             first_key=content[0].key if content else None,
-            last_key=entry.last_key,
-            last_revision=entry.last_revision,
+            last_key=content[-1].key if content else entry.end_key,
+            last_revision=content[-1].revision if content else entry.end_revision,
             problem=problem,
         )
         return found, content

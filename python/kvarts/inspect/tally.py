@@ -18,19 +18,25 @@ class Tally:
         """Take the filter that every key must pass, if there is one."""
         self._filter = filter_
         self._last: Row | None = None
+        self._end: tuple[bytes, int] | None = None
         self._smallest = b""
         self._numbers = dict.fromkeys(("rows", "tombstones", "expiring", "raw_bytes", "keys"), 0)
         self._revision_min = U64_MAX
         self._revision_max = 0
         self._expiries_ms: list[int] = []
 
-    def add(self, rows: Sequence[Row], entry: IndexEntry) -> None:
+    def add(self, rows: Sequence[Row], entry: IndexEntry, *, is_last: bool) -> None:
         """Count a block. Raises FormatError where it does not go on where the last one ended, or as the index says."""
         last = self._last
         if last and (last.key, -last.revision) >= (rows[0].key, -rows[0].revision):
             raise FormatError(0, "its rows do not come after those of the block before")
-        if (rows[-1].key, rows[-1].revision) != (entry.last_key, entry.last_revision):
-            raise FormatError(0, "the index names another last row")
+        after, end = self._end, (entry.end_key, -entry.end_revision)
+        self._end = end
+        if after and after >= (rows[0].key, -rows[0].revision):
+            raise FormatError(0, "the index and the rows differ")
+        found = (rows[-1].key, -rows[-1].revision)
+        if found > end or (is_last and found != end):
+            raise FormatError(0, "the index and the rows differ")
         if last is None:
             self._smallest = rows[0].key
         previous = last.key if last else None

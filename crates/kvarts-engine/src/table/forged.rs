@@ -89,9 +89,11 @@ impl Forged {
 #[test]
 fn parts_that_contradict_are_damage() {
     assert_eq!(sound().damage(), None);
+    assert_eq!(Forged { index: vec![("b", 5), ("c", 1)], ..sound() }.damage(), None, "an end between two blocks");
     let cases = [
-        (Forged { index: vec![("b", 8), ("c", 1)], ..sound() }, "the index names another last row"),
-        (Forged { index: vec![("b", 9), ("d", 1)], ..sound() }, "the index names another last row"),
+        (Forged { index: vec![("b", 10), ("c", 1)], ..sound() }, "the index and the rows differ"),
+        (Forged { index: vec![("b", 4), ("c", 1)], ..sound() }, "the index and the rows differ"),
+        (Forged { index: vec![("b", 9), ("d", 1)], ..sound() }, "the index and the rows differ"),
         (Forged { filter: vec!["a", "c"], ..sound() }, "the filter misses a key"),
         (Forged { rows: vec![("a", 3), ("c", 1)], ..sound() }, "the properties are not those of the rows"),
         (Forged { blocks: vec![vec![("b", 9)], vec![("b", 9), ("c", 1)]], ..sound() }, "rows are not sorted"),

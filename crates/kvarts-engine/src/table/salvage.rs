@@ -134,8 +134,8 @@ impl Gathered {
             let handle = tail.index.handle(i);
             let block = read_block(reader, file, handle);
             if let Err(what) = block.and_then(|block| self.take(&block, handle)) {
-                let smallest = if i == 0 { &tail.properties.smallest } else { tail.index.last_key(i - 1) };
-                let keys = Some((smallest.to_vec(), tail.index.last_key(i).to_vec()));
+                let smallest = if i == 0 { &tail.properties.smallest } else { tail.index.end_key(i - 1) };
+                let keys = Some((smallest.to_vec(), tail.index.end_key(i).to_vec()));
                 self.lost.push(Lost { offset: handle.offset, what, keys });
             }
         }

@@ -77,7 +77,7 @@ impl TableWriter {
         let comes_next = if is_new_key { key > &self.last_key[..] } else { revision < self.last_revision };
         assert!(comes_next || self.properties.rows() == 0, "rows of a table must come sorted");
         if self.block.rows() > 0 && self.block.bytes_estimate() + key.len() + value.len() > self.block_bytes {
-            self.finish_block()?;
+            self.finish_block(Some(key))?;
         }
         self.block.add(key, revision, kind, value);
         self.properties.add(key, revision, kind, value);
@@ -102,7 +102,7 @@ impl TableWriter {
     /// Panics where no row was added.
     pub fn finish(mut self) -> Result<(Properties, u64)> {
         assert!(self.properties.rows() > 0, "a table has rows");
-        self.finish_block()?;
+        self.finish_block(None)?;
         let filter = match self.filter_bits {
             0 => BlockHandle::default(),
             bits => {
@@ -127,10 +127,14 @@ impl TableWriter {
         self.written + self.buffer.len() as u64
     }
 
-    fn finish_block(&mut self) -> Result<()> {
+    /// Writes the block that is full, or the last one; `next` is the key of the row after it.
+    fn finish_block(&mut self, next: Option<&[u8]>) -> Result<()> {
         let raw = self.block.finish();
         let handle = self.seal(&raw, self.compression);
-        self.index.add(&self.last_key, self.last_revision, handle);
+        match next {
+            Some(next) => self.index.add_before(&self.last_key, self.last_revision, next, handle),
+            None => self.index.add(&self.last_key, self.last_revision, handle),
+        }
         if self.buffer.len() >= BUFFER_BYTES { self.write_out() } else { Ok(()) }
     }
 

@@ -95,7 +95,7 @@ pub fn index(input: &[u8]) -> Verdict {
         Err(error) => return sentence(&error),
     };
     for i in 0..index.blocks() {
-        assert_eq!(index.find(index.last_key(i), index.last_revision(i)), i, "a block is found");
+        assert_eq!(index.find(index.end_key(i), index.end_revision(i)), i, "a block is found");
         assert!(index.handle(i).end().is_some(), "a block ends somewhere");
     }
     index.find(b"key/44", Revision(1));

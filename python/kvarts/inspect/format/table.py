@@ -59,11 +59,11 @@ class Properties:
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """A data block: where it lies and its last row."""
+    """A data block: where it lies, and an end at or after its last row and before the next block."""
 
     handle: Handle
-    last_key: bytes
-    last_revision: int
+    end_key: bytes
+    end_revision: int
 
 
 def read_footer(seal: Seal, offset: int, data: bytes) -> Footer:
@@ -139,7 +139,7 @@ def _check_index(entries: list[IndexEntry], stop: int) -> None:
                 _INDEX_HEAD_BYTES, f"block {number} of the index does not begin where the one before ends"
             )
         place = entry.handle.end
-        if last and (last.last_key, -last.last_revision) >= (entry.last_key, -entry.last_revision):
+        if last and (last.end_key, -last.end_revision) >= (entry.end_key, -entry.end_revision):
             raise FormatError(_INDEX_HEAD_BYTES, f"block {number} of the index is not sorted")
         last = entry
     if place != stop:
