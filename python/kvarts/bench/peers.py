@@ -1,7 +1,8 @@
 """Ours and the peers behind one set of bare callables, so that the timed loops call each library directly.
 
 Each opener takes a folder and whether a put must be on stable storage when it returns; where not, a put survives
-`kill -9`: it is in the kernel's hands. Caches get 256 MiB where a library has one, write buffers 64 MiB.
+`kill -9`: it is in the kernel's hands. Caches get 256 MiB where a library has one, write buffers 64 MiB, unless the
+tuning says otherwise; ours has one budget for both, the one of the cache.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,8 +13,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-CACHE_BYTES = 256 << 20
-BUFFER_BYTES = 64 << 20
 MAP_BYTES = 16 << 30
 RANGE_ROWS = 50
 Pairs = list[tuple[bytes, bytes]]
@@ -23,9 +22,25 @@ def _nothing() -> None:
     pass
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """How an engine is opened. `compression` None is the library's own default, else "none", "lz4" or "zstd"."""
+
+    cache_bytes: int = 256 << 20
+    buffer_bytes: int = 64 << 20
+    compression: str | None = None
+
+
+DEFAULT = Tuning()
+
+
 @dataclass(slots=True)
 class Engine:
-    """An open engine. What it cannot do is None. `settle` comes between writes and reads and is not timed."""
+    """An open engine. What it cannot do is None. `settle` comes between writes and reads and is not timed.
+
+    `reader` returns a `get` for a thread of its own, where threads cannot share one. `store` is ours, for what peers
+    have no word for.
+    """
 
     put: Callable[[bytes, bytes], object]
     put_batch: Callable[[Pairs], object]
@@ -35,6 +50,8 @@ class Engine:
     range_of: Callable[[bytes], object] | None = None
     settle: Callable[[], object] = _nothing
     close: Callable[[], object] = _nothing
+    reader: Callable[[], Callable[[bytes], object]] | None = None
+    store: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +61,7 @@ class Peer:
     name: str
     module: str
     package: str
-    open: Callable[[Path, bool], Engine]
+    open: Callable[[Path, bool, Tuning], Engine]
     note: str = ""
 
     @property
@@ -53,10 +70,12 @@ class Peer:
         return find_spec(self.module) is not None
 
 
-def _open_kvarts(folder: Path, sync: bool) -> Engine:
+def _open_kvarts(folder: Path, sync: bool, tuning: Tuning) -> Engine:
     import kvarts
 
-    store = kvarts.open(folder / "kvarts", durability="sync" if sync else "batch", memory=CACHE_BYTES)
+    options: Any = {} if tuning.compression is None else {"compression": tuning.compression}
+    durability: Any = "sync" if sync else "batch"
+    store = kvarts.open(folder / "kvarts", durability=durability, memory=tuning.cache_bytes, **options)
     return Engine(
         put=store.put,
         put_batch=store.put_many,
@@ -66,10 +85,11 @@ def _open_kvarts(folder: Path, sync: bool) -> Engine:
         range_of=lambda start: list(store.scan(start, limit=RANGE_ROWS)),
         settle=store.compact,
         close=store.close,
+        store=store,
     )
 
 
-def _open_dict(folder: Path, sync: bool) -> Engine:  # the openers share one shape
+def _open_dict(folder: Path, sync: bool, tuning: Tuning) -> Engine:  # the openers share one shape
     rows: dict[bytes, bytes] = {}
     return Engine(
         put=rows.__setitem__,
@@ -80,12 +100,12 @@ def _open_dict(folder: Path, sync: bool) -> Engine:  # the openers share one sha
     )
 
 
-def _open_plyvel(folder: Path, sync: bool) -> Engine:
+def _open_plyvel(folder: Path, sync: bool, tuning: Tuning) -> Engine:
     plyvel: Any = import_module("plyvel")
 
     db = plyvel.DB(
-        str(folder / "plyvel"), create_if_missing=True, lru_cache_size=CACHE_BYTES, write_buffer_size=BUFFER_BYTES,
-        bloom_filter_bits=10,
+        str(folder / "plyvel"), create_if_missing=True, lru_cache_size=tuning.cache_bytes,
+        write_buffer_size=tuning.buffer_bytes, bloom_filter_bits=10,
     )  # fmt: skip
 
     def put_batch(pairs: Pairs) -> None:
@@ -110,17 +130,22 @@ def _open_plyvel(folder: Path, sync: bool) -> Engine:
     )
 
 
-def _open_rocksdict(folder: Path, sync: bool) -> Engine:
+def _open_rocksdict(folder: Path, sync: bool, tuning: Tuning) -> Engine:
     rocks: Any = import_module("rocksdict")
 
     options = rocks.Options(raw_mode=True)
     options.create_if_missing(True)
-    options.set_write_buffer_size(BUFFER_BYTES)
+    options.set_write_buffer_size(tuning.buffer_bytes)
+    if tuning.compression is not None:
+        options.set_compression_type(getattr(rocks.DBCompressionType, tuning.compression)())
     blocks = rocks.BlockBasedOptions()
-    blocks.set_block_cache(rocks.Cache(CACHE_BYTES))
+    blocks.set_block_cache(rocks.Cache(tuning.cache_bytes))
     blocks.set_bloom_filter(10, False)
     options.set_block_based_table_factory(blocks)
-    db = rocks.Rdict(str(folder / "rocksdict"), options)
+    place = folder / "rocksdict"
+    # Opened again it drops its options, unless they are given for the column family.
+    again = {"column_families": {"default": options}} if place.exists() else {}
+    db = rocks.Rdict(str(place), options, **again)
     write = rocks.WriteOptions()
     write.sync = sync
     db.set_write_options(write)
@@ -143,7 +168,7 @@ def _open_rocksdict(folder: Path, sync: bool) -> Engine:
     )
 
 
-def _open_lmdb(folder: Path, sync: bool) -> Engine:
+def _open_lmdb(folder: Path, sync: bool, tuning: Tuning) -> Engine:
     lmdb: Any = import_module("lmdb")
 
     env = lmdb.open(str(folder / "lmdb"), map_size=MAP_BYTES, sync=sync)
@@ -177,6 +202,7 @@ def _open_lmdb(folder: Path, sync: bool) -> Engine:
         engine.range_of = range_of
 
     engine.settle = begin_reads
+    engine.reader = lambda: env.begin().get
     return engine
 
 
@@ -184,15 +210,15 @@ def _nothing_of(key: bytes) -> None:  # stands in until lmdb's reads begin
     return None
 
 
-def _open_sqlite(folder: Path, sync: bool) -> Engine:
+def _open_sqlite(folder: Path, sync: bool, tuning: Tuning) -> Engine:
     import sqlite3
 
     db = sqlite3.connect(folder / "sqlite3.db", isolation_level=None)
     db.execute("PRAGMA journal_mode=WAL")
     # NORMAL: the log is written at commit but synced at checkpoints only. FULL: synced at commit.
     db.execute(f"PRAGMA synchronous={'FULL' if sync else 'NORMAL'}")
-    db.execute(f"PRAGMA cache_size=-{CACHE_BYTES >> 10}")
-    db.execute("CREATE TABLE kv (k BLOB PRIMARY KEY, v BLOB NOT NULL) WITHOUT ROWID")
+    db.execute(f"PRAGMA cache_size=-{tuning.cache_bytes >> 10}")
+    db.execute("CREATE TABLE IF NOT EXISTS kv (k BLOB PRIMARY KEY, v BLOB NOT NULL) WITHOUT ROWID")
     insert = "INSERT OR REPLACE INTO kv VALUES (?, ?)"
 
     def put_batch(pairs: Pairs) -> None:
@@ -218,7 +244,7 @@ def _open_sqlite(folder: Path, sync: bool) -> Engine:
     )
 
 
-def _open_gnu(folder: Path, sync: bool) -> Engine:
+def _open_gnu(folder: Path, sync: bool, tuning: Tuning) -> Engine:
     from dbm import gnu
 
     db: Any = gnu.open(str(folder / "gnu.db"), "nf")  # noqa: SIM115  # the engine closes it

@@ -1,18 +1,20 @@
-"""The figures as a picture: a panel per operation, a row per peer. Needs matplotlib, which is optional."""
+"""The figures as a picture: a panel per row of figures, a line per peer. Needs matplotlib, which is optional."""
 
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from kvarts.bench.peers import OURS
-from kvarts.bench.runner import Outcome, others
-from kvarts.bench.statistics import median_estimate
-from kvarts.bench.workloads import OPERATIONS
+from kvarts.bench.board import Outcome, Row, is_ours
+from kvarts.bench.founding import Measured
+from kvarts.bench.runner import Plan
+from kvarts.bench.statistics import median, median_estimate
 
-COLOURS = ("#2f6f8f", "#9fb8c4")
-OUR_COLOURS = ("#c2410c", "#f0a37a")
+COLOURS = ("#2f6f8f", "#9fb8c4", "#c9a14a")
+OUR_COLOURS = ("#c2410c", "#f0a37a", "#7c2d12")
 COLUMNS = 4
+LOG_SPAN_MIN = 4
+"""Axes are logarithmic where the largest median is so many times the smallest."""
 
 
 def is_possible() -> bool:
@@ -20,36 +22,69 @@ def is_possible() -> bool:
     return find_spec("matplotlib") is not None
 
 
-def draw(outcome: Outcome, title: str, folder: Path) -> list[Path]:
-    """Write embedded.png and embedded.svg into a folder and return their paths."""
+def draw(plan: Plan, outcome: Outcome, title: str, folder: Path) -> list[Path]:
+    """Write a PNG and an SVG named after the bench into a folder and return their paths."""
+    measured = {name for rows in outcome.samples.values() for name in rows}
+    rows = [row for row in plan.bench.rows if row.name in measured]
+    columns = min(COLUMNS, len(rows))
+    panels = -(-len(rows) // columns)
+    peers = max(len(outcome.peers(setting)) for setting in outcome.samples)
+    figure = _figure(4 * columns, (1.6 + 0.36 * peers) * panels + 0.6)
+    for place, row in enumerate(rows, start=1):
+        axes = figure.add_subplot(panels, columns, place)
+        _draw_panel(axes, outcome, row)
+        unit = f"{row.unit}, " if row.unit else ""
+        axes.set_title(f"{row.title}\n{unit}{'higher' if row.higher else 'lower'} is better", fontsize=9)
+    named = [setting for setting in outcome.samples if setting]
+    legend = f"\nmedians and their 95 % intervals; from dark to light: {', '.join(named)}" if len(named) > 1 else ""
+    figure.suptitle(f"{title}{legend}", fontsize=10)
+    return _save(figure, folder, plan.bench.name)
+
+
+def draw_founding(get: Measured, floor: Measured, title: str, folder: Path) -> list[Path]:
+    """Write founding.png and founding.svg: the regression, and how times per get are spread."""
+    figure = _figure(11, 4.2)
+    line, spread = figure.subplots(1, 2)
+    for measured, name, colour in ((get, "get", OUR_COLOURS[0]), (floor, "floor: a read of one block", COLOURS[0])):
+        counts = [count for count, _ in measured.points]
+        line.scatter(counts, [time / 1e6 for _, time in measured.points], s=9, color=colour, label=name)
+        ends = [0, max(counts)]
+        line.plot(ends, [end * measured.summary.slope.value / 1e6 for end in ends], color=colour, linewidth=1)
+        times = [time / count / 1e3 for count, time in measured.points]
+        spread.hist(times, bins=30, color=colour, alpha=0.6)
+        spread.axvline(measured.summary.mean.value / 1e3, color=colour, linewidth=1)
+    line.set_xlabel("iterations")
+    line.set_ylabel("ms")
+    line.legend(fontsize=8)
+    spread.set_xlabel("µs per iteration; the lines are means")
+    spread.set_ylabel("samples")
+    figure.suptitle(title, fontsize=10)
+    return _save(figure, folder, "founding")
+
+
+def _figure(width: float, height: float) -> Any:
     # By name: matplotlib is optional, so the type checker may not find it.
-    figures: Any = import_module("matplotlib.figure")
-    panels = -(-len(OPERATIONS) // COLUMNS)
-    figure = figures.Figure(figsize=(16, 4.2 * panels), layout="constrained")
-    for place, operation in enumerate(OPERATIONS, start=1):
-        axes = figure.add_subplot(panels, COLUMNS, place)
-        _draw_panel(axes, outcome, operation.name)
-        axes.set_title(f"{operation.title}\nµs per {operation.unit}", fontsize=10)
-    sizes = " and ".join(f"{size} B" for size in outcome.samples)
-    figure.suptitle(f"{title}\nlower is better; dark: values of {sizes.replace(' and ', ', light: ')}", fontsize=11)
-    paths = [folder / "embedded.png", folder / "embedded.svg"]
+    return import_module("matplotlib.figure").Figure(figsize=(width, height), layout="constrained")
+
+
+def _save(figure: Any, folder: Path, name: str) -> list[Path]:
+    paths = [folder / f"{name}.png", folder / f"{name}.svg"]
     for path in paths:
         figure.savefig(path, dpi=110)
     return paths
 
 
-def _draw_panel(axes: Any, outcome: Outcome, operation: str) -> None:
-    sizes = list(outcome.samples)
-    names = [OURS.name, *others(outcome, sizes[0])]
-    for number, size in enumerate(sizes):
-        by_peer = outcome.samples[size].get(operation, {})
-        for row, name in enumerate(names):
-            if name not in by_peer:
-                continue
-            colour = (OUR_COLOURS if name == OURS.name else COLOURS)[number % 2]
-            place = row + (number - (len(sizes) - 1) / 2) * 0.4
-            draw_points(axes, [sample / 1000 for sample in by_peer[name]], place, colour)
-    finish_axes(axes, names)
+def _draw_panel(axes: Any, outcome: Outcome, row: Row) -> None:
+    settings = [setting for setting in outcome.samples if row.name in outcome.samples[setting]]
+    names = [name for name in outcome.peers(settings[0]) if any(outcome.of(s, row.name, name) for s in settings)]
+    medians = []
+    for number, setting in enumerate(settings):
+        for line, name in enumerate(names):
+            if samples := outcome.of(setting, row.name, name):
+                medians.append(median(samples))
+                place = line + (number - (len(settings) - 1) / 2) * 0.8 / len(settings)
+                draw_points(axes, samples, place, (OUR_COLOURS if is_ours(name) else COLOURS)[number % 3])
+    finish_axes(axes, names, logarithmic=min(medians) > 0 and max(medians) > LOG_SPAN_MIN * min(medians))
 
 
 def draw_points(axes: Any, samples: list[float], place: float, colour: str) -> None:
@@ -57,22 +92,28 @@ def draw_points(axes: Any, samples: list[float], place: float, colour: str) -> N
     found = median_estimate(samples)
     spread = [[found.value - found.low], [found.high - found.value]]
     # Points, not bars: on a logarithmic axis the length of a bar means nothing.
-    axes.errorbar(found.value, place, xerr=spread, fmt="o", color=colour, markersize=7, capsize=3)
+    axes.errorbar(found.value, place, xerr=spread, fmt="o", color=colour, markersize=6, capsize=3)
     axes.text(found.high, place, f"   {_short(found.value)}", va="center", fontsize=8)
 
 
-def finish_axes(axes: Any, names: list[str]) -> None:
+def finish_axes(axes: Any, names: list[str], *, logarithmic: bool = True) -> None:
     """Set up the axes of a panel with a row per name."""
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter("")
+    if logarithmic:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter("")
+    else:
+        axes.set_xlim(left=0)
+        axes.locator_params(axis="x", nbins=5)
+    axes.xaxis.set_major_formatter(lambda value, _: _short(value))
     axes.tick_params(axis="x", labelsize=8)
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), names, fontsize=9)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(axis="x", color="#eee")
     axes.set_axisbelow(True)
-    axes.margins(x=0.2)
+    axes.margins(x=0.25)
 
 
 def _short(value: float) -> str:
+    if value >= 1e6:
+        return f"{value / 1e6:.3g} M"
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

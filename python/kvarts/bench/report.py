@@ -1,134 +1,137 @@
-"""The figures as one JSON object and as tables; the bars that we must clear."""
+"""The figures of a bench as one JSON object, as a line of history and as tables."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
+from kvarts.bench.board import Outcome, Row, is_ours, verdicts
 from kvarts.bench.peers import OURS
-from kvarts.bench.runner import Outcome, Plan, others
-from kvarts.bench.statistics import Estimate, median, median_estimate, ratio_estimate
-from kvarts.bench.workloads import OPERATIONS
+from kvarts.bench.runner import Plan
+from kvarts.bench.statistics import median, median_estimate, ratio_estimate
 
-PERSISTENT = ("plyvel", "rocksdict", "lmdb", "sqlite3", "dbm.gnu")
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """What issue and design ask for: our time is at most `ratio_max` times that of each of `peers`."""
-
-    operation: str
-    peers: tuple[str, ...]
-    ratio_max: float
-
-
-BARS = (
-    Bar("load", PERSISTENT, 1.0),
-    Bar("put", PERSISTENT, 1.0),
-    Bar("get_hot", ("lmdb",), 1.5),
-    Bar("scan", ("rocksdict",), 1.0),
-)
+Table = list[tuple[str, ...]]
 
 
 def document(plan: Plan, outcome: Outcome, context: dict[str, Any]) -> dict[str, Any]:
-    """Return everything: `context` (machine, versions, commit, when), the options, all samples, medians and ratios."""
+    """Return everything: `context` (machine, versions, commit, when), options, all samples, medians, ratios, bars."""
+    bench = plan.bench
     return {
-        "kind": "embedded",
+        "kind": bench.name,
         **context,
-        "options": {"repetitions": plan.repetitions, "seed": plan.seed, **asdict(plan.counts)},
+        "options": {"repetitions": plan.repetitions, "seed": plan.seed, **plan.counts},
         "missing": [peer.name for peer in plan.missing],
+        "skipped": list(bench.lacks()),
         "notes": {peer.name: peer.note for peer in plan.runnable if peer.note},
-        "sizes": {str(size): _size_document(outcome, size) for size in outcome.samples},
+        "settings": {
+            setting: {row.name: _cell(row, rows[row.name]) for row in bench.rows if row.name in rows}
+            for setting, rows in outcome.samples.items()
+        },
+        "bars": [
+            {
+                "row": found.row.name,
+                "setting": found.setting,
+                "peer": found.peer,
+                "limit": found.bar.limit,
+                "stretch": found.bar.stretch,
+                "found": found.found and asdict(found.found),
+                "verdict": found.verdict,
+            }
+            for found in verdicts(bench.bars, bench.rows, outcome)
+        ],
     }
 
 
-def _size_document(outcome: Outcome, size: int) -> dict[str, Any]:
-    operations = {}
-    for operation, by_peer in outcome.samples[size].items():
-        ours = by_peer.get(OURS.name)
-        ratios = {
+def _cell(row: Row, by_peer: dict[str, list[float]]) -> dict[str, Any]:
+    ours = by_peer.get(OURS.name)
+    return {
+        "unit": row.unit,
+        "higher_is_better": row.higher,
+        "samples": by_peer,
+        "median": {peer: asdict(median_estimate(samples)) for peer, samples in by_peer.items()},
+        "ratio_ours_to": {
             peer: asdict(ratio_estimate(ours, samples))
             for peer, samples in by_peer.items()
-            if ours and peer != OURS.name
-        }
-        medians = {peer: asdict(median_estimate(samples)) for peer, samples in by_peer.items()}
-        operations[operation] = {"samples_ns": by_peer, "median_ns": medians, "ratio_ours_to": ratios}
-    disk = {peer: median(samples) for peer, samples in outcome.disk_bytes[size].items()}
-    return {"operations": operations, "disk_bytes": disk}
+            if ours and peer != OURS.name and median(samples)
+        },
+    }
 
 
 def history_line(whole: dict[str, Any]) -> dict[str, Any]:
-    """Return the short form that is kept per commit: medians only."""
-    sizes = {
-        size: {
-            operation: {peer: round(found["value"], 1) for peer, found in figures["median_ns"].items()}
-            for operation, figures in part["operations"].items()
+    """Return the short form that is kept per run: medians and verdicts only."""
+    medians = {
+        setting: {
+            row: {peer: _rounded(found["value"]) for peer, found in cell["median"].items()}
+            for row, cell in rows.items()
         }
-        for size, part in whole["sizes"].items()
+        for setting, rows in whole["settings"].items()
     }
+    bars = [
+        {"row": bar["row"], "setting": bar["setting"], "peer": bar["peer"], "verdict": bar["verdict"]}
+        | {"found": bar["found"] and _rounded(bar["found"]["value"])}
+        for bar in whole["bars"]
+    ]
     kept = {name: whole[name] for name in ("kind", "when", "commit", "machine", "versions", "options")}
-    return kept | {"median_ns": sizes}
+    return kept | {"median": medians, "bars": bars}
 
 
-def time_table(outcome: Outcome, size: int) -> list[tuple[str, ...]]:
-    """Return medians in µs per unit: a row per operation, a column per peer, ours first."""
-    names = [OURS.name, *others(outcome, size)]
-    rows: list[tuple[str, ...]] = [(f"µs, {size} B values", *names)]
-    for operation in OPERATIONS:
-        by_peer = outcome.samples[size].get(operation.name, {})
-        if by_peer:
-            rows.append((operation.title, *(_microseconds(by_peer.get(name)) for name in names)))
-    disk = outcome.disk_bytes[size]
-    return [*rows, ("MB on disk", *(f"{median(disk[name]) / 1e6:.1f}" if disk[name][0] else "–" for name in names))]
-
-
-def ratio_table(outcome: Outcome, size: int) -> list[tuple[str, ...]]:
-    """Return our time over each peer's, with 95 % intervals; below 1 we are faster."""
-    names = others(outcome, size)
-    rows: list[tuple[str, ...]] = [(f"ours / peer, {size} B", *names)]
-    for operation in OPERATIONS:
-        by_peer = outcome.samples[size].get(operation.name, {})
-        if ours := by_peer.get(OURS.name):
-            cells = (str(ratio_estimate(ours, by_peer[name])) if name in by_peer else "–" for name in names)
-            rows.append((operation.title, *cells))
+def figure_table(plan: Plan, outcome: Outcome, setting: str) -> Table:
+    """Return medians: a row per figure, a column per peer, ours first."""
+    names = outcome.peers(setting)
+    rows: Table = [(setting or plan.bench.name, *names)]
+    for row in plan.bench.rows:
+        cells = [outcome.of(setting, row.name, name) for name in names]
+        if any(cells):
+            rows.append((_label(row), *(shown(median(cell)) if cell else "–" for cell in cells)))
     return rows
 
 
-def markdown(outcome: Outcome, context: dict[str, Any]) -> str:
-    """Return the medians as a table for the documents: µs per unit, in brackets our time over the peer's."""
+def ratio_table(plan: Plan, outcome: Outcome, setting: str) -> Table:
+    """Return our figure over each peer's, with 95 % intervals."""
+    names = [name for name in outcome.peers(setting) if name != OURS.name]
+    rows: Table = [(f"ours / theirs, {setting}", *names)]
+    for row in plan.bench.rows:
+        ours = outcome.of(setting, row.name, OURS.name)
+        cells = [outcome.of(setting, row.name, name) for name in names]
+        if row.compared and ours and any(cells):
+            better = "more" if row.higher else "less"
+            ratios = (str(ratio_estimate(ours, cell)) if cell and median(cell) else "–" for cell in cells)
+            rows.append((f"{row.title} ({better} is better)", *ratios))
+    return rows if names and len(rows) > 1 else []
+
+
+def markdown(plan: Plan, outcome: Outcome, context: dict[str, Any]) -> str:
+    """Return the tables and the verdicts for the documents; in brackets our figure over the peer's."""
     machine = context["machine"]
     lines = [f"{machine['processor']}, {machine['cores']} cores, {context['when']}, {context['commit']}"]
-    for size in outcome.samples:
-        header, *rows = time_table(outcome, size)
-        ratios = {title: cells for title, *cells in ratio_table(outcome, size)}
+    for setting in outcome.samples:
+        header, *rows = figure_table(plan, outcome, setting)
         lines += ["", f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
-        for title, ours, *theirs in rows:
-            against = [ratio.split(" ")[0] for ratio in ratios.get(title, ["–"] * len(theirs))]
-            cells = [
-                value if ratio == "–" else f"{value} ({ratio})" for value, ratio in zip(theirs, against, strict=True)
-            ]
-            lines.append(f"| {' | '.join([title, ours, *cells])} |")
-    return "\n".join(lines) + "\n"
+        measured = [row for row in plan.bench.rows if row.name in outcome.samples[setting]]
+        for row, (title, *cells) in zip(measured, rows, strict=True):
+            pairs = zip(header[1:], cells, strict=True)
+            texts = [_with_ratio(outcome, setting, row, name, cell) for name, cell in pairs]
+            lines.append(f"| {' | '.join([title, *texts])} |")
+    bars = [f"- {found}" for found in verdicts(plan.bench.bars, plan.bench.rows, outcome)]
+    return "\n".join([*lines, *(["", *bars] if bars else [])]) + "\n"
 
 
-def bars(outcome: Outcome) -> Iterator[tuple[Bar, int, str, Estimate]]:
-    """Yield each bar with value size, peer and the ratio measured."""
-    for size, operations in outcome.samples.items():
-        for bar in BARS:
-            by_peer = operations.get(bar.operation, {})
-            for peer in bar.peers:
-                if peer in by_peer and OURS.name in by_peer:
-                    yield bar, size, peer, ratio_estimate(by_peer[OURS.name], by_peer[peer])
+def _with_ratio(outcome: Outcome, setting: str, row: Row, name: str, cell: str) -> str:
+    ours, theirs = outcome.of(setting, row.name, OURS.name), outcome.of(setting, row.name, name)
+    if not row.compared or is_ours(name) or not ours or not theirs or not median(theirs):
+        return cell
+    return f"{cell} ({median(ours) / median(theirs):.2f})"
 
 
-def judge(ratio: Estimate, ratio_max: float) -> str:
-    """Return "holds" or "missed" where the whole interval says so, else "unclear": repeat on a quieter machine."""
-    if ratio.high <= ratio_max:
-        return "holds"
-    return "missed" if ratio.low > ratio_max else "unclear"
+def _label(row: Row) -> str:
+    return f"{row.title}, {row.unit}" if row.unit else row.title
 
 
-def _microseconds(samples: list[float] | None) -> str:
-    if not samples:
-        return "–"
-    value = median(samples) / 1000
-    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+def shown(value: float) -> str:
+    """Return a figure in three digits or so: 0.123, 4.56, 78.9, 12,345, 6.78 M."""
+    for size, form in ((1e6, ""), (100, ",.0f"), (10, ".1f"), (1, ".2f")):
+        if abs(value) >= size:
+            return format(value, form) if form else f"{value / 1e6:,.2f} M"
+    return format(value, ".3g")
+
+
+def _rounded(value: float) -> float:
+    return float(format(value, ".5g"))

@@ -5,49 +5,78 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kvarts.bench.peers import OURS, PEERS, Peer
-from kvarts.bench.workloads import Counts
+from kvarts.bench.board import Bar, Outcome, Row
+from kvarts.bench.peers import PEERS, Peer
 
-VALUE_BYTES = (1_000, 100)
 Task = dict[str, Any]
-"""What a child does: at least `peer` and `value_bytes`."""
+"""What a child does: at least `peer` and `setting`."""
 Progress = Callable[[int, int, str], object]
+CHILD = "kvarts.bench.child"
+
+
+def _nothing() -> tuple[str, ...]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """A bench: `module` has `repeat_once(task)`, which measures a peer in a setting and returns board.Figures.
+
+    `counts` is how much of each operation a repetition does: `rows`, and what goes with it in proportion. `lacks` names
+    what this Python or this build cannot measure, and why.
+    """
+
+    name: str
+    module: str
+    rows: tuple[Row, ...]
+    counts: Mapping[str, int]
+    settings: tuple[str, ...] = ("",)
+    bars: tuple[Bar, ...] = ()
+    peers: tuple[Peer, ...] = PEERS
+    repetitions: int = 5
+    lacks: Callable[[], tuple[str, ...]] = _nothing
+
+    def counts_for(self, rows: int) -> dict[str, int]:
+        """Return the counts of a smaller or larger repetition; each operation is done a few times at least."""
+        whole = self.counts["rows"]
+        return {name: max(min(count, 5), count * rows // whole) for name, count in self.counts.items()} | {"rows": rows}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What to run: how much, how often, on whom. `seed` fixes the data and the order."""
 
-    counts: Counts = field(default_factory=Counts)
-    repetitions: int = 5
-    value_bytes: tuple[int, ...] = VALUE_BYTES
-    peers: tuple[Peer, ...] = PEERS
+    bench: Bench
+    counts: Mapping[str, int]
+    repetitions: int
+    peers: tuple[Peer, ...] = field(default=())
+    settings: tuple[str, ...] = field(default=())
     seed: int = 1
 
     @property
     def runnable(self) -> list[Peer]:
         """The peers that are installed."""
-        return [peer for peer in self.peers if peer.is_installed]
+        return [peer for peer in self.peers or self.bench.peers if peer.is_installed]
 
     @property
     def missing(self) -> list[Peer]:
         """The peers that are not."""
-        return [peer for peer in self.peers if not peer.is_installed]
+        return [peer for peer in self.peers or self.bench.peers if not peer.is_installed]
 
-    def tasks(self) -> list[dict[str, Any]]:
+    def tasks(self) -> list[Task]:
         """Return every repetition to run: peers in a new random order in each round, so that drift hits them alike."""
         rng = random.Random(self.seed)  # noqa: S311  # an order, no secret
         tasks = []
         for repetition in range(self.repetitions):
-            for value_bytes in self.value_bytes:
+            for setting in self.settings or self.bench.settings:
                 for peer in rng.sample(self.runnable, len(self.runnable)):
-                    task = {"peer": peer.name, "value_bytes": value_bytes, "seed": self.seed + repetition}
-                    tasks.append(task | {"counts": asdict(self.counts)})
+                    task = {"peer": peer.name, "setting": setting, "seed": self.seed + repetition}
+                    tasks.append(task | {"module": self.bench.module, "counts": dict(self.counts)})
         return tasks
 
 
@@ -55,28 +84,10 @@ class RepetitionFailedError(Exception):
     """A child process ended badly: which peer, and the end of what it said."""
 
 
-Samples = dict[int, dict[str, dict[str, list[float]]]]
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What was measured: ns per unit by value size, operation and peer; and bytes on disk by value size and peer."""
-
-    samples: Samples = field(default_factory=dict)
-    disk_bytes: dict[int, dict[str, list[int]]] = field(default_factory=dict)
-
-    def add(self, task: dict[str, Any], result: dict[str, Any]) -> None:
-        """Take in one repetition."""
-        by_operation = self.samples.setdefault(task["value_bytes"], {})
-        for operation, unit_ns in result["unit_ns"].items():
-            by_operation.setdefault(operation, {}).setdefault(task["peer"], []).append(unit_ns)
-        self.disk_bytes.setdefault(task["value_bytes"], {}).setdefault(task["peer"], []).append(result["disk_bytes"])
-
-
 def run(plan: Plan, scratch: Path, progress: Progress) -> Outcome:
     """Run a plan in a folder, which is emptied after each repetition. Raises RepetitionFailedError."""
     outcome = Outcome()
-    run_tasks(plan.tasks(), "kvarts.bench.child", scratch, outcome.add, progress)
+    run_tasks(plan.tasks(), CHILD, scratch, outcome.add, progress)
     return outcome
 
 
@@ -88,7 +99,7 @@ def run_tasks(
     `progress` gets repetitions done, in all, and what comes next. Raises RepetitionFailedError.
     """
     for done, task in enumerate(tasks):
-        progress(done, len(tasks), f"{task['peer']}, {task['value_bytes']} B")
+        progress(done, len(tasks), ", ".join(filter(None, (task["peer"], task["setting"]))))
         folder = scratch / f"{done:03d}"
         try:
             add(task, _run_child(module, task | {"folder": str(folder)}))
@@ -106,9 +117,3 @@ def _run_child(module: str, task: Task) -> Any:
         end = "\n".join(done.stderr.strip().splitlines()[-5:])
         raise RepetitionFailedError(f"{task['peer']} ended with {done.returncode}:\n{end}")
     return json.loads(done.stdout)
-
-
-def others(outcome: Outcome, value_bytes: int) -> list[str]:
-    """Return the names of the peers that were measured, in the order of the table, ours aside."""
-    measured = outcome.disk_bytes.get(value_bytes, {})
-    return [peer.name for peer in PEERS if peer.name in measured and peer is not OURS]

@@ -13,10 +13,14 @@ from typing import Any
 
 from kvarts.base.api import Store
 from kvarts.base.rapidhash import rapidhash
+from kvarts.bench.board import Outcome, Row
+from kvarts.bench.peers import OURS
+from kvarts.bench.runner import Bench
 
 Db = Store[bytes, bytes]
 Clock = Callable[[], int]
 
+PLAIN, ENCRYPTED = OURS.name, f"{OURS.name} encrypted"
 THETA = 0.99
 SCAN_ROWS_MAX = 100
 VALUE_BYTES = 1000
@@ -28,6 +32,7 @@ class Mix:
     """A workload: shares of its operations, in percent. `latest` reads what was inserted last most often."""
 
     name: str
+    title: str
     read: int = 0
     update: int = 0
     insert: int = 0
@@ -39,12 +44,12 @@ class Mix:
 MIXES = {
     mix.name: mix
     for mix in (
-        Mix("A", read=50, update=50),
-        Mix("B", read=95, update=5),
-        Mix("C", read=100),
-        Mix("D", read=95, insert=5, latest=True),
-        Mix("E", scan=95, insert=5),
-        Mix("F", read=50, modify=50),
+        Mix("A", "half updates", read=50, update=50),
+        Mix("B", "a twentieth updates", read=95, update=5),
+        Mix("C", "gets", read=100),
+        Mix("D", "gets of what is new, inserts", read=95, insert=5, latest=True),
+        Mix("E", "scans of 1 to 100 rows", scan=95, insert=5),
+        Mix("F", "read, change, write", read=50, modify=50),
     )
 }
 
@@ -68,6 +73,22 @@ class Bed:
     db: Db
     rows: int = 0
     samples: dict[str, list[float]] = field(default_factory=dict)
+
+
+def bench_of(plan: Plan) -> Bench:
+    """Return what a run is told as. Its repetitions are samples within one process: `run` takes them."""
+    rows = tuple(Row(mix.name, f"{mix.name}: {mix.title}", "ops/s", higher=True) for mix in plan.mixes)
+    counts = {"rows": plan.records, "operations": plan.operations}
+    return Bench(name="ycsb", module=__name__, rows=rows, counts=counts, peers=(OURS,))
+
+
+def outcome_of(plan: Plan, beds: Sequence[Bed]) -> Outcome:
+    """Return the samples of a run as operations a second."""
+    rows = {
+        mix.name: {bed.name: [1e9 / sample_ns for sample_ns in bed.samples[mix.name]] for bed in beds}
+        for mix in plan.mixes
+    }
+    return Outcome({f"{plan.records:,} rows of {VALUE_BYTES} B": rows})
 
 
 def key_of(number: int) -> bytes:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from kvarts.bench import board
 from kvarts.bench.cluster.peers import ETCD, OURS, OURS_ALONE, REDIS
 from kvarts.bench.cluster.runner import Outcome, Plan
 from kvarts.bench.cluster.workloads import BY_NAME, FIGURES, START, WORKLOADS, Workload
@@ -82,10 +83,8 @@ def starts(outcome: Outcome) -> Iterator[tuple[str, Estimate]]:
 
 
 def judge(bar: Bar, found: Estimate) -> str:
-    """Return "stretch", "holds" or "missed" where the whole interval says so, else "unclear"."""
-    if bar.stretch is not None and _clears(bar, found, bar.stretch) == "all":
-        return "stretch"
-    return {"all": "holds", "none": "missed", "some": "unclear"}[_clears(bar, found, bar.ratio)]
+    """Return "stretch", "holds" or "missed" where the whole interval says so, else "touched"."""
+    return board.judge(found, bar.ratio, higher=not _is_time(BY_NAME[bar.workload]), stretch=bar.stretch)
 
 
 def bar_line(bar: Bar, size: int, found: Estimate) -> str:
@@ -107,13 +106,6 @@ def markdown(outcome: Outcome, context: dict[str, Any]) -> str:
     lines += ["", *(f"- {judge(bar, found)}: {bar_line(bar, size, found)}" for bar, size, found in bars(outcome))]
     lines += [f"- {START.title}, s: {name} {found}" for name, found in starts(outcome)]
     return "\n".join(lines) + "\n"
-
-
-def _clears(bar: Bar, found: Estimate, ratio: float) -> str:
-    """Tell whether all, some or none of the interval lies on the right side."""
-    if _is_time(BY_NAME[bar.workload]):
-        return "all" if found.high <= ratio else "none" if found.low > ratio else "some"
-    return "all" if found.low >= ratio else "none" if found.high < ratio else "some"
 
 
 def _is_time(workload: Workload) -> bool:

@@ -47,6 +47,7 @@ class Plan:
             for value_bytes in self.value_bytes:
                 for peer in rng.sample(peers, len(peers)):
                     task = {"peer": peer.name, "value_bytes": value_bytes, "seed": self.seed + repetition}
+                    task["setting"] = f"{value_bytes} B"
                     tasks.append(task | {"load": asdict(self.load), "workloads": self.workloads})
         return tasks
 

@@ -1,26 +1,12 @@
-"""`bench embedded`: runs the measurement and shows it. `bench cluster` and `bench ycsb` have files of their own."""
-
-import json
-import tempfile
-from collections.abc import Callable
-from datetime import UTC, datetime
-from functools import partial
-from pathlib import Path
-from typing import Any
+"""`bench`: the measurements beside peers. `cluster`, `ycsb` and `founding` have files of their own."""
 
 import click
 
-from kvarts.bench import machine, plot, report, runner
-from kvarts.bench.peers import BY_NAME, OURS, PEERS
-from kvarts.bench.workloads import QUICK, Counts
+from kvarts.bench import compression, embedded, large, opening, parallel, profile, scans
 from kvarts.cli.commands.bench_cluster import cluster
+from kvarts.cli.commands.bench_founding import founding
+from kvarts.cli.commands.bench_run import measured
 from kvarts.cli.commands.bench_ycsb import ycsb
-from kvarts.cli.commands.options import json_option
-from kvarts.cli.help import Command
-from kvarts.cli.output import print_json, print_table
-from kvarts.cli.progress import Progress
-
-HISTORY = Path("benchmarks/history.jsonl")
 
 
 @click.group()
@@ -28,122 +14,96 @@ def bench() -> None:
     """Measure kvarts beside its peers, on this machine."""
 
 
-bench.add_command(cluster)
-bench.add_command(ycsb)
+RATIOS = """
 
+    One process per repetition, peers in random order. Ratios are our figure over the peer's, with 95 % bootstrap
+    intervals. Peers that are not installed are named and left out: pip install 'kvarts[bench]'."""
 
-@bench.command(
-    cls=Command,
-    short_help="The embedded store.",
-    negative=None,
-    examples=[
-        ("kvarts bench embedded --quick", "a minute; shows the order of things"),
-        ("kvarts bench embedded --out bench-results", "the whole; writes JSON, a table, PNG and SVG"),
-        ("kvarts bench embedded --peers lmdb,rocksdict", "some peers only"),
-    ],
+COMMANDS = (
+    founding,
+    measured(
+        lambda: embedded.EMBEDDED,
+        name="embedded",
+        short="Each verb of a store on this machine.",
+        text="Ours against plyvel, rocksdict, lmdb, sqlite3 and dbm.gnu, with dict as the limit. Keys of 16 B, values "
+        "of 1000 B and 100 B, equal durability." + RATIOS,
+        examples=[
+            ("kvarts bench embedded --quick", "a minute; shows the order of things"),
+            ("kvarts bench embedded --out bench-results", "the whole; writes JSON, a table, PNG and SVG"),
+            ("kvarts bench embedded --peers lmdb,rocksdict", "some peers only"),
+        ],
+    ),
+    measured(
+        lambda: scans.SCAN,
+        name="scan",
+        short="Scans to tuples and to Arrow.",
+        text="Scans of all rows to tuples, ranges of 50 rows, and scans to Arrow record batches by one thread and by "
+        "two. Peers have no scan to Arrow: theirs builds the batches of tuples, as their user must." + RATIOS,
+        examples=[
+            ("kvarts bench scan --quick", "half a minute"),
+            ("kvarts bench scan --peers lmdb --out bench-results", "one peer; writes JSON, a table, PNG and SVG"),
+        ],
+    ),
+    measured(
+        lambda: parallel.PARALLEL,
+        name="parallel",
+        short="What more threads bring.",
+        text="get_many and scans to Arrow with parallel= 1, 2 and 4, gets by two threads of Python over one, and "
+        "synced puts by 16 threads over one. Each form takes turns with its serial twin in one process; a gain is the "
+        "median over turns." + RATIOS,
+        examples=[
+            ("kvarts bench parallel --quick", "half a minute"),
+            ("kvarts bench parallel --out bench-results", "the whole; writes JSON, a table, PNG and SVG"),
+        ],
+    ),
+    measured(
+        compression.make_bench,
+        name="compression",
+        short="What each compression saves and costs.",
+        text="None, LZ4 and zstd on random, JSON and text values: size on disk after compaction, and the speed of "
+        "loads, gets and scans with a cache of 16 MiB, beside rocksdict's default and each of its own." + RATIOS,
+        examples=[
+            ("kvarts bench compression --quick", "a minute"),
+            ("kvarts bench compression --peers rocksdict --out bench-results", "the whole; writes the plots too"),
+        ],
+    ),
+    measured(
+        lambda: large.LARGE,
+        name="large",
+        short="2 GiB by a budget of 64 MiB.",
+        text="2 GiB of incompressible rows, loaded in random order, then gets and a scan with the page cache warm. "
+        "Ours has 64 MiB for all; rocksdict a cache of 64 MiB and its write buffers besides." + RATIOS,
+        examples=[
+            ("kvarts bench large --quick", "400 MB"),
+            ("kvarts bench large --scratch /mnt/disk", "needs 8 GB free there"),
+        ],
+    ),
+    measured(
+        lambda: opening.OPEN,
+        name="open",
+        short="Opening after a clean close.",
+        text="The time to open a store of 1,000,000 keys, and one of 10,000 tables, that was closed cleanly; the page "
+        "cache is warm." + RATIOS,
+        examples=[
+            ("kvarts bench open --quick", "a fifth of both"),
+            ("kvarts bench open --peers lmdb", "one peer only"),
+        ],
+    ),
+    measured(
+        lambda: profile.PROFILE,
+        name="profile",
+        short="Where the time of each verb goes.",
+        text="Stages by differences: an empty dict's get is the call, a slice of bytes the object, an absent key the "
+        "filters, a key in the memtable no table, a tiny cache the read from the page cache. Instructions per get, put "
+        "and row of a scan are counted by valgrind where it is installed.",
+        examples=[
+            ("kvarts bench profile", "a few minutes; times and instructions"),
+            ("kvarts bench profile --quick --record", "keeps the counts in the history"),
+        ],
+        tables=profile.stage_table,
+    ),
+    ycsb,
+    cluster,
 )
-@click.option("--quick", is_flag=True, help="A fifth of the data, three repetitions.")
-@click.option(
-    "--repetitions", type=click.IntRange(min=1), metavar="N", help="Processes per peer and size. [default: 5]"
-)
-@click.option("--peers", metavar="NAMES", help=f"Of {', '.join(peer.name for peer in PEERS[1:])}.")
-@click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write JSON, a table and plots here."
-)
-@click.option("--scratch", type=click.Path(path_type=Path), metavar="DIR", help="Stores go here: the disk to measure.")
-@click.option("--record", is_flag=True, help=f"Append the medians to {HISTORY}.")
-@json_option
-def embedded(
-    *,
-    quick: bool,
-    repetitions: int | None,
-    peers: str | None,
-    out: Path | None,
-    scratch: Path | None,
-    record: bool,
-    as_json: bool,
-) -> None:
-    """Ours against plyvel, rocksdict, lmdb, sqlite3 and dbm.gnu, with dict as the limit.
-
-    Keys of 16 B, values of 1000 B and 100 B, equal durability, one process per repetition, peers in random order.
-    Ratios are our time over the peer's, with 95 % bootstrap intervals: below 1 we are faster. Peers that are not
-    installed are named and left out: pip install 'kvarts[bench]'.
-    """
-    counts = QUICK if quick else Counts()
-    plan = runner.Plan(counts=counts, repetitions=repetitions or (3 if quick else 5), peers=_chosen(peers))
-    for peer in plan.missing:
-        click.echo(f"left out: {peer.name} is not installed ({peer.package})", err=True)
-    with tempfile.TemporaryDirectory(prefix="kvarts-bench-", dir=scratch) as folder:
-        place = Path(folder)
-        if machine.file_system(place) == "tmpfs" and not as_json:
-            click.echo("the scratch folder is on tmpfs, where a sync costs nothing: use --scratch DIR", err=True)
-        context = _context(plan, place, partial(datetime.now, UTC))
-        outcome = _run(plan, place)
-    whole = report.document(plan, outcome, context)
-    if as_json:
-        print_json(whole)
-    else:
-        _print_tables(outcome)
-    if out is not None:
-        _write(out, whole, outcome, quiet=as_json)
-    if record:
-        HISTORY.parent.mkdir(exist_ok=True)
-        with HISTORY.open("a", encoding="utf-8") as history:
-            history.write(json.dumps(report.history_line(whole)) + "\n")
-
-
-def _chosen(peers: str | None) -> tuple[Any, ...]:
-    if peers is None:
-        return PEERS
-    names = [name.strip() for name in peers.split(",")]
-    unknown = [name for name in names if name not in BY_NAME]
-    if unknown:
-        raise click.UsageError(f"no peer {unknown[0]!r}; there are {', '.join(peer.name for peer in PEERS[1:])}")
-    return (OURS, *(BY_NAME[name] for name in names if name != OURS.name))
-
-
-def _context(plan: runner.Plan, place: Path, now: Callable[[], datetime]) -> dict[str, Any]:
-    return {
-        "when": now().isoformat(timespec="seconds"),
-        "commit": machine.commit(),
-        "machine": machine.describe_machine(place),
-        "versions": machine.describe_versions([peer.package for peer in plan.runnable]),
-    }
-
-
-def _run(plan: runner.Plan, place: Path) -> runner.Outcome:
-    with Progress("measuring", unit="repetitions") as progress:
-
-        def show(done: int, total: int, what: str) -> None:
-            progress.what = f"measuring {what}"
-            progress.to(done, total)
-
-        try:
-            return runner.run(plan, place, show)
-        except runner.RepetitionFailedError as error:
-            raise click.ClickException(str(error)) from None
-
-
-def _print_tables(outcome: runner.Outcome) -> None:
-    for size in outcome.samples:
-        for table in (report.time_table(outcome, size), report.ratio_table(outcome, size)):
-            print_table(table, header=True)
-            click.echo()
-    for bar, size, peer, found in report.bars(outcome):
-        verdict = report.judge(found, bar.ratio_max)
-        line = f"{verdict:<7}  {bar.operation} at {size} B: {found} of {peer}'s time, asked: at most {bar.ratio_max:g}"
-        click.secho(line, fg={"holds": "green", "missed": "red"}.get(verdict))
-
-
-def _write(out: Path, whole: dict[str, Any], outcome: runner.Outcome, *, quiet: bool) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    written = [out / "embedded.json", out / "embedded.md"]
-    written[0].write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
-    written[1].write_text(report.markdown(outcome, whole), encoding="utf-8")
-    if plot.is_possible():
-        title = f"kvarts {whole['commit'] or whole['versions']['kvarts']} on {whole['machine']['processor']}"
-        written += plot.draw(outcome, title, out)
-    elif not quiet:
-        click.echo("no plot: matplotlib is not installed", err=True)
-    if not quiet:
-        click.echo(f"wrote {', '.join(map(str, written))}")
+for command in COMMANDS:
+    bench.add_command(command)

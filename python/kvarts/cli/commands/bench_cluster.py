@@ -16,13 +16,13 @@ from kvarts.bench.cluster.peers import OURS
 from kvarts.bench.cluster.workloads import FIGURES, QUICK, START, WORKLOADS, Load
 from kvarts.bench.plot import is_possible
 from kvarts.bench.runner import RepetitionFailedError
+from kvarts.cli.commands.bench_run import VERDICT_COLOURS
 from kvarts.cli.commands.options import json_option
 from kvarts.cli.help import Command
 from kvarts.cli.output import print_json, print_table
 from kvarts.cli.progress import Progress
 
 CLIENTS = ["grpcio", "redis", "hiredis", "uvloop"]
-COLOURS = {"stretch": "green", "holds": "green", "missed": "red"}
 
 
 @click.command(
@@ -173,7 +173,7 @@ def _print_tables(outcome: runner.Outcome) -> None:
         click.echo(f"{START.title}: {name} {found} s{verdict}")
     for bar, size, found in report.bars(outcome):
         verdict = report.judge(bar, found)
-        click.secho(f"{verdict:<7}  {report.bar_line(bar, size, found)}", fg=COLOURS.get(verdict))
+        click.secho(f"{verdict:<7}  {report.bar_line(bar, size, found)}", fg=VERDICT_COLOURS.get(verdict))
 
 
 def _write(out: Path, whole: dict[str, Any], outcome: runner.Outcome, *, quiet: bool) -> None:

@@ -1,20 +1,32 @@
 """`bench ycsb`: the workloads A to F, and what encryption costs of them."""
 
 import secrets
-import tempfile
 import time
 from contextlib import ExitStack
-from pathlib import Path
+from functools import partial
+from typing import Any
 
 import click
 
 import kvarts
 from kvarts.base.options import OpenOptions
-from kvarts.bench.statistics import median, ratio_estimate
-from kvarts.bench.ycsb import MIXES, Bed, Mix, Plan, run
+from kvarts.bench import plot, report, runner
+from kvarts.bench.board import Outcome
+from kvarts.bench.statistics import ratio_estimate
+from kvarts.bench.ycsb import ENCRYPTED, MIXES, PLAIN, Bed, Plan, bench_of, outcome_of, run
+from kvarts.cli.commands.bench_run import (
+    Given,
+    context,
+    finish,
+    out_option,
+    record_option,
+    scratch_folder,
+    scratch_option,
+    title_of,
+)
 from kvarts.cli.commands.options import json_option
 from kvarts.cli.help import Command
-from kvarts.cli.output import print_json, print_table
+from kvarts.cli.output import print_table
 from kvarts.cli.progress import Progress
 
 MEMORY = "64MiB"
@@ -27,6 +39,7 @@ MEMORY = "64MiB"
     examples=[
         ("kvarts bench ycsb", "A to F on a store of 100,000 rows"),
         ("kvarts bench ycsb A C --encryption", "two of them, beside an encrypted store"),
+        ("kvarts bench ycsb --out bench-results", "writes JSON, a table, PNG and SVG"),
     ],
 )
 @click.argument("workloads", nargs=-1, type=click.Choice(list(MIXES), case_sensitive=False))
@@ -39,7 +52,9 @@ MEMORY = "64MiB"
     "--repetitions", type=click.IntRange(min=1), default=Plan().repetitions, show_default=True, help="Samples."
 )
 @click.option("--memory", default=MEMORY, show_default=True, metavar="SIZE", help="Budget of each store.")
-@click.option("--scratch", type=click.Path(path_type=Path), metavar="DIR", help="Stores go here: the disk to measure.")
+@out_option
+@scratch_option
+@record_option
 @json_option
 def ycsb(
     *,
@@ -49,8 +64,7 @@ def ycsb(
     operations: int,
     repetitions: int,
     memory: str,
-    scratch: Path | None,
-    as_json: bool,
+    **given: Any,
 ) -> None:
     """Zipfian keys, values of 1000 B, one thread of Python: A updates half, B a twentieth, C none, D inserts and reads
     what is new, E scans, F reads, changes and writes.
@@ -60,38 +74,32 @@ def ycsb(
     """
     mixes = tuple(MIXES[name.upper()] for name in workloads) or tuple(MIXES.values())
     plan = Plan(mixes=mixes, records=records, operations=operations, repetitions=repetitions)
-    options: OpenOptions = {"memory": memory}
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kvarts-ycsb-", dir=scratch)))
-        beds = [Bed("plain", stack.enter_context(kvarts.open(folder / "plain", **options)))]
+    where = Given(**given)
+    with scratch_folder(where) as folder, ExitStack() as stack:
+        around = context(folder, [])
+        options: OpenOptions = {"memory": memory}
+        beds = [Bed(PLAIN, stack.enter_context(kvarts.open(folder / "plain", **options)))]
         if encryption:
             options["encryption_key"] = secrets.token_bytes(32)
-            beds.append(Bed("encrypted", stack.enter_context(kvarts.open(folder / "encrypted", **options))))
+            beds.append(Bed(ENCRYPTED, stack.enter_context(kvarts.open(folder / "encrypted", **options))))
         with Progress("measuring", unit="samples") as progress:
             run(plan, beds, time.perf_counter_ns, progress.to)
-    if as_json:
-        print_json({"plan": {"records": records, "operations": operations, "memory": memory}, **_figures(mixes, beds)})
-    else:
-        print_table(_table(mixes, beds), header=True)
+    outcome, bench = outcome_of(plan, beds), bench_of(plan)
+    told = runner.Plan(bench=bench, counts=bench.counts, repetitions=repetitions, seed=plan.seed)
+    whole = report.document(told, outcome, around)
+    whole["options"]["memory"] = memory
+    if not where.as_json:
+        for setting in outcome.samples:
+            print_table(_with_ratios(report.figure_table(told, outcome, setting), outcome, setting, plan), header=True)
+    title = f"kvarts bench ycsb, {title_of(whole)}"
+    page = report.markdown(told, outcome, whole)
+    finish(whole, report.history_line(whole), page, partial(plot.draw, told, outcome, title), where)
 
 
-def _figures(mixes: tuple[Mix, ...], beds: list[Bed]) -> dict[str, object]:
-    return {
-        mix.name: {bed.name: [round(sample) for sample in bed.samples[mix.name]] for bed in beds}
-        | ({"throughput_ratio": str(_ratio(mix, beds))} if len(beds) > 1 else {})
-        for mix in mixes
-    }
-
-
-def _table(mixes: tuple[Mix, ...], beds: list[Bed]) -> list[tuple[str, ...]]:
-    title = ("workload", *(f"{bed.name}, ops/s" for bed in beds))
-    rows = []
-    for mix in mixes:
-        speeds = tuple(f"{1e9 / median(bed.samples[mix.name]):,.0f}" for bed in beds)
-        rows.append((mix.name, *speeds, *((str(_ratio(mix, beds)),) if len(beds) > 1 else ())))
-    return [(*title, "encrypted / plain") if len(beds) > 1 else title, *rows]
-
-
-def _ratio(mix: Mix, beds: list[Bed]) -> object:
-    plain, encrypted = (bed.samples[mix.name] for bed in beds)
-    return ratio_estimate(plain, encrypted)
+def _with_ratios(table: report.Table, outcome: Outcome, setting: str, plan: Plan) -> report.Table:
+    """Add a column of throughputs of the encrypted store over the plain one's, where there is one."""
+    if ENCRYPTED not in outcome.peers(setting):
+        return table
+    samples = (outcome.samples[setting][mix.name] for mix in plan.mixes)
+    ratios = [str(ratio_estimate(of[ENCRYPTED], of[PLAIN])) for of in samples]
+    return [(*row, cell) for row, cell in zip(table, ["encrypted / plain", *ratios], strict=True)]

@@ -150,11 +150,11 @@ def test_bars_compare_times_for_one_in_flight_and_rates_for_many() -> None:
     [
         ("put_64", 5.0, 6.0, "stretch"),
         ("put_64", 4.0, 6.0, "holds"),
-        ("put_64", 2.9, 6.0, "unclear"),
+        ("put_64", 2.9, 6.0, "touched"),
         ("put_64", 2.0, 2.9, "missed"),
         ("get_1", 0.1, 0.2, "stretch"),
         ("get_1", 0.1, 0.5, "holds"),
-        ("get_1", 0.4, 0.6, "unclear"),
+        ("get_1", 0.4, 0.6, "touched"),
         ("get_1", 0.6, 0.7, "missed"),
     ],
 )

@@ -28,7 +28,7 @@ def test_help_lists_commands_and_exit_codes(kvarts: Kvarts) -> None:
 
 
 GROUPS = {
-    "bench": ["embedded", "cluster"],
+    "bench": ["founding", "embedded", "scan", "parallel", "compression", "large", "open", "profile", "ycsb", "cluster"],
     "cluster": ["add", "remove", "transfer"],
     "config": ["explain"],
     "inspect": ["table", "log", "manifest", "store"],
