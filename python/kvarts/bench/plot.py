@@ -15,6 +15,8 @@ OUR_COLOURS = ("#c2410c", "#f0a37a", "#7c2d12")
 COLUMNS = 4
 LOG_SPAN_MIN = 4
 """Axes are logarithmic where the largest median is so many times the smallest."""
+LOG_SPAN_WIDE = 50
+"""Above this only powers of ten are labelled."""
 
 
 def is_possible() -> bool:
@@ -98,11 +100,16 @@ def draw_points(axes: Any, samples: list[float], place: float, colour: str) -> N
 
 def finish_axes(axes: Any, names: list[str], *, logarithmic: bool = True) -> None:
     """Set up the axes of a panel with a row per name."""
+    low, high = axes.dataLim.x0, axes.dataLim.x1
     if logarithmic:
+        span = max(high / low, LOG_SPAN_MIN)
         axes.set_xscale("log")
+        axes.set_xlim(low / span**0.08, high * span**0.35)
+        steps = (1, 2, 5) if span < LOG_SPAN_WIDE else (1,)
+        axes.xaxis.set_major_locator(import_module("matplotlib.ticker").LogLocator(subs=steps))
         axes.xaxis.set_minor_formatter("")
     else:
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, 1.35 * high)
         axes.locator_params(axis="x", nbins=5)
     axes.xaxis.set_major_formatter(lambda value, _: _short(value))
     axes.tick_params(axis="x", labelsize=8)
@@ -110,7 +117,6 @@ def finish_axes(axes: Any, names: list[str], *, logarithmic: bool = True) -> Non
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(axis="x", color="#eee")
     axes.set_axisbelow(True)
-    axes.margins(x=0.25)
 
 
 def _short(value: float) -> str:
