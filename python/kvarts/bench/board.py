@@ -30,10 +30,11 @@ class Bar:
     """What our figure of a row must reach: `limit` times that of `peer`, or `limit` itself where there is no peer.
 
     `peer` BEST is whichever is best. `setting` None is all settings. `peer_row` is the peer's row where it is another.
+    `limit` None asks for the stretch only, which is no bar: nothing is missed by it.
     """
 
     row: str
-    limit: float
+    limit: float | None = None
     stretch: float | None = None
     peer: str | None = None
     setting: str | None = None
@@ -42,7 +43,8 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """How a bar was met: "stretch", "holds", "touched" (the interval reaches over the bar), "missed", or not measured.
+    """How a bar was met: "stretch", "holds", "touched" (the interval reaches over it), "missed", or not measured; "no
+    stretch" where only that was hoped for.
 
     `found` is a ratio, or the figure itself where the bar names no peer.
     """
@@ -55,9 +57,12 @@ class Verdict:
     verdict: str
 
     def __str__(self) -> str:
-        asked = f"asked: {'at least' if self.row.higher else 'at most'} {self.bar.limit:g}"
-        if self.bar.stretch is not None:
-            asked += f" (stretch {self.bar.stretch:g})"
+        side = "at least" if self.row.higher else "at most"
+        if self.bar.limit is None:
+            asked = f"hoped for: {side} {self.bar.stretch:g}"
+        else:
+            stretch = "" if self.bar.stretch is None else f" (stretch {self.bar.stretch:g})"
+            asked = f"asked: {side} {self.bar.limit:g}{stretch}"
         where = f"{self.row.title} at {self.setting}" if self.setting else self.row.title
         what = f" of {self.peer}'s" if self.peer else f" {self.row.unit}"
         if self.found is None:
@@ -94,10 +99,12 @@ class Outcome:
         return sorted(measured, key=_place)
 
 
-def judge(found: Estimate, limit: float, *, higher: bool = False, stretch: float | None = None) -> str:
+def judge(found: Estimate, limit: float | None, *, higher: bool = False, stretch: float | None = None) -> str:
     """Return how a bar was met, by the whole interval. One that touches the bar asks for a quieter machine."""
     if stretch is not None and _clears(found, stretch, higher):
         return "stretch"
+    if limit is None:
+        return "no stretch"
     if _clears(found, limit, higher):
         return "holds"
     falls_short = found.high < limit if higher else found.low > limit

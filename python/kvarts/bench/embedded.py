@@ -33,15 +33,15 @@ ROWS = (
 )
 BARS = (
     Bar(row="get_hot", setting="1000 B", peer="lmdb", limit=0.75),
-    Bar(row="get_hot", setting="1000 B", limit=0.6),
+    Bar(row="get_hot", setting="1000 B", stretch=0.6),
     Bar(row="get_missing", peer="rocksdict", limit=1.0),
     Bar(row="get_missing", peer="lmdb", limit=0.7),
-    Bar(row="get_missing", limit=0.25),
+    Bar(row="get_missing", stretch=0.25),
     Bar(row="put", peer="rocksdict", limit=0.4),
-    Bar(row="put", limit=1.5),
+    Bar(row="put", stretch=1.5),
     Bar(row="put_fsync", peer=BEST, limit=1.0),
     Bar(row="load", peer="rocksdict", limit=0.35),
-    Bar(row="load", limit=0.8),
+    Bar(row="load", stretch=0.8),
     Bar(row="get_many", peer="lmdb", limit=0.5),
     Bar(row="disk", peer="rocksdict", limit=1.0),
 )

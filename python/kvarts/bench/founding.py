@@ -31,7 +31,7 @@ FOUNDING_US = 45.8
 SHARE_MAX = 0.1
 """Asked of a get with default memory: a tenth of the founding time, or what a read from the page cache takes."""
 WHOLE_US_MAX = 2.0
-"""Asked of a get where `memory=` is of the data's size."""
+"""Hoped for, of a get where `memory=` is of the data's size."""
 DISK_BYTES_PER_PAIR = 2_500
 """What must be free: the data, the log, and what a compaction writes before it may delete. 25 GB for all."""
 MEMORY_PER_DATA = 1.25
@@ -95,18 +95,25 @@ def load(store: Db, data: Numbered, pairs: int, progress: Progress, clock: Clock
     return Loaded(put_ns / 1e9, generate_ns / 1e9, 0.0)
 
 
-def settle(store: Db, *, compacts: bool, clock: Clock = time.perf_counter_ns) -> float:
-    """Put what is in memory into tables, and compact all or let background work end; return the seconds it took."""
+def settle(
+    store: Db, progress: Callable[[int], object], *, compacts: bool, clock: Clock = time.perf_counter_ns
+) -> float:
+    """Put what is in memory into tables, and compact all or let background work end; return the seconds it took.
+
+    `progress` gets the bytes that compactions have written.
+    """
     began = clock()
     store.flush()
     if compacts:
         store.compact()
     else:
-        _wait_until_idle(store)
+        _wait_until_idle(store, progress)
     return (clock() - began) / 1e9
 
 
-def _wait_until_idle(store: Db, *, looks: int = 10, pause_s: float = 0.1, wait: Wait = time.sleep) -> None:
+def _wait_until_idle(
+    store: Db, progress: Callable[[int], object], *, looks: int = 10, pause_s: float = 0.1, wait: Wait = time.sleep
+) -> None:
     """Return once background work has neither written nor used the processor for some looks in a row."""
     before, same = _work(store), 0
     while same < looks:
@@ -116,6 +123,7 @@ def _wait_until_idle(store: Db, *, looks: int = 10, pause_s: float = 0.1, wait: 
         now = _work(store)
         same = same + 1 if now == before and used_s < pause_s / 4 else 0
         before = now
+        progress(store.stats().compaction_bytes)
 
 
 def _work(store: Db) -> tuple[int, ...]:
@@ -198,10 +206,8 @@ def block_reads_of(folder: Path, block_bytes: int, clock: Clock = time.perf_coun
             os.close(descriptor)
 
 
-def asked_us(floor: Measured, *, whole: bool) -> float:
-    """Return what a get may take: with the whole data in memory, or a tenth of the founding time, or the floor."""
-    if whole:
-        return WHOLE_US_MAX
+def asked_us(floor: Measured) -> float:
+    """Return what a get may take: a tenth of the founding time, or the floor where that is more."""
     return max(FOUNDING_US * SHARE_MAX, floor.summary.slope.value / 1e3)
 
 

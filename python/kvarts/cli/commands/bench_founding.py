@@ -209,8 +209,8 @@ def _load_or_reuse(plan: Plan, data: Any, place: Path) -> bench.Loaded:
     with kvarts.open(place / "store", memory=plan.memory) as store:
         with _shown("loading", "pairs") as progress:
             loaded = bench.load(store, data, plan.pairs, progress)
-        with _shown("settling", "steps"):
-            settle_s = bench.settle(store, compacts=plan.compacts)
+        with Progress("settling, compacted so far", unit="B") as settling:
+            settle_s = bench.settle(store, settling.to, compacts=plan.compacts)
     loaded = bench.Loaded(loaded.put_s, loaded.generate_s, settle_s)
     marker.write_text(json.dumps({"made": plan.made, "loaded": asdict(loaded)}) + "\n", encoding="utf-8")
     return loaded
@@ -305,12 +305,14 @@ def _time(ns: float) -> str:
 
 def _verdict_lines(plan: Plan, found: Found) -> list[tuple[str, str]]:
     slope = found.get.summary.slope.scaled(1e-3)
-    asked = bench.asked_us(found.floor, whole=plan.whole)
+    asked = bench.asked_us(found.floor)
+    stretch = bench.WHOLE_US_MAX if plan.whole else None
+    hoped = "" if stretch is None else f" (stretch {stretch:g})"
     against = f"{_of_founding(found)} of the founding {bench.FOUNDING_US} µs"
     over = found.get.summary.slope.value / found.floor.summary.slope.value
     full = "" if plan.pairs == bench.PAIRS else f"; {plan.pairs:,} pairs where {bench.PAIRS:,} are asked"
-    text = f"get: {slope} µs, {against}, {over:.2f} of the floor, asked: at most {asked:.2f} µs{full}"
-    return [(judge(slope, asked), text)]
+    text = f"get: {slope} µs, {against}, {over:.2f} of the floor, asked: at most {asked:.2f} µs{hoped}{full}"
+    return [(judge(slope, asked, stretch=stretch), text)]
 
 
 def _page(plan: Plan, found: Found, whole: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ BARS = (
     Bar(row="get", peer="lmdb", limit=0.75, stretch=0.5),
     Bar(row="get", peer=BEST, limit=0.4),
     Bar(row="get", limit=0.6),
+    Bar(row="get", stretch=0.4),
     Bar(row="scan", peer=BEST, limit=1.2),
     Bar(row="scan", peer="rocksdict", peer_row="get", setting="100 B", limit=2.0),
     Bar(row="scan", peer="plyvel", limit=1.0),
@@ -40,6 +41,7 @@ def test_bars_compare_with_a_peer_with_the_best_or_with_a_figure() -> None:
         ("get", "lmdb", 0.5, "stretch"),
         ("get", "lmdb", 0.5, "missed"),
         ("get", None, 0.5, "holds"),
+        ("get", None, 0.5, "no stretch"),
         ("scan", "rocksdict", 1.5, "holds"),
         ("scan", "rocksdict", 1.5e6, "holds"),
         ("scan", "plyvel", None, NOT_MEASURED),
@@ -51,8 +53,9 @@ def test_verdict_says_what_was_found_and_what_was_asked() -> None:
     lines = [str(verdict) for verdict in verdicts(BARS, ROWS, canned())]
     assert lines[0] == "stretch       get at 100 B: 0.50 [0.50, 0.50] of lmdb's, asked: at most 0.75 (stretch 0.5)"
     assert lines[2] == "holds         get at 100 B: 0.50 [0.50, 0.50] µs, asked: at most 0.6"
-    assert lines[3] == "holds         scan at 100 B: 1.50 [1.50, 1.50] of rocksdict's, asked: at least 1.2"
-    assert lines[5] == "not measured  scan at 100 B, asked: at least 1 of plyvel's"
+    assert lines[3] == "no stretch    get at 100 B: 0.50 [0.50, 0.50] µs, hoped for: at most 0.4"
+    assert lines[4] == "holds         scan at 100 B: 1.50 [1.50, 1.50] of rocksdict's, asked: at least 1.2"
+    assert lines[6] == "not measured  scan at 100 B, asked: at least 1 of plyvel's"
 
 
 @pytest.mark.parametrize(

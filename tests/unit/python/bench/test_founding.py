@@ -80,7 +80,7 @@ def test_load_puts_every_pair_and_tells_making_from_putting(tmp_path: Path, comp
         assert (loaded.put_s, loaded.generate_s) == (1, 1)
         assert seen == [(0, 300), (300, 300)]
         assert len(store) == 300
-        founding.settle(store, compacts=compacts)
+        founding.settle(store, lambda _: None, compacts=compacts)
         [space] = store.stats().keyspaces
         assert (space.memtable_rows, space.table_rows) == (0, 300)
         founding.check(store, data, 300)
@@ -103,12 +103,10 @@ def test_gets_and_floor_are_routines_of_so_many_calls(tmp_path: Path) -> None:
         founding.warm_store(store, data, 200, lambda *_: None)
 
 
-@pytest.mark.parametrize(
-    ("floor_us", "whole", "asked"), [(2.0, False, 4.58), (6.0, False, 6.0), (6.0, True, 2.0)], ids=str
-)
-def test_a_get_may_take_a_tenth_or_the_floor(floor_us: float, whole: bool, asked: float) -> None:
+@pytest.mark.parametrize(("floor_us", "asked"), [(2.0, 4.58), (6.0, 6.0)], ids=["a tenth", "the floor"])
+def test_a_get_may_take_a_tenth_or_the_floor(floor_us: float, asked: float) -> None:
     floor = Measured.of([(1, floor_us * 1e3), (2, floor_us * 2e3)])
-    assert founding.asked_us(floor, whole=whole) == pytest.approx(asked)
+    assert founding.asked_us(floor) == pytest.approx(asked)
 
 
 @pytest.mark.parametrize("name", [NOTHING, *OPERATIONS])

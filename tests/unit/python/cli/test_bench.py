@@ -14,6 +14,7 @@ from tests.unit.python.cli.conftest import Kvarts, Result, environment
 
 TINY = ("--rows", "500", "--repetitions", "1")
 ALONE = (*TINY, "--peers", "kvarts")
+VERDICTS = {"stretch", "holds", "touched", "missed", "no stretch", "not measured"}
 ROWS = {
     "embedded": {"load", "put", "put_fsync", "get_hot", "get_missing", "get_many", "scan", "range", "disk"},
     "scan": {"scan", "range"},
@@ -38,7 +39,7 @@ def test_each_bench_measures_ours_and_judges_its_bars(kvarts: Kvarts, name: str)
             assert cell["samples"]["kvarts"][0] > 0
             assert set(cell["median"]["kvarts"]) == {"value", "low", "high"}
     assert found["bars"]
-    assert all(bar["verdict"] in {"stretch", "holds", "touched", "missed", "not measured"} for bar in found["bars"])
+    assert all(bar["verdict"] in VERDICTS for bar in found["bars"])
     assert all(("left out: " + lack) in done.err for lack in found["skipped"])
 
 
