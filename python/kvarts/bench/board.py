@@ -57,17 +57,24 @@ class Verdict:
     verdict: str
 
     def __str__(self) -> str:
+        return f"{self.verdict}: {self.text}"
+
+    @property
+    def text(self) -> str:
+        """What was found and what was asked, for people."""
         side = "at least" if self.row.higher else "at most"
         if self.bar.limit is None:
-            asked = f"hoped for: {side} {self.bar.stretch:g}"
+            asked = f"hoped for: {side} {_asked(self.bar.stretch)}"
         else:
-            stretch = "" if self.bar.stretch is None else f" (stretch {self.bar.stretch:g})"
-            asked = f"asked: {side} {self.bar.limit:g}{stretch}"
+            stretch = "" if self.bar.stretch is None else f" (stretch {_asked(self.bar.stretch)})"
+            asked = f"asked: {side} {_asked(self.bar.limit)}{stretch}"
         where = f"{self.row.title} at {self.setting}" if self.setting else self.row.title
         what = f" of {self.peer}'s" if self.peer else f" {self.row.unit}"
         if self.found is None:
-            return f"{self.verdict:<12}  {where}, {asked}{what}"
-        return f"{self.verdict:<12}  {where}: {self.found}{what}, {asked}"
+            return f"{where}, {asked}{what}"
+        figures = [self.found.value, self.found.low, self.found.high]
+        value, low, high = (f"{figure:.2f}" if self.peer else shown(figure) for figure in figures)
+        return f"{where}: {value} [{low}, {high}]{what}, {asked}"
 
 
 Samples = dict[str, dict[str, dict[str, list[float]]]]
@@ -143,6 +150,18 @@ def _best(outcome: Outcome, bar: Bar, row: Row, setting: str) -> str | None:
 def is_ours(peer: str) -> bool:
     """Tell whether a name is one of ours: "kvarts", or "kvarts zstd" and the like."""
     return peer.split(" ", maxsplit=1)[0] == OURS.name
+
+
+def shown(value: float) -> str:
+    """Return a figure in three digits or so: 0.123, 4.56, 78.9, 12,345, 6.78 M."""
+    for size, form in ((1e6, ""), (100, ",.0f"), (10, ".1f"), (1, ".2f")):
+        if abs(value) >= size:
+            return format(value, form) if form else f"{value / 1e6:,.2f} M"
+    return format(value, ".3g")
+
+
+def _asked(limit: float | None) -> str:
+    return shown(limit) if limit is not None and limit >= 1_000 else f"{limit:g}"
 
 
 def _clears(found: Estimate, limit: float, higher: bool) -> bool:

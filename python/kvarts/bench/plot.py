@@ -7,6 +7,7 @@ from typing import Any
 
 from kvarts.bench.board import Outcome, Row, is_ours
 from kvarts.bench.founding import Measured
+from kvarts.bench.report import Table
 from kvarts.bench.runner import Plan
 from kvarts.bench.statistics import median, median_estimate
 
@@ -62,6 +63,33 @@ def draw_founding(get: Measured, floor: Measured, title: str, folder: Path) -> l
     spread.set_ylabel("samples")
     figure.suptitle(title, fontsize=10)
     return _save(figure, folder, "founding")
+
+
+def draw_stages(staged: dict[str, Table], title: str, folder: Path) -> list[Path]:
+    """Write profile.png and profile.svg: a bar per operation, of its stages; one below 0 is noise, and left out."""
+    titles = list(dict.fromkeys(row[0] for table in staged.values() for row in table if row[0].startswith(" ")))
+    palette = import_module("matplotlib").colormaps["tab20"]
+    figure = _figure(12, 2.6 * len(staged) + 1.8)
+    for place, (setting, table) in enumerate(staged.items(), start=1):
+        axes = figure.add_subplot(len(staged), 1, place)
+        names: list[str] = []
+        left = 0.0
+        for name, amount, _ in table[1:]:
+            if not name.startswith(" "):
+                names.append(f"{name} ({amount} µs)")
+                left = 0.0
+            elif (width := float(amount)) > 0:
+                colour = palette(titles.index(name) % 20)
+                axes.barh(len(names) - 1, width, left=left, color=colour, label=name.strip())
+                left += width
+        axes.set_yticks(range(len(names)), names, fontsize=8)
+        axes.invert_yaxis()
+        axes.set_xlabel(f"µs, {setting}", fontsize=8)
+    pairs = [pair for axes in figure.axes for pair in zip(*axes.get_legend_handles_labels(), strict=True)]
+    handles = {label: handle for handle, label in pairs}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize=8)
+    figure.suptitle(title, fontsize=10)
+    return _save(figure, folder, "profile")
 
 
 def _figure(width: float, height: float) -> Any:

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from kvarts.bench.board import Outcome, Row, is_ours, verdicts
+from kvarts.bench.board import Outcome, Row, is_ours, shown, verdicts
 from kvarts.bench.peers import OURS
 from kvarts.bench.runner import Plan
 from kvarts.bench.statistics import median, median_estimate, ratio_estimate
@@ -104,14 +104,21 @@ def markdown(plan: Plan, outcome: Outcome, context: dict[str, Any]) -> str:
     lines = [f"{machine['processor']}, {machine['cores']} cores, {context['when']}, {context['commit']}"]
     for setting in outcome.samples:
         header, *rows = figure_table(plan, outcome, setting)
-        lines += ["", f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+        table = [header]
         measured = [row for row in plan.bench.rows if row.name in outcome.samples[setting]]
         for row, (title, *cells) in zip(measured, rows, strict=True):
             pairs = zip(header[1:], cells, strict=True)
             texts = [_with_ratio(outcome, setting, row, name, cell) for name, cell in pairs]
-            lines.append(f"| {' | '.join([title, *texts])} |")
+            table.append((title, *texts))
+        lines += ["", as_markdown(table)]
     bars = [f"- {found}" for found in verdicts(plan.bench.bars, plan.bench.rows, outcome)]
     return "\n".join([*lines, *(["", *bars] if bars else [])]) + "\n"
+
+
+def as_markdown(table: Table) -> str:
+    """Return a table for the documents."""
+    lines = [f"| {' | '.join(row)} |" for row in table]
+    return "\n".join([lines[0], "|---" * len(table[0]) + "|", *lines[1:]])
 
 
 def _with_ratio(outcome: Outcome, setting: str, row: Row, name: str, cell: str) -> str:
@@ -123,14 +130,6 @@ def _with_ratio(outcome: Outcome, setting: str, row: Row, name: str, cell: str) 
 
 def _label(row: Row) -> str:
     return f"{row.title}, {row.unit}" if row.unit else row.title
-
-
-def shown(value: float) -> str:
-    """Return a figure in three digits or so: 0.123, 4.56, 78.9, 12,345, 6.78 M."""
-    for size, form in ((1e6, ""), (100, ",.0f"), (10, ".1f"), (1, ".2f")):
-        if abs(value) >= size:
-            return format(value, form) if form else f"{value / 1e6:,.2f} M"
-    return format(value, ".3g")
 
 
 def _rounded(value: float) -> float:

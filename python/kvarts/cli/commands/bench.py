@@ -100,7 +100,7 @@ COMMANDS = (
             ("kvarts bench profile", "a few minutes; times and instructions"),
             ("kvarts bench profile --quick --record", "keeps the counts in the history"),
         ],
-        tables=profile.stage_table,
+        stages=profile.stage_table,
     ),
     ycsb,
     cluster,

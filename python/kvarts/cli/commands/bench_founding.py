@@ -15,8 +15,8 @@ import kvarts
 from kvarts.base.options import Options, parse_bytes
 from kvarts.bench import founding as bench
 from kvarts.bench import plot
-from kvarts.bench.board import judge
-from kvarts.bench.report import shown
+from kvarts.bench.board import judge, shown
+from kvarts.bench.report import as_markdown
 from kvarts.bench.sampling import Routine, take_samples
 from kvarts.bench.statistics import Estimate
 from kvarts.cli.commands.bench_run import (
@@ -318,7 +318,6 @@ def _verdict_lines(plan: Plan, found: Found) -> list[tuple[str, str]]:
 def _page(plan: Plan, found: Found, whole: dict[str, Any]) -> str:
     machine = whole["machine"]
     lines = [f"{machine['processor']}, {machine['cores']} cores, {whole['when']}, {whole['commit']}"]
-    for header, *rows in _tables(plan, found):
-        lines += ["", f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
-        lines += [f"| {' | '.join(row)} |" for row in rows]
+    for table in _tables(plan, found):
+        lines += ["", as_markdown(table)]
     return "\n".join([*lines, "", *(f"- {verdict}: {text}" for verdict, text in _verdict_lines(plan, found))]) + "\n"

@@ -26,7 +26,7 @@ NOW = partial(datetime.now, UTC)
 QUICK_SHARE = 5
 QUICK_REPETITIONS = 3
 VERDICT_COLOURS = {"stretch": "green", "holds": "green", "missed": "red", "touched": "yellow"}
-Tables = Callable[[Outcome, str], list[tuple[str, ...]]]
+Tables = Callable[[Outcome, str], report.Table]
 Examples = Sequence[tuple[str, str]]
 
 
@@ -50,9 +50,9 @@ record_option = click.option("--record", is_flag=True, help=f"Append the medians
 
 
 def measured(
-    make: Callable[[], Bench], *, name: str, short: str, text: str, examples: Examples, tables: Tables | None = None
+    make: Callable[[], Bench], *, name: str, short: str, text: str, examples: Examples, stages: Tables | None = None
 ) -> click.Command:
-    """Return the command of a bench whose repetitions are processes of their own. `tables` adds one per setting."""
+    """Return the command of a bench whose repetitions are processes. `stages` gives a table more per setting."""
 
     def command(
         *, quick: bool, rows: int | None, repetitions: int | None, peers: str | None, seed: int, **given: Any
@@ -66,7 +66,7 @@ def measured(
             peers=chosen(bench.peers, peers),
             seed=seed,
         )
-        _conduct(plan, Given(**given), tables)
+        _conduct(plan, Given(**given), stages)
 
     options = (
         click.option("--quick", is_flag=True, help=f"A fifth of the data, {QUICK_REPETITIONS} repetitions."),
@@ -118,7 +118,7 @@ def context(place: Path, packages: list[str], now: Callable[[], datetime] = NOW)
     }
 
 
-def _conduct(plan: Plan, given: Given, tables: Tables | None) -> None:
+def _conduct(plan: Plan, given: Given, stages: Tables | None) -> None:
     for peer in plan.missing:
         click.echo(f"left out: {peer.name} is not installed ({peer.package})", err=True)
     for lack in plan.bench.lacks():
@@ -127,11 +127,16 @@ def _conduct(plan: Plan, given: Given, tables: Tables | None) -> None:
         around = context(place, [peer.package for peer in plan.runnable])
         outcome = _run(plan, place)
     whole = report.document(plan, outcome, around)
+    staged = {setting: stages(outcome, setting) for setting in outcome.samples} if stages else {}
+    if staged:
+        whole["stages"] = staged
     if not given.as_json:
-        _print(plan, outcome, tables)
+        _print(plan, outcome, staged)
     title = f"kvarts bench {plan.bench.name}, {title_of(whole)}"
     page = report.markdown(plan, outcome, whole)
-    finish(whole, report.history_line(whole), page, partial(plot.draw, plan, outcome, title), given)
+    page += "".join(f"\n{report.as_markdown(table)}\n" for table in staged.values())
+    draw = partial(plot.draw_stages, staged, title) if staged else partial(plot.draw, plan, outcome, title)
+    finish(whole, report.history_line(whole), page, draw, given)
 
 
 def _run(plan: Plan, place: Path) -> Outcome:
@@ -147,10 +152,10 @@ def _run(plan: Plan, place: Path) -> Outcome:
             raise click.ClickException(str(error)) from None
 
 
-def _print(plan: Plan, outcome: Outcome, tables: Tables | None) -> None:
+def _print(plan: Plan, outcome: Outcome, staged: dict[str, report.Table]) -> None:
     for setting in outcome.samples:
         found = [report.figure_table(plan, outcome, setting), report.ratio_table(plan, outcome, setting)]
-        found += [tables(outcome, setting)] if tables else []
+        found += [staged[setting]] if staged else []
         for table in filter(None, found):
             print_table(table, header=True)
             click.echo()
@@ -160,7 +165,7 @@ def _print(plan: Plan, outcome: Outcome, tables: Tables | None) -> None:
 def print_verdicts(found: Sequence[Verdict]) -> None:
     """Print how each bar was met, a line each."""
     for verdict in found:
-        click.secho(str(verdict), fg=VERDICT_COLOURS.get(verdict.verdict))
+        click.secho(f"{verdict.verdict:<12}  {verdict.text}", fg=VERDICT_COLOURS.get(verdict.verdict))
 
 
 def title_of(whole: dict[str, Any]) -> str:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from kvarts.bench import plot
-from kvarts.bench.board import BEST, NOT_MEASURED, Bar, Outcome, Row, judge, verdicts
+from kvarts.bench.board import BEST, NOT_MEASURED, Bar, Outcome, Row, judge, shown, verdicts
 from kvarts.bench.peers import BY_NAME, OURS
-from kvarts.bench.report import document, figure_table, history_line, markdown, ratio_table, shown
+from kvarts.bench.report import Table, document, figure_table, history_line, markdown, ratio_table
 from kvarts.bench.runner import Bench, Plan
 from kvarts.bench.statistics import Estimate
 
@@ -51,11 +51,11 @@ def test_bars_compare_with_a_peer_with_the_best_or_with_a_figure() -> None:
 
 def test_verdict_says_what_was_found_and_what_was_asked() -> None:
     lines = [str(verdict) for verdict in verdicts(BARS, ROWS, canned())]
-    assert lines[0] == "stretch       get at 100 B: 0.50 [0.50, 0.50] of lmdb's, asked: at most 0.75 (stretch 0.5)"
-    assert lines[2] == "holds         get at 100 B: 0.50 [0.50, 0.50] µs, asked: at most 0.6"
-    assert lines[3] == "no stretch    get at 100 B: 0.50 [0.50, 0.50] µs, hoped for: at most 0.4"
-    assert lines[4] == "holds         scan at 100 B: 1.50 [1.50, 1.50] of rocksdict's, asked: at least 1.2"
-    assert lines[6] == "not measured  scan at 100 B, asked: at least 1 of plyvel's"
+    assert lines[0] == "stretch: get at 100 B: 0.50 [0.50, 0.50] of lmdb's, asked: at most 0.75 (stretch 0.5)"
+    assert lines[2] == "holds: get at 100 B: 0.5 [0.5, 0.5] µs, asked: at most 0.6"
+    assert lines[3] == "no stretch: get at 100 B: 0.5 [0.5, 0.5] µs, hoped for: at most 0.4"
+    assert lines[4] == "holds: scan at 100 B: 1.50 [1.50, 1.50] of rocksdict's, asked: at least 1.2"
+    assert lines[6] == "not measured: scan at 100 B, asked: at least 1 of plyvel's"
 
 
 @pytest.mark.parametrize(
@@ -121,3 +121,22 @@ def test_plot_is_drawn_where_matplotlib_is(tmp_path: Path) -> None:
         pytest.skip("matplotlib is not installed")
     assert [path.name for path in plot.draw(PLAN, canned(), "title", tmp_path)] == ["canned.png", "canned.svg"]
     assert (tmp_path / "canned.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_stages_are_drawn_where_matplotlib_is(tmp_path: Path) -> None:
+    if not plot.is_possible():
+        pytest.skip("matplotlib is not installed")
+    table: Table = [
+        ("stage", "µs", "%"),
+        ("get", "3", "100"),
+        ("  call", "1", "33"),
+        ("  rest", "2", "67"),
+        ("  none", "-1", "0"),
+    ]
+    assert [path.name for path in plot.draw_stages({"100 B": table}, "title", tmp_path)] == [
+        "profile.png",
+        "profile.svg",
+    ]
+    drawn = (tmp_path / "profile.svg").read_text()
+    assert "<!-- rest -->" in drawn
+    assert "<!-- none -->" not in drawn

@@ -88,6 +88,9 @@ def test_bench_profile_tells_stages_and_that_nothing_counts_instructions(tmp_pat
     assert "left out: instruction counts: valgrind is not installed" in done.err
     assert "read and decode a block" in done.out
     assert "instructions" not in done.out
+    done = run_with(tmp_path, {"PATH": str(tmp_path)}, "bench", "profile", *TINY, "--json", "--out", "results")
+    assert set(done.json["stages"]) == {"1000 B", "100 B"}
+    assert "|   read and decode a block | " in (tmp_path / "results/profile.md").read_text()
 
 
 def test_bench_ycsb_compares_an_encrypted_store(kvarts: Kvarts) -> None:
