@@ -73,7 +73,6 @@ def make_bench() -> Bench:
         settings=tuple(KINDS),
         counts={"rows": 100_000, "gets": 50_000},
         peers=_variants(),
-        repetitions=3,
         lacks=lacks,
     )
 

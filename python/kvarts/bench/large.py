@@ -32,7 +32,6 @@ LARGE = Bench(
     settings=("1000 B",),
     counts={"rows": (2 << 30) // 1016, "gets": 100_000},
     peers=tuple(BY_NAME[name] for name in (OURS.name, "rocksdict", "lmdb")),
-    repetitions=3,
 )
 
 

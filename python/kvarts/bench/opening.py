@@ -29,7 +29,6 @@ OPEN = Bench(
     settings=(KEYS, TABLES),
     counts={"rows": 1_000_000, "tables": 10_000},
     peers=tuple(BY_NAME[name] for name in (OURS.name, "plyvel", "rocksdict", "lmdb")),
-    repetitions=3,
 )
 
 

@@ -92,7 +92,6 @@ PROFILE = Bench(
     settings=("1000 B", "100 B"),
     counts={"rows": 50_000},
     peers=(BY_NAME[OURS.name],),
-    repetitions=3,
     lacks=lacks,
 )
 
