@@ -1,6 +1,7 @@
 """Makes a fixture with the build at hand: `python -m tests.compat.make tests/compat/NAME`. Never over an old one.
 
-With `--encrypted` behind the name its store is encrypted, by a key that lies beside it.
+With `--encrypted` behind the name its store is encrypted, by a key that lies beside it; with `--zstd` it is compressed
+by level and by keyspace, which makes it one of format 2.
 """
 
 import base64
@@ -52,6 +53,10 @@ class Raw:
     def decode(self, data: bytes, /) -> bytes:
         """Return it."""
         return data
+
+
+COMPRESSION = ("none", "lz4", "zstd")
+COMPRESSION_OF_USERS = ("zstd:9",)
 
 
 def fill(db: Db) -> None:
@@ -119,7 +124,7 @@ def key_of(fixture: Path) -> bytes | None:
     return bytes.fromhex(path.read_text()) if path.exists() else None
 
 
-def make(target: Path, key: bytes | None = None) -> None:
+def make(target: Path, key: bytes | None = None, *, zstd: bool = False) -> None:
     """Make the fixture. Raises FileExistsError."""
     # The tests' reader of files: this script runs with the tests beside it, never without.
     from tests.unit.python.inspect.stores import keys_of, newest_on_disk
@@ -128,7 +133,11 @@ def make(target: Path, key: bytes | None = None) -> None:
     if key is not None:
         (target / KEY).write_text(key.hex() + "\n")
     options: OpenOptions = {**OPTIONS, "encryption_key": key}
+    if zstd:
+        options["compression"] = COMPRESSION
     with tempfile.TemporaryDirectory() as folder, kvarts.open(Path(folder) / "store", **options) as db:
+        if zstd:
+            db.keyspace("users", key=kvarts.Str, value=kvarts.Json, compression=COMPRESSION_OF_USERS)
         fill(db)
         shutil.copytree(Path(folder) / "store", target / "store", ignore=shutil.ignore_patterns(*NOT_KEPT))
         newest = newest_on_disk(target / "store", keys_of(*([key] if key else [])))
@@ -152,4 +161,4 @@ def sums_of(folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    make(Path(sys.argv[1]), KNOWN_KEY if sys.argv[2:] == ["--encrypted"] else None)
+    make(Path(sys.argv[1]), KNOWN_KEY if "--encrypted" in sys.argv[2:] else None, zstd="--zstd" in sys.argv[2:])

@@ -11,7 +11,7 @@ import pytest
 import kvarts
 from kvarts.inspect import inspect_log, inspect_manifest, inspect_store, inspect_table
 from kvarts.inspect.format.seal import Keys
-from tests.compat.make import Raw, key_of, make, rows_of, sums_of, written
+from tests.compat.make import COMPRESSION_OF_USERS, Raw, key_of, make, rows_of, sums_of, written
 from tests.unit.python.inspect.stores import keys_of, newest_on_disk
 
 FIXTURES = sorted(path.parent for path in Path(__file__).parent.glob("*/SHA256SUMS"))
@@ -59,8 +59,8 @@ def _rows(space: dict[str, Any]) -> Rows:
     return {base64.b64decode(key): (value, revision) for key, value, revision, _ in space["rows"]}
 
 
-def test_there_are_fixtures_of_format_1() -> None:
-    assert {"format-1", "format-1-encrypted"} <= {path.name for path in FIXTURES}
+def test_there_are_fixtures_of_every_format() -> None:
+    assert {"format-1", "format-1-encrypted", "format-2"} <= {path.name for path in FIXTURES}
 
 
 def test_fixtures_are_never_changed(fixture: Path) -> None:
@@ -137,3 +137,29 @@ def test_fixture_of_format_1_has_all_that_the_format_has() -> None:
     assert len(logs) > 1
     assert any(record.synced for log in logs for record in log.records)
     assert any(record.says.get("operations", 0) > 3 for log in logs for record in log.records)
+
+
+def test_fixture_of_format_2_has_what_format_1_has_not() -> None:
+    store = Path(__file__).parent / "format-2" / "store"
+    report = inspect_manifest(store / "MANIFEST")
+    assert report.manifest is not None
+    assert report.header is not None
+    assert report.header.version == 2
+    assert {tree.name: tree.compression for tree in report.manifest.trees} == {
+        "default": None,
+        "empty": None,
+        "numbers": None,
+        "users": list(COMPRESSION_OF_USERS),
+    }
+    tables = [inspect_table(path) for path in sorted(store.glob("*.table"))]
+    assert {block.codec for table in tables for block in table.blocks} == {"none", "lz4", "zstd"}
+    versions = {(table.header.version, "zstd" in {b.codec for b in table.blocks}) for table in tables if table.header}
+    assert {(1, False), (2, True)} <= versions, "what may have no zstd stays in format 1"
+    assert (1, True) not in versions
+
+
+def test_older_builds_refuse_format_2_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a build does that knows format 1 only: kvarts.inspect, told that it is one."""
+    monkeypatch.setattr("kvarts.inspect.format.header.FORMAT_VERSION", 1)
+    report = inspect_manifest(Path(__file__).parent / "format-2" / "store" / "MANIFEST")
+    assert any("format 2 is newer than 1" in str(damage) for damage in report.damage)

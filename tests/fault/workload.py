@@ -3,7 +3,8 @@
 import random
 from collections.abc import Iterator
 
-from kvarts.base.options import Compression, Durability, OpenOptions
+from kvarts.base.compression import Compression
+from kvarts.base.options import Durability, OpenOptions
 
 Write = tuple[bytes, bytes | None]
 

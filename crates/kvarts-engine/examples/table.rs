@@ -28,7 +28,8 @@ fn shuffled(i: u64) -> u64 {
 fn write(fs: &Arc<dyn Fs>, cache: &Arc<BlockCache>, part: u64, parts: u64, value: &[u8]) -> Arc<Table> {
     let file = FileId(100 * parts + part);
     let options = Options::default();
-    let mut writer = TableWriter::create(&**fs, Path::new("/"), STORE, file, &options).expect("memory");
+    let mut writer =
+        TableWriter::create(&**fs, Path::new("/"), STORE, file, &options, options.compression.at(0)).expect("memory");
     for i in (part..ROWS).step_by(parts as usize) {
         writer.add(&key(i), Revision(i + 1), Kind::Put, value).expect("memory");
     }

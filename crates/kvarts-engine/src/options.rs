@@ -1,6 +1,6 @@
 //! Options of a store: data only, one default, unit and advice each.
 use crate::{Error, Result};
-use kvarts_formats::compress::Compression;
+use kvarts_formats::compress::{ByLevel, Compression};
 
 /// When a write counts as done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +41,8 @@ pub struct Options {
     pub level0_tables: usize,
     /// Bits per key in filters; 0 = no filters. Default 10.
     pub filter_bits: usize,
-    /// How blocks are compressed. Default LZ4.
-    pub compression: Compression,
+    /// How blocks are compressed, by level, in trees that do not say it for themselves. Default LZ4.
+    pub compression: ByLevel,
     /// Bytes of one log file. Default 64 MiB.
     pub log_bytes: u64,
     /// Longest time between syncs with `Durability::Batch`, in milliseconds. Default 100.
@@ -76,7 +76,7 @@ impl Default for Options {
             level_growth: 10,
             level0_tables: 4,
             filter_bits: 10,
-            compression: Compression::Lz4,
+            compression: Compression::Lz4.into(),
             log_bytes: 64 << 20,
             sync_interval_ms: 100,
             log: true,

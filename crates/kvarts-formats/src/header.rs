@@ -5,7 +5,7 @@
 //! Its tag is the checksum, whatever the cipher: a header is checked and shown without any key. Who holds the key finds out
 //! whether someone has changed it by unwrapping the key of the file, which authenticates all fields before it.
 use crate::bytes::{all_zero, u32_at, u64_at};
-use crate::{FORMAT_VERSION, FileId, FormatError, Result, checksum};
+use crate::{FORMAT_VERSION, FORMAT_VERSION_MIN, FileId, FormatError, Result, checksum};
 
 /// Bytes of the header, its tag included.
 pub const HEADER_BYTES: usize = 128;
@@ -48,6 +48,8 @@ pub struct WrappedKey {
 /// The header of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileHeader {
+    /// The format of the file: the oldest one that holds what is in it.
+    pub version: u32,
     /// What the file is.
     pub kind: FileKind,
     /// Its number, which every checksum in the file covers.
@@ -68,7 +70,7 @@ impl FileHeader {
     pub fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut out = [0; HEADER_BYTES];
         out[..8].copy_from_slice(&MAGIC);
-        out[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        out[8..12].copy_from_slice(&self.version.to_le_bytes());
         out[12] = self.kind as u8;
         out[16..24].copy_from_slice(&self.file.0.to_le_bytes());
         out[24..40].copy_from_slice(&self.store);
@@ -100,7 +102,7 @@ impl FileHeader {
         if !checksum::matches(file, 0, &bytes[..CONTENT_BYTES], &bytes[CONTENT_BYTES..HEADER_BYTES]) {
             return Err(FormatError::corrupt(0, "the checksum of the file header differs"));
         }
-        if version != FORMAT_VERSION {
+        if version < FORMAT_VERSION_MIN {
             return Err(FormatError::corrupt(8, "no such format version"));
         }
         let key = match bytes[13] {
@@ -121,7 +123,7 @@ impl FileHeader {
         if key.is_some() && !is_keyed {
             return Err(FormatError::corrupt(40, "an encrypted file names no key"));
         }
-        Ok(Self { kind, file, store: bytes[24..40].try_into().expect("sixteen bytes"), key })
+        Ok(Self { version, kind, file, store: bytes[24..40].try_into().expect("sixteen bytes"), key })
     }
 }
 
@@ -130,7 +132,7 @@ mod tests {
     use super::*;
 
     fn header() -> FileHeader {
-        FileHeader { kind: FileKind::Log, file: FileId(7), store: *b"0123456789abcdef", key: None }
+        FileHeader { version: 1, kind: FileKind::Log, file: FileId(7), store: *b"0123456789abcdef", key: None }
     }
 
     /// The header with one byte set and a tag that matches.

@@ -1,4 +1,4 @@
-//! Bytes on disk and in logs, format 1. Pure: no file, clock or thread, no unsafe code.
+//! Bytes on disk and in logs, formats 1 and 2. Pure: no file, clock or thread, no unsafe code.
 //!
 //! Every multi-byte integer is little-endian. Every block, record and header ends in a 16-byte
 //! checksum-or-tag over (file id, offset, content): see [`checksum`].
@@ -31,5 +31,8 @@ pub mod tuple;
 pub use error::{FormatError, Result};
 pub use ids::{FileId, Kind, Revision, TreeId};
 
-/// The on-disk format this build writes, and the newest one it reads.
-pub const FORMAT_VERSION: u32 = 1;
+/// The newest on-disk format. A file is written in the oldest that holds what is in it.
+pub const FORMAT_VERSION: u32 = 2;
+
+/// The oldest on-disk format that is read: all but blocks of zstd, and compressions of trees.
+pub const FORMAT_VERSION_MIN: u32 = 1;

@@ -1,12 +1,13 @@
 //! The manifest: which files make up the store. Rewritten whole (temporary file, sync, rename, directory sync).
 //!
 //! The file header, then `next file u64, next tree u32, last revision u64`, the logs, the trees, and a tag over all that
-//! follows the header. Lists and byte strings have their length (u32) in front.
+//! follows the header. Lists and byte strings have their length (u32) in front. Only format 2 has compressions of trees.
 use crate::bytes::{Reader, push_bytes};
 use crate::checksum::TAG_BYTES;
+use crate::compress::{ByLevel, Compression};
 use crate::header::{FileHeader, FileKind, HEADER_BYTES};
 use crate::seal::Seal;
-use crate::{FileId, FormatError, Result, Revision, TreeId};
+use crate::{FORMAT_VERSION_MIN, FileId, FormatError, Result, Revision, TreeId};
 use std::collections::HashSet;
 
 /// Fewest bytes of an encoded table, tree, level and log: what a count may promise.
@@ -53,6 +54,8 @@ pub struct TreeRecord {
     pub key_codec: String,
     /// Name of the value codec.
     pub value_codec: String,
+    /// How its tables are compressed; `None`: as the store's are.
+    pub compression: Option<ByLevel>,
     /// Every commit up to this revision is in tables: replay skips it for this tree.
     pub flushed: Revision,
     /// Tables by level; level 0 newest first, deeper levels by key.
@@ -76,15 +79,26 @@ pub struct Manifest {
     pub trees: Vec<TreeRecord>,
 }
 
+/// The format that has compressions of trees.
+const WITH_COMPRESSION: u32 = 2;
+
 impl Manifest {
+    /// The oldest format that holds what it says.
+    pub fn version(&self) -> u32 {
+        let is_plain = self.trees.iter().all(|tree| tree.compression.is_none());
+        if is_plain { FORMAT_VERSION_MIN } else { WITH_COMPRESSION }
+    }
+
     /// Encodes the manifest as the whole content of file `file`, not encrypted: header, body, tag.
     pub fn encode(&self, file: FileId) -> Vec<u8> {
-        let header = FileHeader { kind: FileKind::Manifest, file, store: self.store, key: None };
+        let (version, kind) = (self.version(), FileKind::Manifest);
+        let header = FileHeader { version, kind, file, store: self.store, key: None };
         self.encode_sealed(&header, file)
     }
 
-    /// Encodes the manifest behind its header, its body sealed. The store is the header's.
+    /// Encodes the manifest behind its header, its body sealed. The store is the header's. Panics where its format cannot hold it.
     pub fn encode_sealed<'a>(&self, header: &FileHeader, seal: impl Into<Seal<'a>>) -> Vec<u8> {
+        assert!(header.version >= self.version(), "a format that holds what the manifest says");
         let mut out = header.encode().to_vec();
         out.extend_from_slice(&self.next_file.to_le_bytes());
         out.extend_from_slice(&self.next_tree.to_le_bytes());
@@ -92,7 +106,7 @@ impl Manifest {
         push_count(&mut out, self.logs.len());
         self.logs.iter().for_each(|log| out.extend_from_slice(&log.0.to_le_bytes()));
         push_count(&mut out, self.trees.len());
-        self.trees.iter().for_each(|tree| tree.push_to(&mut out));
+        self.trees.iter().for_each(|tree| tree.push_to(&mut out, header.version));
         let tag = seal.into().close((HEADER_BYTES as u64).into(), &mut out[HEADER_BYTES..], 0);
         out.extend_from_slice(&tag);
         out
@@ -112,20 +126,20 @@ impl Manifest {
         let Some(body) = seal.into().open((HEADER_BYTES as u64).into(), body, 0, tag) else {
             return Err(FormatError::corrupt(HEADER_BYTES, "the checksum of the manifest differs"));
         };
-        let manifest = Self::read(header.store, &body).map_err(|error| error.moved(HEADER_BYTES))?;
+        let manifest = Self::read(header, &body).map_err(|error| error.moved(HEADER_BYTES))?;
         manifest.check().map_err(|what| FormatError::corrupt(HEADER_BYTES, what))?;
         Ok(manifest)
     }
 
-    fn read(store: [u8; 16], body: &[u8]) -> Result<Self> {
+    fn read(header: &FileHeader, body: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(body);
         let manifest = Self {
-            store,
+            store: header.store,
             next_file: reader.u64()?,
             next_tree: reader.u32()?,
             last_revision: Revision(reader.u64()?),
             logs: read_list(&mut reader, LOG_BYTES_MIN, |reader| reader.u64().map(FileId))?,
-            trees: read_list(&mut reader, TREE_BYTES_MIN, TreeRecord::read)?,
+            trees: read_list(&mut reader, TREE_BYTES_MIN, |reader| TreeRecord::read(reader, header.version))?,
         };
         reader.finish()?;
         Ok(manifest)
@@ -171,11 +185,16 @@ fn check_level(level: usize, tables: &[TableRecord]) -> std::result::Result<(), 
 }
 
 impl TreeRecord {
-    fn push_to(&self, out: &mut Vec<u8>) {
+    fn push_to(&self, out: &mut Vec<u8>, version: u32) {
         out.extend_from_slice(&self.id.0.to_le_bytes());
         out.extend_from_slice(&self.flushed.0.to_le_bytes());
         for text in [&self.name, &self.key_codec, &self.value_codec] {
             push_bytes(out, text.as_bytes());
+        }
+        if version >= WITH_COMPRESSION {
+            let levels = self.compression.as_ref().map_or(&[][..], ByLevel::as_slice);
+            push_count(out, levels.len());
+            levels.iter().for_each(|level| out.extend_from_slice(&level.encode()));
         }
         push_count(out, self.levels.len());
         for level in &self.levels {
@@ -184,13 +203,14 @@ impl TreeRecord {
         }
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self> {
+    fn read(reader: &mut Reader<'_>, version: u32) -> Result<Self> {
         Ok(Self {
             id: TreeId(reader.u32()?),
             flushed: Revision(reader.u64()?),
             name: read_text(reader)?,
             key_codec: read_text(reader)?,
             value_codec: read_text(reader)?,
+            compression: if version >= WITH_COMPRESSION { read_compression(reader)? } else { None },
             levels: read_list(reader, LEVEL_BYTES_MIN, |reader| read_list(reader, TABLE_BYTES_MIN, TableRecord::read))?,
         })
     }
@@ -242,6 +262,21 @@ fn read_list<'a, T>(
 ) -> Result<Vec<T>> {
     let count = reader.count(bytes_min)?;
     (0..count).map(|_| read(reader)).collect()
+}
+
+/// Reads how a tree is compressed: a list of two bytes for each level, empty where it is as the store's are.
+fn read_compression(reader: &mut Reader<'_>) -> Result<Option<ByLevel>> {
+    let at = reader.at();
+    let levels = read_list(reader, 2, |reader| {
+        let bytes = reader.take(2)?;
+        Compression::decode([bytes[0], bytes[1]]).map_err(|error| error.moved(at))
+    })?;
+    if levels.is_empty() {
+        return Ok(None);
+    }
+    ByLevel::new(levels)
+        .map(Some)
+        .ok_or_else(|| FormatError::corrupt(at, "a tree has compressions for too many levels"))
 }
 
 fn read_text(reader: &mut Reader<'_>) -> Result<String> {

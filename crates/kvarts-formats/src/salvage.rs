@@ -4,7 +4,7 @@
 //! CRC is carried along byte by byte, and where the next eight bytes equal it, the whole tag is compared.
 use crate::bytes::{all_zero, u32_at, u64_at};
 use crate::checksum::{TAG_BYTES, matches};
-use crate::compress::{BLOCK_BYTES_MAX, HEAD_BYTES, LZ4_GROWTH_MAX};
+use crate::compress::{BLOCK_BYTES_MAX, HEAD_BYTES, growth_max};
 use crate::{FileId, index::BlockHandle};
 
 /// At most so many times the length of the file is summed up: only crafted bytes get there.
@@ -51,12 +51,13 @@ pub fn find_blocks(file: FileId, data: &[u8], from: usize) -> Vec<BlockHandle> {
 fn block_len(file: FileId, data: &[u8], at: usize, work: &mut usize) -> Option<usize> {
     let rest = &data[at..];
     let (compression, raw) = (rest[0], u32_at(rest, 4) as usize);
-    if compression > 1 || !all_zero(&rest[1..4]) || raw > BLOCK_BYTES_MAX {
+    let growth = growth_max(compression)?;
+    if !all_zero(&rest[1..4]) || raw > BLOCK_BYTES_MAX {
         return None;
     }
     // Compressed where that saves something: never longer than raw.
     let longest = (HEAD_BYTES + raw).min(rest.len() - TAG_BYTES);
-    let shortest = if compression == 0 { HEAD_BYTES + raw } else { HEAD_BYTES + raw.div_ceil(LZ4_GROWTH_MAX) };
+    let shortest = HEAD_BYTES + raw.div_ceil(growth);
     if compression == 0 && shortest <= longest {
         *work = work.saturating_sub(shortest);
         let is_whole = matches(file, at as u64, &rest[..shortest], &rest[shortest..shortest + TAG_BYTES]);
@@ -83,7 +84,7 @@ mod tests {
     #[test]
     fn blocks_are_found_around_what_is_damaged() {
         let raws: Vec<Vec<u8>> = (0..9_u8).map(|i| vec![i; 40 + 300 * usize::from(i % 4)]).collect();
-        for compression in [Compression::None, Compression::Lz4] {
+        for compression in [Compression::None, Compression::Lz4, Compression::Zstd(3)] {
             let mut data = vec![9; 128];
             let starts: Vec<usize> = raws
                 .iter()

@@ -119,14 +119,13 @@ proptest! {
     #[test]
     fn changed_byte_of_a_sealed_block_is_an_error(
         raw in prop_oneof![vec(any::<u8>(), 0..200), vec(0u8..2, 0..2000)],
-        lz4: bool,
+        compression in prop_oneof![Just(Compression::None), Just(Compression::Lz4), (1u8..20).prop_map(Compression::Zstd)],
         at: prop::sample::Index,
         flip in 1u8..,
         file: u64,
         offset: u64,
     ) {
         let mut stored = Vec::new();
-        let compression = if lz4 { Compression::Lz4 } else { Compression::None };
         seal_block(&mut stored, FileId(file), offset, &raw, compression);
         prop_assert_eq!(open_block(FileId(file), offset, &stored), Ok(raw));
         prop_assert!(open_block(FileId(file ^ 1), offset, &stored).is_err());

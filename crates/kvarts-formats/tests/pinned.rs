@@ -20,7 +20,8 @@ fn pinned(name: &str, bytes: &[u8], len: usize, hash: u64) {
 
 #[test]
 fn header_and_record() {
-    let header = FileHeader { kind: FileKind::Log, file: FileId(7), store: *b"0123456789abcdef", key: None };
+    let header =
+        FileHeader { version: 1, kind: FileKind::Log, file: FileId(7), store: *b"0123456789abcdef", key: None };
     pinned("header", &header.encode(), 128, 0x02da_a0ca_9670_bd32);
     let mut record = vec![0; record_bytes(5)];
     write_record(&mut record, FileId(7), 256, 1, RecordKind::End, 128, b"hello");
@@ -134,6 +135,7 @@ fn manifest() {
         name: "default".into(),
         key_codec: "str".into(),
         value_codec: "json".into(),
+        compression: None,
         flushed: Revision(80),
         levels: vec![vec![], vec![table]],
     };

@@ -16,7 +16,7 @@ pub fn sealed(offset: u64, body: &[u8]) -> Vec<u8> {
 
 /// Returns a file: a true header, then `body`.
 pub fn file(kind: FileKind, body: &[u8]) -> Vec<u8> {
-    [&FileHeader { kind, file: FILE, store: STORE, key: None }.encode()[..], body].concat()
+    [&FileHeader { version: 1, kind, file: FILE, store: STORE, key: None }.encode()[..], body].concat()
 }
 
 /// Returns a log of which each record, as far as lengths lead, has a true tag.

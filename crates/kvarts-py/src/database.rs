@@ -1,10 +1,10 @@
 //! An open engine in Python's hands: what is done to the whole store, none of it hot.
-use crate::fault::Outcome;
+use crate::fault::{Fault, Outcome};
 use crate::handle::{Guarded, Handle};
 use crate::keys::{keys_from, master_key};
-use crate::settings::{ManualClock, options_from};
+use crate::settings::{self, ManualClock, options_from};
 use kvarts_engine::clock::{Clock, OsClock};
-use kvarts_engine::db::{self, Db};
+use kvarts_engine::db::{self, Db, TreeInfo};
 use kvarts_engine::fs::{Fs, MemFs, OsFs};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict};
@@ -69,6 +69,9 @@ impl Told {
 
 /// File, offset, and a revision or a number of bytes.
 type Place = (String, u64, u64);
+
+/// A tree: name, key codec, value codec, compressions of its own.
+type TreeFields = (String, String, String, Option<Vec<String>>);
 
 /// Batches replayed, end of the log after an unclean stop, torn tail, whether the store was made.
 type OpenReport = (u64, Option<Place>, Option<Place>, bool);
@@ -202,10 +205,22 @@ impl Database {
         }
     }
 
-    /// (name, key codec, value codec) of every tree.
-    fn trees(&self) -> Outcome<Vec<(String, String, String)>> {
+    /// Says how tables of a tree are compressed from now on; None: as the store's are.
+    fn set_compression(&self, py: Python<'_>, tree: &str, compression: Option<Vec<String>>) -> Outcome<()> {
+        let own = compression.map(|names| settings::compression(&names)).transpose()?;
+        let db = self.handle.db()?;
+        let tree = db.tree(tree)?.ok_or_else(|| Fault::invalid(format!("no keyspace {tree:?}"), "it was dropped"))?;
+        Ok(py.detach(|| db.set_compression(&tree, own))?)
+    }
+
+    /// (name, key codec, value codec, compressions of its own) of every tree.
+    fn trees(&self) -> Outcome<Vec<TreeFields>> {
         let infos = self.handle.db()?.trees()?;
-        Ok(infos.into_iter().map(|info| (info.name, info.key_codec, info.value_codec)).collect())
+        let fields = |info: TreeInfo| {
+            let own = settings::names_of(info.compression.as_ref());
+            (info.name, info.key_codec, info.value_codec, own)
+        };
+        Ok(infos.into_iter().map(fields).collect())
     }
 
     /// Takes a snapshot of the newest revision.

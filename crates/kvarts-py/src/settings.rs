@@ -2,7 +2,7 @@
 use crate::fault::{Fault, Outcome};
 use kvarts_engine::clock;
 use kvarts_engine::options::{Durability, Options};
-use kvarts_formats::compress::Compression;
+use kvarts_formats::compress::{ByLevel, Compression};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub fn options_from(given: &Bound<'_, PyDict>) -> Outcome<Options> {
             "level_growth" => options.level_growth = value.extract()?,
             "level0_tables" => options.level0_tables = value.extract()?,
             "filter_bits" => options.filter_bits = value.extract()?,
-            "compression" => options.compression = compression(value.extract()?)?,
+            "compression" => options.compression = compression(&value.extract::<Vec<String>>()?)?,
             "log_bytes" => options.log_bytes = value.extract()?,
             "sync_interval_ms" => options.sync_interval_ms = value.extract()?,
             "scrub_bytes_per_s" => options.scrub_bytes_per_s = value.extract()?,
@@ -64,10 +64,14 @@ fn durability(name: &str) -> Outcome<Durability> {
     }
 }
 
-fn compression(name: &str) -> Outcome<Compression> {
-    match name {
-        "none" => Ok(Compression::None),
-        "lz4" => Ok(Compression::Lz4),
-        _ => Err(Fault::invalid(format!("compression={name:?}"), "none or lz4")),
-    }
+/// Reads the names of compressions, one for each level.
+pub fn compression(names: &[String]) -> Outcome<ByLevel> {
+    let levels: Result<Vec<Compression>, ()> = names.iter().map(|name| name.parse()).collect();
+    let levels = levels.ok().and_then(ByLevel::new);
+    levels.ok_or_else(|| Fault::invalid(format!("compression={names:?}"), "none, lz4, zstd or zstd:1 to zstd:19"))
+}
+
+/// Names of the compressions of a tree that says them for itself.
+pub fn names_of(compression: Option<&ByLevel>) -> Option<Vec<String>> {
+    compression.map(|levels| levels.as_slice().iter().map(ToString::to_string).collect())
 }

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, overload
 
 from kvarts.base.codecs import Codec
+from kvarts.base.compression import Compression
 from kvarts.base.encryption import EncryptionKey
 from kvarts.base.types import ANY, Condition, Entry, KeyspaceInfo, OpenReport, Report, Revision, Rotation, Stats
 
@@ -230,24 +231,48 @@ class Store(MutableMapping[K, V]):
         """
 
     @overload
-    def keyspace(self, name: str, *, create: bool = True) -> "Store[bytes, bytes]": ...
+    def keyspace(
+        self, name: str, *, create: bool = True, compression: Compression | None = None
+    ) -> "Store[bytes, bytes]": ...
     @overload
-    def keyspace(self, name: str, *, key: Codec[K2], create: bool = True) -> "Store[K2, bytes]": ...
+    def keyspace(
+        self, name: str, *, key: Codec[K2], create: bool = True, compression: Compression | None = None
+    ) -> "Store[K2, bytes]": ...
     @overload
-    def keyspace(self, name: str, *, value: Codec[V2], create: bool = True) -> "Store[bytes, V2]": ...
+    def keyspace(
+        self, name: str, *, value: Codec[V2], create: bool = True, compression: Compression | None = None
+    ) -> "Store[bytes, V2]": ...
     @overload
-    def keyspace(self, name: str, *, key: Codec[K2], value: Codec[V2], create: bool = True) -> "Store[K2, V2]": ...
+    def keyspace(
+        self,
+        name: str,
+        *,
+        key: Codec[K2],
+        value: Codec[V2],
+        create: bool = True,
+        compression: Compression | None = None,
+    ) -> "Store[K2, V2]": ...
     @abstractmethod
-    def keyspace(self, name: str, *, key: Any = ..., value: Any = ..., create: bool = True) -> "Store[Any, Any]":
+    def keyspace(
+        self,
+        name: str,
+        *,
+        key: Any = ...,
+        value: Any = ...,
+        create: bool = True,
+        compression: Compression | None = None,
+    ) -> "Store[Any, Any]":
         """Return a view of another keyspace: its own keys and codecs; the log, the memory and batch() are shared.
 
         Codecs are Bytes unless given, and kept: CodecMismatch where it was made with others. Made if absent (durable on
         return), unless create=False: then InvalidArgument. The store itself is keyspace "default".
+        `compression` is kept too (durable on return) and counts for tables written from then on: as open() takes it, or
+        "store" for what the store is opened with. What knows format 1 only refuses a store with a keyspace's own.
         """
 
     @abstractmethod
     def keyspaces(self) -> dict[str, KeyspaceInfo]:
-        """Return the keyspaces of the store by name, with the names of their codecs; of a snapshot those it has."""
+        """Return the keyspaces of the store by name, with their codecs and compressions; of a snapshot those it has."""
 
     # The mapping's other verbs: each native, and one step
 

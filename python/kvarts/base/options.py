@@ -7,12 +7,12 @@ from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any, Literal, TypeAlias, TypedDict, cast, get_args
 
+from kvarts.base.compression import Compression, check_compression
 from kvarts.base.encryption import EncryptionKey
 from kvarts.base.errors import InvalidArgument, WrongType
 
 Durability: TypeAlias = Literal["sync", "batch", "none"]
 Mode: TypeAlias = Literal["rw", "r"]
-Compression: TypeAlias = Literal["none", "lz4"]
 Consistency: TypeAlias = Literal["linearizable", "stale"]
 
 MEMORY_BYTES_MIN = 1 << 20
@@ -83,8 +83,10 @@ class Options:
     """Fresh tables that start a compaction, at least 1."""
     filter_bits: int = 10
     """Filter bits per key, 0 to 32. 10 lets one absent key in a hundred cost a read; 0 for stores only scanned."""
-    compression: Compression = "lz4"
-    """How blocks are compressed. "none" where values are compressed already."""
+    compression: tuple[str, ...] = ("lz4",)
+    """How blocks are compressed: "none", "lz4", "zstd" (or "zstd:1" to "zstd:19"), or one for each level, of which the
+    last counts for all deeper. "zstd" halves what compresses well once more, for slower gets from disk. A block that
+    would save less than a tenth is stored as it is. A keyspace may have its own: see Store.keyspace."""
     log_bytes: int = 64 << 20
     """Bytes of one log file, allocated when it is made; at most 4 GiB."""
     sync_interval_ms: int = 100
@@ -117,7 +119,6 @@ _RANGES: Mapping[str, tuple[int, int]] = {
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "mode": get_args(Mode),
     "durability": get_args(Durability),
-    "compression": get_args(Compression),
 }
 _NAMES = (*(field.name for field in fields(Options)), _KEY)
 
@@ -159,6 +160,8 @@ def _check(name: str, value: object) -> object:
         raise InvalidArgument(f"no option {name}=", hint=hint)
     if name in _CHOICES:
         return _check_choice(name, value)
+    if name == "compression":
+        return check_compression(value)
     if name in _RANGES:
         return _check_number(name, value)
     if not isinstance(value, bool):

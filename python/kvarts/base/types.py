@@ -50,11 +50,15 @@ def Equals(value: object) -> Condition:  # noqa: N802
 
 @dataclass(frozen=True, slots=True)
 class KeyspaceInfo:
-    """A keyspace with the names of the codecs it was made with."""
+    """A keyspace with the names of the codecs it was made with, and how it is compressed.
+
+    `compression` has a name for each level, of which the last counts for all deeper; None: as the store says.
+    """
 
     name: str
     key: str
     value: str
+    compression: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -184,6 +184,8 @@ def print_manifest_report(report: ManifestReport, form: Form) -> None:
     room = _key_room(56)
     for tree in manifest.trees:
         codecs = f"keys {printable(tree.key_codec)}, values {printable(tree.value_codec)}"
+        if tree.compression:
+            codecs += f", compressed {' '.join(tree.compression)}"
         click.echo(f"\nkeyspace {printable(tree.name)}: tree {tree.id}, {codecs}, flushed up to {tree.flushed:,}")
         rows = []
         for level, tables in enumerate(tree.levels):

@@ -9,6 +9,7 @@ from kvarts import _native
 from kvarts.base import codecs
 from kvarts.base.api import Batch, Store
 from kvarts.base.codecs import Codec, check_codec
+from kvarts.base.compression import STORES, Compression, check_compression
 from kvarts.base.encryption import EncryptionKey, Keyring
 from kvarts.base.errors import CodecError, InvalidArgument, ReadOnlyError, StoreNotFound, WrongType
 from kvarts.base.hkdf import key_id
@@ -71,7 +72,7 @@ class EmbeddedStore(_native.Tree[K, V], Store[K, V]):
         if self.is_snapshot:
             return self._view(self._prefix)
         held = self._database.snapshot()
-        names = frozenset(name for name, _, _ in self._database.trees())
+        names = frozenset(name for name, *_ in self._database.trees())
         return self._view(self._prefix, _Moment(held, names))
 
     def prefixed(self, prefix: K, /) -> "EmbeddedStore[K, V]":
@@ -86,22 +87,35 @@ class EmbeddedStore(_native.Tree[K, V], Store[K, V]):
         return self._view(self._prefix + encoded)
 
     def keyspace(
-        self, name: str, *, key: Any = codecs.Bytes, value: Any = codecs.Bytes, create: bool = True
+        self,
+        name: str,
+        *,
+        key: Any = codecs.Bytes,
+        value: Any = codecs.Bytes,
+        create: bool = True,
+        compression: Compression | None = None,
     ) -> "EmbeddedStore[Any, Any]":
         """Return a view of another keyspace, made if absent; on a snapshot, of an existing one at its revision."""
         check_codec(key, "key")
         check_codec(value, "value")
-        return self._keyspace_view(name, key, value, create=create)
+        if compression is None:
+            return self._keyspace_view(name, key, value, create=create)
+        if self.is_snapshot:
+            raise ReadOnlyError("a snapshot's keyspace() takes no compression", hint="call it on the store")
+        own = None if compression == STORES else check_compression(compression)
+        view = self._keyspace_view(name, key, value, create=create)
+        self._database.set_compression(name, own)
+        return view
 
     def keyspace_as_made(self, name: str) -> "EmbeddedStore[Any, Any]":
         """Return a view of a keyspace with the codecs it was made with, or Bytes where they are not built in."""
         return self._keyspace_view(name, None, None, create=False)
 
     def keyspaces(self) -> dict[str, KeyspaceInfo]:
-        """Return the keyspaces of the store by name, with the names of their codecs."""
+        """Return the keyspaces of the store by name, with their codecs and compressions."""
         return {
-            name: KeyspaceInfo(name, key, value)
-            for name, key, value in self._database.trees()
+            name: KeyspaceInfo(name, key, value, tuple(compression) if compression else None)
+            for name, key, value, compression in self._database.trees()
             if self._names is None or name in self._names
         }
 

@@ -7,6 +7,7 @@ from typing import Any, Generic, NoReturn, Self, TypeVar
 
 from kvarts import _native
 from kvarts.base import codecs
+from kvarts.base.compression import Compression
 from kvarts.base.errors import ClosedError
 from kvarts.base.types import Revision
 from kvarts.remote.batch import BatchFace
@@ -142,9 +143,12 @@ class AsyncStore(Verbs[K, V]):
         key: Any = codecs.Bytes,
         value: Any = codecs.Bytes,
         create: bool = True,
+        compression: Compression | None = None,
         timeout: Timeout = None,
     ) -> "Opening[AsyncStore[Any, Any]]":
         """Return, awaited or entered, a view of another keyspace, made if absent."""
+        if compression is not None:
+            raise _no_files("keyspace(compression=)", self._space.connection.target.uri)
         return Opening(self._in_keyspace(name, key, value, create=create, timeout=timeout))
 
     async def checkpoint(self, path: Any, /) -> NoReturn:

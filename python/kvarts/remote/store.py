@@ -10,6 +10,7 @@ from typing import Any, Generic, NoReturn, Self, TypeVar
 from kvarts import _native
 from kvarts.base import codecs
 from kvarts.base.api import Store, Ttl
+from kvarts.base.compression import Compression
 from kvarts.base.errors import InvalidArgument, KeyNotFound, WrongThread, WrongType
 from kvarts.base.types import ANY, Condition, Entry, KeyspaceInfo, OpenReport, Report, Revision, Stats
 from kvarts.base.views import StoreItems, StoreKeys, StoreValues
@@ -263,9 +264,12 @@ class RemoteStore(Store[K, V]):
         key: Any = codecs.Bytes,
         value: Any = codecs.Bytes,
         create: bool = True,
+        compression: Compression | None = None,
         timeout: Timeout = None,
     ) -> "RemoteStore[Any, Any]":
         """Return a view of another keyspace, made if absent; on a snapshot, of an existing one at its revision."""
+        if compression is not None:
+            raise _no_files("keyspace(compression=)", self._verbs._space.connection.target.uri)
         return RemoteStore(run(self._verbs._in_keyspace(name, key, value, create=create, timeout=timeout)))
 
     def keyspaces(self, *, timeout: Timeout = None) -> dict[str, KeyspaceInfo]:

@@ -9,6 +9,7 @@ use crate::options::Options;
 use crate::table::{BlockCache, Table, TableWriter, table_path};
 use crate::version::TableRef;
 use crate::{Error, FileId, Kind, Result, Revision};
+use kvarts_formats::compress::Compression;
 use kvarts_formats::manifest::TableRecord;
 use kvarts_formats::table::Properties;
 use std::path::Path;
@@ -24,6 +25,8 @@ pub struct OutputContext<'a> {
     pub store: &'a Identity,
     /// Options of the store.
     pub options: &'a Options,
+    /// How blocks are compressed, of the level and tree they are for.
+    pub compression: Compression,
     /// The cache that output tables will use.
     pub cache: &'a Arc<BlockCache>,
     /// Gives out file ids.
@@ -108,9 +111,9 @@ impl<'a, 'c> Outputs<'a, 'c> {
 
     fn add(&mut self, key: &[u8], revision: Revision, kind: Kind, value: &[u8]) -> Result<()> {
         if self.current.is_none() {
-            let OutputContext { fs, dir, store, options, next_file, .. } = *self.context;
+            let OutputContext { fs, dir, store, options, compression, next_file, .. } = *self.context;
             let file = next_file();
-            self.current = Some((file, TableWriter::create(&**fs, dir, store, file, options)?));
+            self.current = Some((file, TableWriter::create(&**fs, dir, store, file, options, compression)?));
         }
         let (_, writer) = self.current.as_mut().expect("made above");
         writer.add(key, revision, kind, value)

@@ -37,6 +37,11 @@ impl<T> CompactionPlan<T> {
         self.trivial_move
     }
 
+    /// The same plan, that writes its tables anew where it would only move them: what moved would keep its compression.
+    pub fn rewriting(self) -> Self {
+        Self { trivial_move: false, ..self }
+    }
+
     /// All tables that are read, inputs first.
     pub fn tables(&self) -> impl Iterator<Item = &T> {
         self.inputs.iter().chain(&self.overlaps)

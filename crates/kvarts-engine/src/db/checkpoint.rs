@@ -127,7 +127,7 @@ impl Shared {
             next_tree,
             last_revision: cut.revision,
             logs: Vec::new(),
-            trees: cut.trees.iter().map(|(tree, version)| tree_record(&tree.info, version)).collect(),
+            trees: cut.trees.iter().map(|(tree, version)| tree_record(&tree.info(), version)).collect(),
         };
         let mut floor = Floor::default();
         place(&*self.fs, to, &manifest, &self.store, file, &mut floor, Revision::ZERO)

@@ -75,7 +75,7 @@ impl Shared {
             let version = Arc::clone(&tree.state.load().version);
             if let Some(plan) = Leveled.pick(&version, &self.options, &self.retention()) {
                 *last = tree.id();
-                self.compact_plan(tree, &version, &plan)?;
+                self.compact_plan(tree, &version, plan)?;
                 return Ok(true);
             }
         }
@@ -93,7 +93,7 @@ impl Shared {
             let Some(plan) = full_plan(&version, &self.options, &asked) else {
                 return Ok(());
             };
-            self.compact_plan(tree, &version, &plan)?;
+            self.compact_plan(tree, &version, plan)?;
             // Writers go on meanwhile: what slows them has a turn between two steps. It mixes newer rows into deeper
             // levels, which makes more steps; so only so often, and then writers wait for the end.
             if reliefs < RELIEFS_MAX && self.level0_tables.load(Ordering::Acquire) >= LEVEL0_SLOW {
@@ -104,11 +104,16 @@ impl Shared {
     }
 
     /// Runs a plan for a tree and installs what comes of it. Called with `compacting` held.
-    fn compact_plan(&self, tree: &TreeShared, version: &Version, plan: &CompactionPlan) -> Result<()> {
+    fn compact_plan(&self, tree: &TreeShared, version: &Version, plan: CompactionPlan) -> Result<()> {
         let retention = self.retention();
         let dropped = || tree.dropped.load(Ordering::Acquire);
         let stop = || self.is_closed() || dropped();
-        let edit = match self.with_outputs(&stop, |context| compaction::run(plan, version, &retention, context)) {
+        let compression = tree.compression(&self.options, plan.target());
+        let keeps = compression == tree.compression(&self.options, plan.level());
+        let plan = if keeps { plan } else { plan.rewriting() };
+        let edit = match self
+            .with_outputs(compression, &stop, |context| compaction::run(&plan, version, &retention, context))
+        {
             Err(Error::Closed) if dropped() => return Ok(()),
             outcome => outcome?,
         };

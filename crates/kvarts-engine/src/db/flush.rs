@@ -6,6 +6,7 @@ use crate::compaction::{OutputContext, write_tables};
 use crate::log::LogPosition;
 use crate::version::{TableRef, VersionEdit};
 use crate::{FileId, Result};
+use kvarts_formats::compress::Compression;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -67,7 +68,9 @@ impl Shared {
         let outputs = self.while_syncing(mem.end.load(), || {
             let mut rows = mem.table.cursor();
             rows.seek_first()?;
-            self.with_outputs(&|| false, |context| write_tables(rows, &self.retention(), context))
+            self.with_outputs(tree.compression(&self.options, 0), &|| false, |context| {
+                write_tables(rows, &self.retention(), context)
+            })
         })?;
         let bytes: u64 = outputs.iter().map(|table| table.record.bytes).sum();
         let edit = VersionEdit {
@@ -105,14 +108,20 @@ impl Shared {
         Ok(outputs)
     }
 
-    /// Calls `job` with where its outputs go.
-    pub(super) fn with_outputs<R>(&self, stop: &dyn Fn() -> bool, job: impl FnOnce(&OutputContext<'_>) -> R) -> R {
+    /// Calls `job` with where its outputs go, and how they are compressed.
+    pub(super) fn with_outputs<R>(
+        &self,
+        compression: Compression,
+        stop: &dyn Fn() -> bool,
+        job: impl FnOnce(&OutputContext<'_>) -> R,
+    ) -> R {
         let next_file: &dyn Fn() -> FileId = &|| self.new_file();
         job(&OutputContext {
             fs: &self.fs,
             dir: &self.dir,
             store: &self.store,
             options: &self.options,
+            compression,
             cache: &self.cache,
             next_file,
             stop,

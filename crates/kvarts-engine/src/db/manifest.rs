@@ -57,6 +57,7 @@ pub(super) fn tree_record(info: &TreeInfo, version: &Version) -> TreeRecord {
         name: info.name.clone(),
         key_codec: info.key_codec.clone(),
         value_codec: info.value_codec.clone(),
+        compression: info.compression.clone(),
         flushed: version.flushed,
         levels: version
             .levels
@@ -88,7 +89,7 @@ pub(super) fn place(
     revision: Revision,
 ) -> std::result::Result<(), ManifestFailure> {
     let (tmp, path) = (dir.join(MANIFEST_TMP), dir.join(MANIFEST));
-    let begun = store.begin(FileKind::Manifest, file);
+    let begun = store.begin_as(manifest.version(), FileKind::Manifest, file);
     let NewFile { header, seal } = begun.map_err(|error| ManifestFailure { error, maybe_placed: false })?;
     let written = (|| {
         if fs.exists(&tmp)? {
@@ -192,8 +193,8 @@ impl Shared {
     ) -> Result<()> {
         let file = self.new_file();
         let record = |tree: &Arc<TreeShared>| match pending {
-            Some(pending) if pending.tree == tree.id() => tree_record(&tree.info, pending.version),
-            _ => tree_record(&tree.info, &tree.state.load().version),
+            Some(pending) if pending.tree == tree.id() => tree_record(&tree.info(), pending.version),
+            _ => tree_record(&tree.info(), &tree.state.load().version),
         };
         let manifest = Manifest {
             store: self.store.id,

@@ -6,6 +6,7 @@ use crate::fs::Finding;
 use crate::iter::VisibleCursor;
 use crate::sync::Mutex;
 use crate::{Revision, TreeId};
+use kvarts_formats::compress::ByLevel;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -68,6 +69,8 @@ pub struct TreeInfo {
     pub key_codec: String,
     /// Name of the value codec it was made with.
     pub value_codec: String,
+    /// How its tables are compressed; `None`: as the options of the store say.
+    pub compression: Option<ByLevel>,
 }
 
 /// A value found, borrowed from where it lies.

@@ -75,6 +75,7 @@ impl Recovery<'_> {
                 name: record.name.clone(),
                 key_codec: record.key_codec.clone(),
                 value_codec: record.value_codec.clone(),
+                compression: record.compression.clone(),
             };
             self.last = self.last.max(version.flushed);
             let tree = Recovering { info, version, mem: Memtable::new(), newest: Revision::ZERO };
@@ -193,6 +194,7 @@ impl Recovery<'_> {
                 dir: self.dir,
                 store: &self.store,
                 options: self.options,
+                compression: tree.info.compression.as_ref().unwrap_or(&self.options.compression).at(0),
                 cache: self.cache,
                 next_file: &|| self.new_file(),
                 stop: &|| false,

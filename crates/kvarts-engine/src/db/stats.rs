@@ -55,7 +55,7 @@ fn tree_stats(tree: &TreeShared) -> TreeStats {
     let state = tree.state.load();
     let levels = &state.version.levels;
     TreeStats {
-        name: tree.info.name.clone(),
+        name: tree.info().name.clone(),
         table_rows: levels.iter().flatten().map(|table| table.record.rows).sum(),
         memtable_rows: state.mems().map(|mem| mem.table.rows() as u64).sum(),
         levels: levels

@@ -4,11 +4,13 @@ use super::state::Shared;
 use super::{Db, Tree, TreeInfo};
 use crate::log::LogPosition;
 use crate::memtable::{Chunks, MemRow, Memtable};
+use crate::options::Options;
 use crate::sync::{Mutex, atomic};
 use crate::version::Version;
 use crate::{Error, FileId, Result, Revision, TreeId};
 use arc_swap::ArcSwap;
 use kvarts_formats::batch::Op;
+use kvarts_formats::compress::{ByLevel, Compression};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -136,8 +138,9 @@ impl TreeState {
 
 /// A tree, shared by handles, writers and background work.
 pub(super) struct TreeShared {
-    /// What is known of it.
-    pub(super) info: TreeInfo,
+    id: TreeId,
+    /// What is known of it. Replaced with `install` held.
+    info: ArcSwap<TreeInfo>,
     /// Its rows.
     pub(super) state: ArcSwap<TreeState>,
     /// Counts the replacements of `state`: see `publish`.
@@ -161,7 +164,8 @@ impl TreeShared {
         let last = AtomicU64::new(version.flushed.max(active.revision_max()).0);
         let state = TreeState { active, sealed: Vec::new(), version: Arc::new(version) };
         Arc::new(Self {
-            info,
+            id: info.id,
+            info: ArcSwap::from_pointee(info),
             state: ArcSwap::from_pointee(state),
             generation: atomic::AtomicU64::new(0),
             dropped: AtomicBool::new(false),
@@ -172,7 +176,17 @@ impl TreeShared {
 
     /// Its number.
     pub(super) fn id(&self) -> TreeId {
-        self.info.id
+        self.id
+    }
+
+    /// What is known of it.
+    pub(super) fn info(&self) -> Arc<TreeInfo> {
+        self.info.load_full()
+    }
+
+    /// How its tables of a level are compressed.
+    pub(super) fn compression(&self, options: &Options, level: usize) -> Compression {
+        self.info.load().compression.as_ref().unwrap_or(&options.compression).at(level)
     }
 
     /// Replaces the state. Replacements exclude each other; readers never wait.
@@ -184,13 +198,13 @@ impl TreeShared {
 
     /// The error that calls on a dropped tree get.
     pub(super) fn gone(&self) -> Error {
-        Error::invalid(format!("tree {:?} was dropped", self.info.name), "ask the store for its trees again")
+        Error::invalid(format!("tree {:?} was dropped", self.info.load().name), "ask the store for its trees again")
     }
 }
 
 impl std::fmt::Debug for Tree {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "<Tree {} {:?}>", self.shared.id().0, self.shared.info.name)
+        write!(f, "<Tree {} {:?}>", self.shared.id().0, self.shared.info.load().name)
     }
 }
 
@@ -206,20 +220,20 @@ impl Db {
     pub fn tree(&self, name: &str) -> Result<Option<Tree>> {
         self.shared.check_open()?;
         let install = self.shared.install.lock();
-        let found = install.trees.values().find(|tree| tree.info.name == name);
+        let found = install.trees.values().find(|tree| tree.info.load().name == name);
         Ok(found.map(|tree| Tree { shared: Arc::clone(tree) }))
     }
 
     /// What is known of a tree.
     pub fn tree_info(&self, tree: &Tree) -> TreeInfo {
-        tree.shared.info.clone()
+        (*tree.shared.info()).clone()
     }
 
     /// All trees, by name.
     pub fn trees(&self) -> Result<Vec<TreeInfo>> {
         self.shared.check_open()?;
         let install = self.shared.install.lock();
-        let mut infos: Vec<TreeInfo> = install.trees.values().map(|tree| tree.info.clone()).collect();
+        let mut infos: Vec<TreeInfo> = install.trees.values().map(|tree| (*tree.info()).clone()).collect();
         infos.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(infos)
     }
@@ -235,6 +249,11 @@ impl Db {
         self.shared.create_tree(name, key_codec, value_codec).map(|shared| Tree { shared })
     }
 
+    /// Says how tables of a tree are compressed that are written from now on (`None`: as the store's); durable on return.
+    pub fn set_compression(&self, tree: &Tree, compression: Option<ByLevel>) -> Result<()> {
+        self.shared.set_compression(&tree.shared, compression)
+    }
+
     /// Drops a tree and its rows; durable on return. Reads through old handles then fail with `InvalidArgument`.
     pub fn drop_tree(&self, tree: &Tree) -> Result<()> {
         self.shared.drop_tree(&tree.shared)
@@ -248,7 +267,7 @@ impl Shared {
         // What was written before must not be lost where the tree is not: recovery is a prefix.
         self.sync_to(self.appended.load())?;
         let mut install = self.install.lock();
-        if install.trees.values().any(|tree| tree.info.name == name) {
+        if install.trees.values().any(|tree| tree.info.load().name == name) {
             return Err(Error::invalid(format!("there is a tree called {name:?}"), "choose another name"));
         }
         let info = TreeInfo {
@@ -256,6 +275,7 @@ impl Shared {
             name: name.to_owned(),
             key_codec: key_codec.to_owned(),
             value_codec: value_codec.to_owned(),
+            compression: None,
         };
         let tree = TreeShared::new(info, Version::default(), &self.chunks);
         install.next_tree += 1;
@@ -267,6 +287,20 @@ impl Shared {
         }
         write.add_tree(Arc::clone(&tree));
         Ok(tree)
+    }
+
+    fn set_compression(&self, tree: &TreeShared, compression: Option<ByLevel>) -> Result<()> {
+        self.check_writable()?;
+        let mut install = self.install.lock();
+        if tree.dropped.load(Ordering::Acquire) {
+            return Err(tree.gone());
+        }
+        let before = tree.info();
+        if before.compression == compression {
+            return Ok(());
+        }
+        tree.info.store(Arc::new(TreeInfo { compression, ..(*before).clone() }));
+        self.write_manifest(&mut install, None).inspect_err(|_| tree.info.store(before))
     }
 
     fn drop_tree(&self, tree: &Arc<TreeShared>) -> Result<()> {

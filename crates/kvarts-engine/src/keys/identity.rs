@@ -1,6 +1,7 @@
 //! What all files of a store share: its number, and the keys it is encrypted with.
 use super::{KeyId, Keys};
 use crate::{Error, FileId, Result};
+use kvarts_formats::FORMAT_VERSION_MIN;
 use kvarts_formats::header::{FileHeader, FileKind};
 use kvarts_formats::seal::FileSeal;
 use std::path::Path;
@@ -47,7 +48,12 @@ impl Identity {
 
     /// Begins a file: its header, with a new key where the store is encrypted. Errors: `Io`, no randomness.
     pub fn begin(&self, kind: FileKind, file: FileId) -> Result<NewFile> {
-        let mut header = FileHeader { kind, file, store: self.id, key: None };
+        self.begin_as(FORMAT_VERSION_MIN, kind, file)
+    }
+
+    /// The same for a file of a newer format.
+    pub fn begin_as(&self, version: u32, kind: FileKind, file: FileId) -> Result<NewFile> {
+        let mut header = FileHeader { version, kind, file, store: self.id, key: None };
         let seal = match &self.keys {
             Some(keys) => keys.begin(&mut header)?,
             None => FileSeal::new(file, None),

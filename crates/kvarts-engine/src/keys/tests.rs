@@ -111,7 +111,7 @@ proptest! {
     ) {
         let identity = identity(1);
         let [seal, other] = [7, 8].map(|file| identity.begin(FileKind::Table, FileId(file)).unwrap().seal);
-        for compression in [Compression::None, Compression::Lz4] {
+        for compression in [Compression::None, Compression::Lz4, Compression::Zstd(3)] {
             let mut stored = Vec::new();
             seal_block(&mut stored, &seal, offset, &raw, compression);
             prop_assert!(raw.len() < 16 || !stored.windows(16).any(|window| window == &raw[..16]));

@@ -39,7 +39,8 @@ fn sound() -> Forged {
 
 impl Forged {
     fn encode(&self) -> Vec<u8> {
-        let mut out = FileHeader { kind: FileKind::Table, file: FILE, store: STORE, key: None }.encode().to_vec();
+        let mut out =
+            FileHeader { version: 1, kind: FileKind::Table, file: FILE, store: STORE, key: None }.encode().to_vec();
         let seal = |out: &mut Vec<u8>, raw: &[u8]| {
             let offset = out.len() as u64;
             seal_block(out, FILE, offset, raw, Compression::None);

@@ -3,7 +3,6 @@ use super::{BlockCache, Table, table_path};
 use crate::fs::{Fs, ReadFile};
 use crate::keys::Identity;
 use crate::{Error, FileId, Result, Revision};
-use kvarts_formats::FormatError;
 use kvarts_formats::compress::open_block;
 use kvarts_formats::filter::Filter;
 use kvarts_formats::header::{FileHeader, FileKind, HEADER_BYTES};
@@ -11,6 +10,7 @@ use kvarts_formats::index::{BlockHandle, Index, IndexBuilder};
 use kvarts_formats::manifest::TableRecord;
 use kvarts_formats::seal::FileSeal;
 use kvarts_formats::table::{FOOTER_BYTES, Footer, Properties};
+use kvarts_formats::{FORMAT_VERSION_MIN, FormatError};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
@@ -87,7 +87,13 @@ impl Table {
         };
         Arc::new(Self {
             file: record.file,
-            header: FileHeader { kind: FileKind::Table, file: record.file, store, key: None },
+            header: FileHeader {
+                version: FORMAT_VERSION_MIN,
+                kind: FileKind::Table,
+                file: record.file,
+                store,
+                key: None,
+            },
             seal: FileSeal::new(record.file, None),
             path: table_path(dir, record.file),
             reader: Arc::new(NoFile { len: record.bytes }),

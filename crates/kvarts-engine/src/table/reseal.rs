@@ -25,7 +25,8 @@ impl Table {
     pub fn reseal(&self, dir: &Path, store: &Identity, file: FileId) -> Result<Arc<Self>> {
         let path = table_path(dir, file);
         let out = self.fs.create(&path).map_err(|error| Error::io("create", &path, error))?;
-        let written = store.begin(FileKind::Table, file).and_then(|new| self.copy_to(out, &path, &new));
+        let written =
+            store.begin_as(self.header.version, FileKind::Table, file).and_then(|new| self.copy_to(out, &path, &new));
         written.and_then(|()| Self::open(&self.fs, dir, store, file, &self.cache)).inspect_err(|_| {
             let _ = self.fs.remove(&path);
         })

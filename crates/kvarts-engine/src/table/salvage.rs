@@ -8,6 +8,7 @@ use super::{BlockCache, Table, table_path};
 use crate::fs::{Fs, ReadFile};
 use crate::iter::compare;
 use crate::{Error, FileId, Revision};
+use kvarts_formats::FORMAT_VERSION_MIN;
 use kvarts_formats::block::Block;
 use kvarts_formats::compress::open_block;
 use kvarts_formats::header::{FileHeader, FileKind, HEADER_BYTES};
@@ -92,7 +93,7 @@ impl Table {
         let index = Index::parse(&index.finish()).expect("blocks in order make an index");
         let tail = Tail { filter: None, index, properties: properties.finish() };
         let (cache, fs, obsolete) = (Arc::clone(cache), Arc::clone(fs), AtomicBool::new(false));
-        let header = FileHeader { kind: FileKind::Table, file, store, key: None };
+        let header = FileHeader { version: FORMAT_VERSION_MIN, kind: FileKind::Table, file, store, key: None };
         let table = Self { file, header, seal, path, reader, tail, cache, fs, broken: None, obsolete };
         Salvaged { table: Some(Arc::new(table)), blocks, lost }
     }

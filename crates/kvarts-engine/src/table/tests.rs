@@ -26,7 +26,7 @@ fn dir() -> &'static Path {
 }
 
 fn write(fs: &dyn Fs, file: FileId, options: &Options, rows: &Rows) -> (Properties, u64) {
-    let mut writer = TableWriter::create(fs, dir(), STORE, file, options).unwrap();
+    let mut writer = TableWriter::create(fs, dir(), STORE, file, options, options.compression.at(0)).unwrap();
     for ((key, revision), (kind, value)) in rows {
         writer.add(key, Revision(revision.0), *kind, value).unwrap();
     }

@@ -4,8 +4,9 @@ use crate::fs::{Fs, WriteFile};
 use crate::keys::{Identity, NewFile};
 use crate::options::Options;
 use crate::{Error, FileId, Kind, Result, Revision};
+use kvarts_formats::FORMAT_VERSION_MIN;
 use kvarts_formats::block::{BlockBuilder, RESTART_INTERVAL};
-use kvarts_formats::compress::{Compression, seal_block};
+use kvarts_formats::compress::{Compression, Compressor, seal_block};
 use kvarts_formats::filter::FilterBuilder;
 use kvarts_formats::hash::key_hash;
 use kvarts_formats::header::FileKind;
@@ -17,6 +18,9 @@ use std::path::{Path, PathBuf};
 
 /// Sealed blocks gather in memory up to this before they are written.
 const BUFFER_BYTES: usize = 256 << 10;
+
+/// The format that has blocks of zstd.
+const WITH_ZSTD: u32 = 2;
 
 /// Writes one table from sorted rows.
 ///
@@ -38,19 +42,21 @@ pub struct TableWriter {
     properties: PropertiesBuilder,
     block_bytes: usize,
     filter_bits: usize,
-    compression: Compression,
+    compressor: Compressor,
 }
 
 impl TableWriter {
-    /// Makes the file and writes its header.
+    /// Makes the file and begins it with its header: of format 2 where there may be zstd in it.
     pub fn create(
         fs: &dyn Fs,
         dir: &Path,
         store: impl Into<Identity>,
         file: FileId,
         options: &Options,
+        compression: Compression,
     ) -> Result<Self> {
-        let NewFile { header, seal } = store.into().begin(FileKind::Table, file)?;
+        let version = if matches!(compression, Compression::Zstd(_)) { WITH_ZSTD } else { FORMAT_VERSION_MIN };
+        let NewFile { header, seal } = store.into().begin_as(version, FileKind::Table, file)?;
         let path = table_path(dir, file);
         let out = fs.create(&path).map_err(|error| Error::io("create", &path, error))?;
         Ok(Self {
@@ -67,7 +73,7 @@ impl TableWriter {
             properties: PropertiesBuilder::default(),
             block_bytes: options.block_bytes,
             filter_bits: options.filter_bits,
-            compression: options.compression,
+            compressor: Compressor::new(compression),
         })
     }
 
@@ -108,13 +114,13 @@ impl TableWriter {
             bits => {
                 let raw = self.filter.finish(bits);
                 // Its bits are random: nothing to compress.
-                self.seal(&raw, Compression::None)
+                self.seal_plain(&raw)
             }
         };
         let raw = self.index.finish();
-        let index = self.seal(&raw, self.compression);
+        let index = self.seal(&raw);
         let of_rows = std::mem::take(&mut self.properties).finish();
-        let properties = self.seal(&of_rows.encode(), Compression::None);
+        let properties = self.seal_plain(&of_rows.encode());
         let footer = Footer { index, filter, properties }.encode(&self.seal, self.offset());
         self.buffer.extend_from_slice(&footer);
         self.write_out()?;
@@ -130,7 +136,7 @@ impl TableWriter {
     /// Writes the block that is full, or the last one; `next` is the key of the row after it.
     fn finish_block(&mut self, next: Option<&[u8]>) -> Result<()> {
         let raw = self.block.finish();
-        let handle = self.seal(&raw, self.compression);
+        let handle = self.seal(&raw);
         match next {
             Some(next) => self.index.add_before(&self.last_key, self.last_revision, next, handle),
             None => self.index.add(&self.last_key, self.last_revision, handle),
@@ -138,11 +144,21 @@ impl TableWriter {
         if self.buffer.len() >= BUFFER_BYTES { self.write_out() } else { Ok(()) }
     }
 
-    fn seal(&mut self, raw: &[u8], compression: Compression) -> BlockHandle {
+    fn seal(&mut self, raw: &[u8]) -> BlockHandle {
         let offset = self.offset();
-        let before = self.buffer.len();
-        seal_block(&mut self.buffer, &self.seal, offset, raw, compression);
-        let len = u32::try_from(self.buffer.len() - before).expect("a sealed block is below 4 GiB");
+        self.compressor.seal(&mut self.buffer, &self.seal, offset, raw);
+        self.handle(offset)
+    }
+
+    fn seal_plain(&mut self, raw: &[u8]) -> BlockHandle {
+        let offset = self.offset();
+        seal_block(&mut self.buffer, &self.seal, offset, raw, Compression::None);
+        self.handle(offset)
+    }
+
+    /// The block sealed last, which starts at `offset`.
+    fn handle(&self, offset: u64) -> BlockHandle {
+        let len = u32::try_from(self.offset() - offset).expect("a sealed block is below 4 GiB");
         BlockHandle { offset, len }
     }
 

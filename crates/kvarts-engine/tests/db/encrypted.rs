@@ -82,7 +82,8 @@ fn no_byte_on_disk_shows_keys_values_or_names() {
     for (hidden, keys) in [(false, None), (true, Some(keys(1)))] {
         let fs = MemFs::new();
         let live = || {
-            let options = Options { compression: kvarts_engine::formats::compress::Compression::None, ..options() };
+            let options =
+                Options { compression: kvarts_engine::formats::compress::Compression::None.into(), ..options() };
             let db = open_still(&fs, options).unwrap();
             fill(&db).unwrap();
             db.checkpoint(None, Path::new("/copy")).unwrap();

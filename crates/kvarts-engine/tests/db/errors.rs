@@ -1,5 +1,6 @@
 //! What goes wrong outside of the store: full disks, failing syncs, damage, formats of the future, arguments.
 use crate::support::{DIR, get, open_still, put, rows, tiny};
+use kvarts_engine::formats::FORMAT_VERSION;
 use kvarts_engine::formats::batch::Batch;
 use kvarts_engine::formats::manifest::{Manifest, TableRecord};
 use kvarts_engine::fs::{Fs, LogMode, MemFs};
@@ -115,7 +116,11 @@ fn a_store_of_a_newer_format_is_refused_by_number() {
     let at = (0..16).find(|&at| before[at..at + 4] == 1u32.to_le_bytes()).unwrap();
     fs.corrupt(manifest, at as u64, 1 ^ 9).unwrap();
     let outcome = open_still(&fs, tiny(Durability::Batch));
-    assert!(matches!(outcome, Err(Error::NewerFormat { found: 9, supported: 1, .. })), "{:?}", outcome.err());
+    assert!(
+        matches!(outcome, Err(Error::NewerFormat { found: 9, supported: FORMAT_VERSION, .. })),
+        "{:?}",
+        outcome.err()
+    );
 }
 
 #[test]

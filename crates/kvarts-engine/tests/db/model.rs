@@ -4,6 +4,7 @@ use kvarts_engine::Revision;
 use kvarts_engine::clock::{Clock, ManualClock};
 use kvarts_engine::db::{Attempt, Db, Snapshot, Tree};
 use kvarts_engine::formats::batch::Batch;
+use kvarts_engine::formats::compress::{ByLevel, Compression};
 use kvarts_engine::fs::MemFs;
 use kvarts_engine::iter::Bounds;
 use kvarts_engine::options::{Durability, Options};
@@ -12,6 +13,13 @@ use std::sync::Arc;
 
 const TREES: usize = 2;
 const KEYS: u64 = 160;
+
+/// One for all levels, or one for each of the first.
+fn compressions(chance: &mut Chance) -> ByLevel {
+    let all = [Compression::None, Compression::Lz4, Compression::Zstd(1), Compression::Zstd(9)];
+    let levels = (0..=chance.below(3)).map(|_| *chance.pick(&all)).collect();
+    ByLevel::new(levels).unwrap()
+}
 
 struct World {
     chance: Chance,
@@ -35,6 +43,8 @@ impl World {
             memtable_bytes: *chance.pick(&[1 << 10, 4 << 10, 32 << 10]),
             filter_bits: *chance.pick(&[0, 10]),
             level_growth: *chance.pick(&[2, 4]),
+            block_bytes: *chance.pick(&[256, 1 << 10, 64 << 10]),
+            compression: compressions(&mut chance),
             ..tiny(durability)
         };
         let db = open(&fs, &clock, options.clone()).unwrap();
@@ -57,9 +67,18 @@ impl World {
             92..96 => self.db.flush().unwrap(),
             96..97 => self.compact(),
             97..98 => self.checkpoint(),
+            98 if self.chance.one_in(2) => self.recompress(),
             98..99 => self.verify(),
             _ => self.reopen(),
         }
+    }
+
+    /// Changes how a tree is compressed: what it reads stays the same.
+    fn recompress(&mut self) {
+        let own = self.chance.one_in(2).then(|| compressions(&mut self.chance));
+        let at = self.tree();
+        self.db.set_compression(&self.trees[at], own.clone()).unwrap();
+        assert_eq!(self.db.tree_info(&self.trees[at]).compression, own);
     }
 
     fn said(&mut self) -> Said {

@@ -3,7 +3,7 @@ use crate::support::{Chance, DIR, Said, open_on, tiny};
 use crate::trace::{Event, NOW_MS, State, TREES, Trace, perform, read_state};
 use kvarts_engine::clock::ManualClock;
 use kvarts_engine::db::Db;
-use kvarts_engine::formats::compress::Compression;
+use kvarts_engine::formats::compress::{ByLevel, Compression};
 use kvarts_engine::fs::{Fs, MemFs};
 use kvarts_engine::options::{Durability, Options};
 use std::collections::BTreeMap;
@@ -60,11 +60,16 @@ pub fn open_at(disk: &MemFs, dir: &Path, options: &Options) -> kvarts_engine::Re
     Db::open(Arc::new(disk.clone()), clock, dir, "test", options.clone())
 }
 
+/// LZ4 above, zstd below.
+fn mixed() -> ByLevel {
+    ByLevel::new(vec![Compression::Lz4, Compression::Zstd(3)]).unwrap()
+}
+
 fn drawn_options(chance: &mut Chance) -> Options {
     Options {
         memtable_bytes: *chance.pick(&[2 << 10, 8 << 10, 256 << 10]),
         filter_bits: *chance.pick(&[0, 10]),
-        compression: *chance.pick(&[Compression::None, Compression::Lz4]),
+        compression: chance.pick(&[ByLevel::from(Compression::None), mixed()]).clone(),
         block_bytes: *chance.pick(&[256, 1 << 10]),
         ..tiny(*chance.pick(&[Durability::Sync, Durability::Batch, Durability::None]))
     }

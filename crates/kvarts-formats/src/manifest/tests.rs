@@ -22,6 +22,7 @@ fn tree(id: u32, name: &str, levels: Vec<Vec<TableRecord>>) -> TreeRecord {
         name: name.into(),
         key_codec: "str".into(),
         value_codec: "json".into(),
+        compression: None,
         flushed: Revision(80),
         levels,
     }

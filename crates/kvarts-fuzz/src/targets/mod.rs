@@ -24,12 +24,13 @@ pub fn all() -> Vec<Target> {
         small("log", logs::log_seeds, logs::log, 40),
         Target { bytes_fixed: 4 << 20, ..small("machine", machine::payload_seeds, machine::apply, 2_000) },
         small("manifest", manifest::manifest_seeds, manifest::manifest, 100),
+        small("manifest-2", manifest::manifest2_seeds, manifest::manifest2, 100),
         Target { bytes_fixed: 1 << 20, ..small("node-log", logs::node_log_seeds, logs::node_log, 200) },
         small("node-record", logs::node_record_seeds, logs::node_record, 8),
         small("peer", machine::peer_seeds, machine::peer, 200),
         small("properties", tables::properties_seeds, tables::properties, 8),
-        // A byte of LZ4 stands for 255 at most.
-        small("sealed-block", tables::sealed_block_seeds, tables::sealed_block, 300),
+        // A byte of zstd stands for 32 KiB at most; of LZ4 for 255, which the target checks.
+        small("sealed-block", tables::sealed_block_seeds, tables::sealed_block, 33_000),
         small("tuple", tuples::seeds, tuples::run, 80),
     ]
 }

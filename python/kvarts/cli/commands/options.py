@@ -64,6 +64,19 @@ durability_option = click.option(
 )
 
 
+def _names(ctx: click.Context, _: click.Parameter, given: str | None) -> dict[str, tuple[str, ...]]:
+    """Return what open() is given beside the rest; the names are checked there."""
+    return {} if given is None else {"compression": tuple(given.split(","))}
+
+
+compression_option = click.option(
+    "--compression",
+    callback=_names,
+    metavar="NAME[,NAME...]",
+    help="none, lz4, zstd or zstd:1 to zstd:19; or one for each level. [default: lz4]",
+)
+
+
 def form_options(function: F) -> F:
     """Add --hex and --base64, of which one at most gives `form`."""
 

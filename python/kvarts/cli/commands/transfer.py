@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import click
 
@@ -13,6 +13,7 @@ from kvarts.base.errors import InvalidArgument
 from kvarts.base.types import Revision
 from kvarts.cli.commands.options import (
     codec_options,
+    compression_option,
     durability_option,
     json_option,
     keyspace_option,
@@ -56,6 +57,7 @@ class InputError(click.ClickException):
 @keyspace_option
 @codec_options
 @durability_option
+@compression_option
 @json_option
 def import_(
     *,
@@ -65,6 +67,7 @@ def import_(
     key_codec: str | None,
     value_codec: str | None,
     durability: str,
+    compression: dict[str, Any],
     as_json: bool,
 ) -> None:
     """Write rows from JSON lines; the store is made where there is none.
@@ -78,7 +81,7 @@ def import_(
     """
     codecs = (key_codec, value_codec)
     with (
-        opened(store, keyspace=keyspace, create=True, codecs=codecs, durability=durability) as target,
+        opened(store, keyspace=keyspace, create=True, codecs=codecs, durability=durability, **compression) as target,
         Progress("importing", _size(source), unit="B") as progress,
     ):
         rows, revision = 0, target.store.revision

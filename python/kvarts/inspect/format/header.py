@@ -6,7 +6,8 @@ from typing import Final
 from kvarts.inspect.format.checksum import matches
 from kvarts.inspect.format.fields import FormatError, is_zero, u32_at, u64_at
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+FORMAT_VERSION_MIN: Final = 1
 HEADER_BYTES: Final = 128
 MAGIC: Final = b"kvarts\r\n"
 CIPHERS: Final = {0: "none", 1: "AES-256-GCM"}
@@ -47,7 +48,7 @@ def read_header(data: bytes, kind: str | None) -> Header:
         raise FormatError(8, f"format {version} is newer than {FORMAT_VERSION}, the newest that is known here")
     if not matches(u64_at(data, 16), 0, data):
         raise FormatError(0, "the checksum of the file header differs")
-    if version != FORMAT_VERSION:
+    if version < FORMAT_VERSION_MIN:
         raise FormatError(8, f"there is no format {version}")
     found = Header(
         version=version,

@@ -7,11 +7,15 @@ from kvarts.inspect.format.checksum import TAG_BYTES
 from kvarts.inspect.format.fields import FormatError, Reader
 from kvarts.inspect.format.header import HEADER_BYTES, Header, read_header
 from kvarts.inspect.format.seal import NO_KEYS, Keys
+from kvarts.inspect.format.sealed import CODECS
 
 _LOG_BYTES_MIN = 8
 _TREE_BYTES_MIN = 28
 _LEVEL_BYTES_MIN = 4
 _TABLE_BYTES_MIN = 80
+_COMPRESSION_BYTES = 2
+_ZSTD_LEVEL = 3
+_ZSTD_LEVEL_MAX = 19
 _LEVELS_MAX = 7
 _NEXT_FILE_MAX = (1 << 32) - (1 << 20)
 
@@ -35,12 +39,16 @@ class TableRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeRecord:
-    """A keyspace: rows up to revision `flushed` are in tables. Level 0 newest first, deeper levels by key."""
+    """A keyspace: rows up to revision `flushed` are in tables. Level 0 newest first, deeper levels by key.
+
+    `compression` has a name for each level, of which the last counts for all deeper; None: as the store was opened.
+    """
 
     id: int
     name: str
     key_codec: str
     value_codec: str
+    compression: list[str] | None
     flushed: int
     levels: list[list[TableRecord]]
 
@@ -71,32 +79,50 @@ def read_manifest(data: bytes, keys: Keys = NO_KEYS) -> tuple[Header, Manifest]:
     if body is None:
         raise FormatError(HEADER_BYTES, "the checksum of the manifest differs")
     try:
-        manifest = _read_body(Reader(body))
+        manifest = _read_body(Reader(body), header.version)
         _check(manifest)
     except FormatError as error:
         raise FormatError(HEADER_BYTES + error.offset, error.what) from None
     return header, manifest
 
 
-def _read_body(reader: Reader) -> Manifest:
+def _read_body(reader: Reader, version: int) -> Manifest:
     manifest = Manifest(
         next_file=reader.u64(),
         next_tree=reader.u32(),
         last_revision=reader.u64(),
         logs=reader.list_(_LOG_BYTES_MIN, Reader.u64),
-        trees=reader.list_(_TREE_BYTES_MIN, _read_tree),
+        trees=reader.list_(_TREE_BYTES_MIN, lambda tree: _read_tree(tree, version)),
     )
     reader.finish()
     return manifest
 
 
-def _read_tree(reader: Reader) -> TreeRecord:
+def _read_tree(reader: Reader, version: int) -> TreeRecord:
     number, flushed = reader.u32(), reader.u64()
     name, key_codec, value_codec = reader.text(), reader.text(), reader.text()
+    compression = reader.list_(_COMPRESSION_BYTES, _read_compression) if version >= 2 else []
+    if len(compression) > _LEVELS_MAX:
+        raise FormatError(0, f"tree {number} has compressions for {len(compression)} levels")
     levels = reader.list_(_LEVEL_BYTES_MIN, lambda level: level.list_(_TABLE_BYTES_MIN, _read_table))
     return TreeRecord(
-        id=number, name=name, key_codec=key_codec, value_codec=value_codec, flushed=flushed, levels=levels
+        id=number,
+        name=name,
+        key_codec=key_codec,
+        value_codec=value_codec,
+        compression=compression or None,
+        flushed=flushed,
+        levels=levels,
     )
+
+
+def _read_compression(reader: Reader) -> str:
+    code, level = reader.take(_COMPRESSION_BYTES)
+    if code in (0, 1) and level == 0:
+        return CODECS[code]
+    if code != 2 or not 1 <= level <= _ZSTD_LEVEL_MAX:
+        raise FormatError(0, f"no compression {code} of level {level}")
+    return "zstd" if level == _ZSTD_LEVEL else f"zstd:{level}"
 
 
 def _read_table(reader: Reader) -> TableRecord:

@@ -3,15 +3,16 @@
 from dataclasses import dataclass
 from typing import Final
 
+from kvarts.inspect.format import lz4, zstd
 from kvarts.inspect.format.checksum import TAG_BYTES
 from kvarts.inspect.format.fields import FormatError, is_zero, u32_at
-from kvarts.inspect.format.lz4 import expand
 from kvarts.inspect.format.seal import Seal
 
-CODECS: Final = {0: "none", 1: "lz4"}
+CODECS: Final = {0: "none", 1: "lz4", 2: "zstd"}
 HEAD_BYTES: Final = 8
 _RAW_BYTES_MAX = 1 << 30
-_LZ4_GROWTH_MAX = 255
+_GROWTH_MAX: Final = {"none": 1, "lz4": 255, "zstd": 32 << 10}
+_EXPAND: Final = {"lz4": lz4.expand, "zstd": zstd.expand}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,6 @@ def open_sealed(seal: Seal, offset: int, sealed: bytes) -> Opened:
     stored = content[HEAD_BYTES:]
     if codec == "none" and len(stored) != size:
         raise FormatError(4, f"{len(stored)} raw bytes where the head says {size}")
-    if codec == "lz4" and size > len(stored) * _LZ4_GROWTH_MAX:
-        raise FormatError(4, f"{len(stored)} bytes of LZ4 cannot stand for {size}")
-    return Opened(codec, stored if codec == "none" else expand(stored, size))
+    if size > len(stored) * _GROWTH_MAX[codec]:
+        raise FormatError(4, f"{len(stored)} bytes of {codec} cannot stand for {size}")
+    return Opened(codec, stored if codec == "none" else _EXPAND[codec](stored, size))

@@ -37,6 +37,19 @@ def test_defaults_are_valid() -> None:
     assert validate({name: getattr(Options(), name) for name in Options.__dataclass_fields__}) == Options()
 
 
+@pytest.mark.parametrize(
+    ("given", "checked"),
+    [
+        ("lz4", ("lz4",)),
+        ("zstd:3", ("zstd",)),
+        ("zstd:19", ("zstd:19",)),
+        (["none", "lz4", "zstd"], ("none", "lz4", "zstd")),
+    ],
+)
+def test_compression_is_a_name_or_one_for_each_level(given: Any, checked: tuple[str, ...]) -> None:
+    assert validate({"compression": given}).compression == checked
+
+
 def test_sizes_may_be_text() -> None:
     assert validate({"memory": "64MiB", "block_bytes": "4KiB"}) == Options(memory=64 << 20, block_bytes=4096)
 
@@ -47,7 +60,15 @@ def test_sizes_may_be_text() -> None:
         ({"durabilty": "sync"}, "did you mean durability="),
         ({"zzz": 1}, "options are create"),
         ({"durability": "fsync"}, "'sync' | 'batch' | 'none'"),
-        ({"compression": None}, "'none' | 'lz4'"),
+        ({"compression": None}, '"none", "lz4", "zstd"'),
+        ({"compression": "lz5"}, "did you mean 'lz4'?"),
+        ({"compression": "ZSTD"}, "did you mean 'zstd'?"),
+        ({"compression": "zstd:20"}, "levels 1 to 19"),
+        ({"compression": "zstd:"}, "levels 1 to 19"),
+        ({"compression": ()}, "1 to 7"),
+        ({"compression": ("lz4",) * 8}, "1 to 7"),
+        ({"compression": ("lz4", 3)}, "not int"),
+        ({"compression": b"lz4"}, "not bytes"),
         ({"memory": "1KiB"}, "1048576"),
         ({"filter_bits": 33}, "0 to 32"),
         ({"level_growth": 1}, "2 to"),

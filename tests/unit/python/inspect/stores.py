@@ -2,7 +2,8 @@
 
 import random
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,17 @@ def _large(db: Db) -> None:
     db[b"log"] = random_.randbytes(100_000)
 
 
-SHAPES: Mapping[str, tuple[Callable[[Db], None], OpenOptions]] = {
+def _own_compression(db: Db) -> None:
+    own = db.keyspace("own", compression=("lz4", "zstd"))
+    for number in range(900):
+        own[b"%06d" % number] = b"v" * (number % 90)
+        db[b"%06d" % number] = b"v" * (number % 50)
+    db.flush()
+
+
+HAS_ZSTD = any(find_spec(name) for name in ("compression", "backports.zstd"))
+"""True where kvarts.inspect has a library to expand blocks of zstd: Python 3.14, or `pip install "kvarts[zstd]"`."""
+SHAPES: dict[str, tuple[Callable[[Db], None], OpenOptions]] = {
     "empty": (_nothing, {}),
     "log only": (_log_only, {}),
     "log synced": (_log_only, {"durability": "sync"}),
@@ -114,6 +125,13 @@ SHAPES: Mapping[str, tuple[Callable[[Db], None], OpenOptions]] = {
     "small blocks": (_compacted, {"block_bytes": 256, "filter_bits": 32}),
     "many logs": (lambda db: _fill(db, 3000), {"log_bytes": 64 << 10, "memtable_bytes": 1 << 20}),
 }
+
+if HAS_ZSTD:
+    SHAPES |= {
+        "zstd": (_compacted, {"compression": "zstd:9"}),
+        "compressed by level": (_history, {"compression": ("none", "lz4", "zstd")}),
+        "compressed by keyspace": (_own_compression, {}),
+    }
 
 
 def _fill(db: Db, count: int) -> None:

@@ -160,7 +160,7 @@ def test_file_of_another_kind_or_number_is_told(stores: dict[str, Path], tmp_pat
 def test_newer_format_and_cipher_are_named(stores: dict[str, Path], tmp_path: Path) -> None:
     original = _only(stores["flushed"], ".table")
     newer = _flipped(original, tmp_path, 8, 8)
-    assert "format 9 is newer than 1" in inspect_table(newer).damage[0].what
+    assert "format 9 is newer than 2" in inspect_table(newer).damage[0].what
     data = bytearray(original.read_bytes())
     data[13] = 2
     data[112:128] = tag(int(original.stem), 0, bytes(data[:112]))

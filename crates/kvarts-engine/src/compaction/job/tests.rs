@@ -67,6 +67,7 @@ impl World {
             dir: Path::new("/"),
             store: &STORE.into(),
             options: &self.options,
+            compression: self.options.compression.at(0),
             cache: &self.cache,
             next_file,
             stop,

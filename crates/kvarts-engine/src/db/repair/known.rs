@@ -7,6 +7,7 @@ use crate::db::open::{Named, header_of, logs_to_replay, named};
 use crate::fs::Fs;
 use crate::keys::Identity;
 use crate::{Error, FileId, Revision, TreeId};
+use kvarts_formats::compress::ByLevel;
 use kvarts_formats::manifest::{Manifest, TableRecord};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,6 +29,8 @@ pub(super) struct Known {
     /// The random number of the store.
     pub(super) store: [u8; 16],
     pub(super) last_revision: Revision,
+    /// How trees are compressed that say it for themselves.
+    pub(super) compressions: BTreeMap<String, ByLevel>,
     /// Tables that count.
     pub(super) tables: BTreeMap<FileId, Owner>,
     /// Logs that count, oldest first.
@@ -68,6 +71,7 @@ impl Known {
         let mut known = Self {
             store,
             last_revision: manifest.as_ref().map_or(Revision::ZERO, |manifest| manifest.last_revision),
+            compressions: BTreeMap::new(),
             tables: BTreeMap::new(),
             logs: Vec::new(),
             trees: BTreeMap::new(),
@@ -88,6 +92,9 @@ impl Known {
         for tree in &manifest.trees {
             let codecs = (tree.key_codec.clone(), tree.value_codec.clone());
             self.trees.insert(tree.id, (tree.name.clone(), codecs.clone()));
+            if let Some(own) = &tree.compression {
+                self.compressions.insert(tree.name.clone(), own.clone());
+            }
             // An older manifest names tables that have gone since.
             for record in tree.levels.iter().flatten().filter(|record| self.is_complete || exists(record.file)) {
                 let owner = Owner { name: tree.name.clone(), codecs: codecs.clone(), record: Some(record.clone()) };

@@ -162,12 +162,15 @@ impl Repair<'_> {
         for (id, (name, tree)) in found.trees.into_iter().enumerate() {
             let sources: Vec<BoxCursor> = tree.tables.iter().map(|table| table.cursor(false)).collect();
             let sources = std::iter::once(tree.mem.cursor()).chain(sources).collect();
-            let writer = write::Writer { fs: self.fs, to, store, options, cache: &self.cache };
+            let own = self.known.compressions.get(&name).cloned();
+            let compression = own.as_ref().unwrap_or(&options.compression).at(LEVELS - 1);
+            let writer = write::Writer { fs: self.fs, to, store, options, compression, cache: &self.cache };
             let (tables, rows) = writer.write(MergeCursor::new(sources), &mut next_file)?;
             let mut levels = vec![Vec::new(); LEVELS];
             levels[LEVELS - 1] = tables;
             let (key_codec, value_codec) = tree.codecs;
-            let info = TreeInfo { id: TreeId(id as u32), name: name.clone(), key_codec, value_codec };
+            let id = TreeId(id as u32);
+            let info = TreeInfo { id, name: name.clone(), key_codec, value_codec, compression: own };
             records.push(tree_record(&info, &Version::new(levels, self.report.revision)));
             self.report.trees.push((name, rows));
         }

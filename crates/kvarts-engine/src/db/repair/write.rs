@@ -5,6 +5,7 @@ use crate::options::Options;
 use crate::table::{BlockCache, Table, TableWriter};
 use crate::version::TableRef;
 use crate::{Error, FileId, Kind, Result};
+use kvarts_formats::compress::Compression;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ pub(super) struct Writer<'a> {
     pub(super) to: &'a Path,
     pub(super) store: [u8; 16],
     pub(super) options: &'a Options,
+    pub(super) compression: Compression,
     pub(super) cache: &'a Arc<BlockCache>,
 }
 
@@ -37,7 +39,8 @@ impl Writer<'_> {
                     }
                     if current.is_none() {
                         let file = next_file();
-                        let table = TableWriter::create(&**self.fs, self.to, self.store, file, self.options)?;
+                        let table =
+                            TableWriter::create(&**self.fs, self.to, self.store, file, self.options, self.compression)?;
                         current = Some((file, table));
                     }
                     let (_, table) = current.as_mut().expect("made above");

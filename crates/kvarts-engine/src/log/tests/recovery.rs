@@ -170,7 +170,7 @@ fn put_header(fs: &MemFs, file: u64, header: FileHeader) {
 
 #[test]
 fn log_of_another_store_or_number_is_refused_even_outside_the_prefix() {
-    let header = FileHeader { kind: FileKind::Log, file: FileId(2), store: STORE, key: None };
+    let header = FileHeader { version: 1, kind: FileKind::Log, file: FileId(2), store: STORE, key: None };
     let foreign = FileHeader { store: [7; 16], ..header.clone() };
     let renumbered = FileHeader { file: FileId(9), ..header };
     for header in [foreign, renumbered] {
