@@ -3,7 +3,7 @@
 //! Lock order: `write` (log, memtables, revisions) before `install` (manifest, versions) before `snapshots`; all of it
 //! stands with `state::Shared`. The walk of a write and of a read: docs/internals/db.md.
 use crate::fs::Finding;
-use crate::iter::VisibleCursor;
+use crate::iter::{Bounds, VisibleCursor};
 use crate::sync::Mutex;
 use crate::{Revision, TreeId};
 use kvarts_formats::compress::ByLevel;
@@ -28,6 +28,7 @@ mod publish;
 mod read;
 mod recover;
 mod repair;
+mod rest;
 mod room;
 mod rotate;
 mod scan;
@@ -100,12 +101,23 @@ pub struct Snapshot {
 
 /// A scan in one direction over one tree at one revision.
 pub struct Scan {
-    rows: VisibleCursor,
+    /// What it reads; `None` while it rests.
+    awake: Option<Awake>,
+    /// Where it began; once it has rested, where it stands.
+    bounds: Bounds,
+    reverse: bool,
     revision: Revision,
     now_ms: u64,
-    /// All of the tree's rows at `revision`.
+    /// How it finds its rows again, where it rests between two calls.
+    rest: Option<rest::Rest>,
+    counted: rest::Counted,
+}
+
+/// Cursors of a scan. They keep memtables and tables alive.
+struct Awake {
+    rows: VisibleCursor,
+    /// All of the tree's rows at the scan's revision.
     state: Arc<trees::TreeState>,
-    _counted: scan::Counted,
 }
 
 /// Rows in columns: what crosses the border in one piece.

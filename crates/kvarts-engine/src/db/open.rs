@@ -19,7 +19,7 @@ use crate::{Error, FileId, Result, Revision};
 use kvarts_formats::header::{FileHeader, FileKind, HEADER_BYTES};
 use kvarts_formats::manifest::Manifest;
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -358,7 +358,7 @@ fn begin(recovery: &Recovery<'_>, floor: &mut Floor) -> Result<LogWriter> {
 
 /// Removes files that were there before and that the manifest does not name. One that stays is removed by a later open.
 fn remove_leftovers(recovery: &Recovery<'_>, names: &[String]) {
-    let live: Vec<FileId> = recovery
+    let live: HashSet<FileId> = recovery
         .trees
         .values()
         .flat_map(|tree| tree.version.levels.iter().flatten())

@@ -10,6 +10,8 @@ use std::sync::Arc;
 #[derive(Default)]
 pub(super) struct Registry {
     held: BTreeMap<Revision, (usize, u64)>,
+    /// How many of them are held for scans.
+    scans: usize,
     /// The latest time by which rows were said to be expired. Invariant: no snapshot judges by an earlier one, also
     /// where the clock was set back.
     pub(super) expired_ms: u64,
@@ -30,9 +32,9 @@ impl Registry {
         }
     }
 
-    /// Number of snapshots.
+    /// Number of snapshots; those held for scans do not count.
     pub(super) fn count(&self) -> usize {
-        self.held.values().map(|&(count, _)| count).sum()
+        self.held.values().map(|&(count, _)| count).sum::<usize>() - self.scans
     }
 }
 
@@ -42,13 +44,18 @@ pub(super) struct SnapshotShared {
     pub(super) revision: Revision,
     /// Unix milliseconds by which expiry is judged.
     pub(super) now_ms: u64,
+    for_scan: bool,
 }
 
 impl Drop for SnapshotShared {
     fn drop(&mut self) {
-        self.shared.snapshots.lock().remove(self.revision);
+        {
+            let mut registry = self.shared.snapshots.lock();
+            registry.remove(self.revision);
+            registry.scans -= usize::from(self.for_scan);
+        }
         // What it pinned may now go.
-        if self.shared.options.background {
+        if self.shared.options.background && !self.for_scan {
             self.shared.ask(|work| work.compact = true);
         }
     }
@@ -70,6 +77,15 @@ impl std::fmt::Debug for Snapshot {
 impl Db {
     /// Takes a snapshot of the newest revision.
     pub fn snapshot(&self) -> Result<Snapshot> {
+        self.register(false)
+    }
+
+    /// Holds the newest revision for a scan.
+    pub(super) fn hold(&self) -> Result<Snapshot> {
+        self.register(true)
+    }
+
+    fn register(&self, for_scan: bool) -> Result<Snapshot> {
         self.shared.check_open()?;
         let (revision, now_ms) = {
             let mut registry = self.shared.snapshots.lock();
@@ -77,10 +93,11 @@ impl Db {
             let revision = self.shared.visible();
             let now_ms = self.shared.clock.unix_ms().max(registry.expired_ms);
             registry.add(revision, now_ms);
+            registry.scans += usize::from(for_scan);
             (revision, now_ms)
         };
         let shared = Arc::clone(&self.shared);
-        Ok(Snapshot { held: Arc::new(SnapshotShared { shared, revision, now_ms }) })
+        Ok(Snapshot { held: Arc::new(SnapshotShared { shared, revision, now_ms, for_scan }) })
     }
 
     /// Newest visible revision.

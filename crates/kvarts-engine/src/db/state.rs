@@ -79,6 +79,8 @@ pub(super) struct Shared {
     pub(super) level0_tables: AtomicUsize,
     /// Live scans.
     pub(super) scans: AtomicUsize,
+    /// Bytes that they may hold of rows handed out in advance.
+    pub(super) scan_bytes: AtomicUsize,
     status: AtomicU8,
     cause: OnceLock<Arc<str>>,
     /// Why flush or compaction waits before its next try.
@@ -182,6 +184,7 @@ impl Shared {
             sealed_bytes: AtomicUsize::new(0),
             level0_tables: AtomicUsize::new(0),
             scans: AtomicUsize::new(0),
+            scan_bytes: AtomicUsize::new(0),
             status: AtomicU8::new(status),
             cause: OnceLock::new(),
             failure: Mutex::new(None),

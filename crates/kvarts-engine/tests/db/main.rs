@@ -17,6 +17,7 @@ mod plants;
 mod player;
 mod reading;
 mod repairing;
+mod resting;
 mod scrubbing;
 mod slow;
 mod support;
