@@ -5,6 +5,9 @@
 //! `length u32` each, `end of key u32` each, and the keys one after another. It is compressed when it is sealed.
 use crate::bytes::{common_prefix, u32_at, u64_at};
 use crate::{FormatError, Result, Revision};
+use guess::Guess;
+
+mod guess;
 
 /// Bytes in front of the columns.
 const HEAD_BYTES: usize = 16;
@@ -98,6 +101,7 @@ pub struct Index {
     prefixes: Box<[u64]>,
     /// How many leading bytes all keys share.
     common: usize,
+    guess: Guess,
     key_ends: Box<[u32]>,
     keys: Box<[u8]>,
     revisions: Box<[Revision]>,
@@ -122,6 +126,7 @@ impl Index {
         let mut index = Self {
             prefixes: Box::default(),
             common: 0,
+            guess: Guess::default(),
             key_ends: (0..blocks).map(|i| u32_at(columns, 20 * blocks + 4 * i)).collect(),
             keys: columns[columns.len() - key_bytes..].into(),
             revisions: (0..blocks).map(|i| Revision(u64_at(columns, 8 * (blocks + i)))).collect(),
@@ -157,6 +162,7 @@ impl Index {
             self.common = common_prefix(self.end_key(0), self.end_key(self.blocks() - 1));
         }
         self.prefixes = (0..self.blocks()).map(|i| prefix_of(&self.end_key(i)[self.common..])).collect();
+        self.guess = Guess::of(&self.prefixes);
     }
 
     /// Number of blocks.
@@ -196,7 +202,8 @@ impl Index {
             return if is_after { self.blocks() } else { 0 };
         }
         let prefix = prefix_of(&key[self.common..]);
-        let mut low = self.prefixes.partition_point(|&other| other < prefix);
+        let near = self.guess.window(prefix, self.prefixes.len());
+        let mut low = near.start + self.prefixes[near].partition_point(|&other| other < prefix);
         let mut high = low;
         while high < self.prefixes.len() && self.prefixes[high] == prefix {
             // Widen by doubling: equal prefixes are rare, long runs of them rarer.
