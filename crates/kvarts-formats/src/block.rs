@@ -17,10 +17,12 @@
 mod builder;
 mod parse;
 mod search;
+mod tags;
 
 use crate::bytes::{read_varint, u32_at, u64_at};
 use crate::{Kind, Revision};
 pub use builder::BlockBuilder;
+use std::sync::OnceLock;
 
 /// Bytes in front of the columns.
 const HEAD_BYTES: usize = 32;
@@ -35,22 +37,27 @@ const KINDS_DIFFER: u8 = 255;
 pub const RESTART_INTERVAL: usize = 16;
 
 /// A decoded block. Every offset in it was checked by [`Block::parse`], so access cannot panic on damaged bytes.
+///
+/// A point read touches the lines of memory of one block once or twice: what it needs first lies in the first line.
 #[derive(Debug)]
+#[repr(align(64))]
 pub struct Block {
     data: Box<[u8]>,
     /// Where each row's key entry starts in `data`. Built by the pass that checks them, so a scan need not search.
     entries: Box<[u32]>,
-    restart_interval: usize,
+    /// Made by the first point read of a block that stays in memory.
+    tags: OnceLock<tags::Tags>,
+    /// Where the columns start in `data`. A block has at most 1 GiB.
+    values: u32,
+    /// The length of all values, if they have one.
+    value_len: Option<u32>,
+    restart_interval: u32,
+    revisions: u32,
+    kinds: u32,
+    revision_min: u64,
+    revision_width: u8,
     /// The kind of all rows, if they have one.
     kind: Option<Kind>,
-    revision_min: u64,
-    revision_width: usize,
-    /// The length of all values, if they have one.
-    value_len: Option<usize>,
-    /// Where the columns start in `data`.
-    revisions: usize,
-    kinds: usize,
-    values: usize,
 }
 
 impl Block {
@@ -62,13 +69,13 @@ impl Block {
 
     /// Bytes of memory it takes.
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + self.data.len() + size_of_val(&*self.entries)
+        size_of::<Self>() + self.data.len() + size_of_val(&*self.entries) + tags::bytes_of(self.rows())
     }
 
     /// Revision of a row.
     #[inline]
     pub fn revision(&self, row: usize) -> Revision {
-        let at = self.revisions + row * self.revision_width;
+        let at = self.revisions as usize + row * usize::from(self.revision_width);
         let above = match self.revision_width {
             0 => 0,
             1 => u64::from(self.data[at]),
@@ -83,7 +90,7 @@ impl Block {
     /// Kind of a row.
     #[inline]
     pub fn kind(&self, row: usize) -> Kind {
-        self.kind.unwrap_or_else(|| Kind::from_byte(self.data[self.kinds + row]).expect("kinds were checked"))
+        self.kind.unwrap_or_else(|| Kind::from_byte(self.data[self.kinds as usize + row]).expect("kinds were checked"))
     }
 
     /// Value of a row, as stored.
@@ -95,14 +102,15 @@ impl Block {
     /// Value bytes of consecutive rows `start..stop`, contiguous as stored.
     #[inline]
     pub fn value_run(&self, start: usize, stop: usize) -> &[u8] {
-        &self.data[self.values + self.value_offset(start)..self.values + self.value_offset(stop)]
+        let values = self.values as usize;
+        &self.data[values + self.value_offset(start)..values + self.value_offset(stop)]
     }
 
     /// Where the value of a row starts, in bytes from the first value; `rows()` gives the end of all.
     #[inline]
     pub fn value_offset(&self, row: usize) -> usize {
         match self.value_len {
-            Some(len) => row * len,
+            Some(len) => row * len as usize,
             None => u32_at(&self.data, HEAD_BYTES + 4 * row) as usize,
         }
     }
@@ -110,7 +118,7 @@ impl Block {
     /// Returns the row at or before `row` whose key is stored in full: from it on, [`Block::key_after`] needs no key.
     #[inline]
     pub fn restart_of(&self, row: usize) -> usize {
-        row - row % self.restart_interval
+        row - row % self.restart_interval as usize
     }
 
     /// Writes the key of `row` into `out` (replacing it).

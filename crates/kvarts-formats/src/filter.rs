@@ -95,6 +95,12 @@ impl Filter {
         probes_of(hash, self.probes).all(|(word, mask)| line.0[word] & mask != 0)
     }
 
+    /// Where [`Filter::may_contain`] will look, for a prefetch.
+    #[inline]
+    pub fn place_of(&self, hash: u64) -> *const u8 {
+        self.lines.as_ptr().wrapping_add(line_of(hash, self.lines.len())).cast()
+    }
+
     /// Bytes of memory it takes.
     pub fn bytes(&self) -> usize {
         size_of::<Self>() + self.lines.len() * LINE_BYTES

@@ -4,6 +4,7 @@ use kvarts_formats::block::{Block, BlockBuilder};
 use kvarts_formats::checksum;
 use kvarts_formats::compress::open_block;
 use kvarts_formats::filter::{Filter, FilterBuilder};
+use kvarts_formats::hash::key_hash;
 use kvarts_formats::header::{FileHeader, FileKind, HEADER_BYTES};
 use kvarts_formats::index::{BlockHandle, Index, IndexBuilder};
 use kvarts_formats::manifest::Manifest;
@@ -133,6 +134,7 @@ fn use_block(block: &Block) {
         assert!(last.is_none_or(|last| last < place), "accepted rows are sorted");
         last = Some(place);
         assert_eq!(block.find(&key, revision), Some(row));
+        assert_eq!(block.find_hashed(&key, key_hash(&key), revision, |_| ()), Some(row));
         assert_eq!(block.lower_bound(&key, revision), row);
         let value = block.value(row);
         match block.kind(row) {
@@ -144,6 +146,7 @@ fn use_block(block: &Block) {
     assert_eq!(block.value_run(0, block.rows()).len(), block.value_offset(block.rows()));
     for key in [&b""[..], b"k", b"k0010", &[0xff; 9]] {
         block.find(key, Revision(40));
+        block.find_hashed(key, key_hash(key), Revision(40), |_| ());
     }
 }
 
@@ -185,6 +188,7 @@ proptest! {
             prop_assert_eq!(block.lower_bound(&key, Revision(at)), row);
             let is_key = rows.get(row).is_some_and(|found| found.0 == key);
             prop_assert_eq!(block.find(&key, Revision(at)), is_key.then_some(row));
+            prop_assert_eq!(block.find_hashed(&key, key_hash(&key), Revision(at), |_| ()), is_key.then_some(row));
         }
     }
 

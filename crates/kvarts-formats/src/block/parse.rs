@@ -4,6 +4,7 @@ use crate::bytes::{read_varint, u32_at, u64_at};
 use crate::compress::BLOCK_BYTES_MAX;
 use crate::ids::EXPIRY_BYTES;
 use crate::{FormatError, Kind, Result};
+use std::sync::OnceLock;
 
 /// Fewest bytes of a key entry.
 const ENTRY_BYTES_MIN: usize = 2;
@@ -51,30 +52,29 @@ impl Block {
         if values + value_bytes != data.len() {
             return Err(FormatError::corrupt(12, "the length of a block differs"));
         }
-        let value_len = (offset_width == 0).then_some(value_bytes / rows);
-        let revision_min = u64_at(&data, 24);
+        let value_len = (offset_width == 0).then_some((value_bytes / rows) as u32);
         let head = Head { rows, key_bytes, value_bytes };
-        let entries = Box::default();
         let block = Self {
+            revision_min: u64_at(&data, 24),
             data,
-            entries,
-            restart_interval,
-            kind,
-            revision_min,
-            revision_width,
+            entries: Box::default(),
+            tags: OnceLock::new(),
+            values: values as u32,
             value_len,
-            revisions,
-            kinds,
-            values,
+            restart_interval: restart_interval as u32,
+            revisions: revisions as u32,
+            kinds: kinds as u32,
+            revision_width: revision_width as u8,
+            kind,
         };
         Ok((block, head))
     }
 
     fn check_values(&self, head: &Head) -> Result<()> {
         let is_whole = match self.value_len {
-            Some(len) => len * head.rows == head.value_bytes,
+            Some(len) => len as usize * head.rows == head.value_bytes,
             None => {
-                let (offsets, _) = self.data[HEAD_BYTES..self.revisions].as_chunks::<4>();
+                let (offsets, _) = self.data[HEAD_BYTES..self.revisions as usize].as_chunks::<4>();
                 offsets.is_sorted_by_key(|bytes| u32::from_le_bytes(*bytes))
                     && self.value_offset(0) == 0
                     && self.value_offset(head.rows) == head.value_bytes
@@ -87,10 +87,10 @@ impl Block {
     }
 
     fn check_revisions(&self, head: &Head) -> Result<()> {
-        let highest = if self.revision_width == 0 { 0 } else { u64::MAX >> (64 - 8 * self.revision_width) };
+        let highest = if self.revision_width == 0 { 0 } else { u64::MAX >> (64 - 8 * u32::from(self.revision_width)) };
         let is_safe = self.revision_min.checked_add(highest).is_some();
         if !is_safe && (0..head.rows).any(|row| self.revision(row).0 < self.revision_min) {
-            return Err(FormatError::corrupt(self.revisions, "a revision of a block is too large"));
+            return Err(FormatError::corrupt(self.revisions as usize, "a revision of a block is too large"));
         }
         Ok(())
     }
@@ -105,19 +105,24 @@ impl Block {
         let length = |row| self.value_offset(row + 1) - self.value_offset(row);
         let is_fit = match (self.kind, self.value_len) {
             (Some(Kind::Put), _) => true,
-            (Some(kind), Some(len)) => fits(Some(kind), len),
+            (Some(kind), Some(len)) => fits(Some(kind), len as usize),
             (Some(kind), None) => (0..self.rows()).all(|row| fits(Some(kind), length(row))),
-            (None, _) => (0..self.rows()).all(|row| fits(Kind::from_byte(self.data[self.kinds + row]), length(row))),
+            (None, _) => {
+                (0..self.rows()).all(|row| fits(Kind::from_byte(self.data[self.kinds as usize + row]), length(row)))
+            }
         };
         if !is_fit {
-            return Err(FormatError::corrupt(self.kinds, "a kind of a block is unknown or does not fit its value"));
+            return Err(FormatError::corrupt(
+                self.kinds as usize,
+                "a kind of a block is unknown or does not fit its value",
+            ));
         }
         Ok(())
     }
 
     /// Walks the keys, checks their order and returns where each entry starts.
     fn read_entries(&self, head: &Head) -> Result<Box<[u32]>> {
-        let keys_end = self.values;
+        let keys_end = self.values as usize;
         let keys = &self.data[..keys_end];
         let mut entries = Vec::with_capacity(head.rows);
         let mut key: Vec<u8> = Vec::new();
@@ -131,7 +136,7 @@ impl Block {
             let own = keys[own_at..].get(..usize::try_from(len).map_err(|_| damaged())?).ok_or_else(damaged)?;
             let shared = usize::try_from(shared).map_err(|_| damaged())?;
             let is_restart = until_restart == 0;
-            until_restart = if is_restart { self.restart_interval } else { until_restart } - 1;
+            until_restart = if is_restart { self.restart_interval as usize } else { until_restart } - 1;
             let order = if is_restart { order_of_restart(&key, shared, own) } else { order_of(&key, shared, own) };
             match order {
                 Order::After => {}

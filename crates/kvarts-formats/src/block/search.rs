@@ -20,11 +20,12 @@ impl Block {
 
     /// Returns the lower bound and whether its key is `key`.
     fn seek(&self, key: &[u8], revision: Revision) -> (usize, bool) {
+        let interval = self.restart_interval as usize;
         // Invariant: restarts below `low` come before the target, those from `high` on do not.
-        let (mut low, mut high) = (0, self.rows().div_ceil(self.restart_interval));
+        let (mut low, mut high) = (0, self.rows().div_ceil(interval));
         while low < high {
             let middle = low + (high - low) / 2;
-            if self.restart_is_before(middle * self.restart_interval, key, revision) {
+            if self.restart_is_before(middle * interval, key, revision) {
                 low = middle + 1;
             } else {
                 high = middle;
@@ -32,7 +33,7 @@ impl Block {
         }
         match low.checked_sub(1) {
             None => (0, self.entry(0).1 == key),
-            Some(restart) => self.walk(restart * self.restart_interval, key, revision),
+            Some(restart) => self.walk(restart * interval, key, revision),
         }
     }
 
@@ -47,7 +48,7 @@ impl Block {
 
     /// Walks on from the restart at `row`, which comes before the target, to the next restart at most.
     fn walk(&self, row: usize, key: &[u8], revision: Revision) -> (usize, bool) {
-        let stop = (row + self.restart_interval).min(self.rows());
+        let stop = (row + self.restart_interval as usize).min(self.rows());
         // Invariant: the key before `row` comes before the target and has exactly `matched` bytes in common with `key`.
         let mut matched = common_prefix(self.entry(row).1, key);
         for row in row + 1..stop {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::hash::key_hash;
 
 fn rows(count: u64) -> Vec<(Vec<u8>, u64, Kind, Vec<u8>)> {
     (0..count)
@@ -25,6 +26,13 @@ fn build(rows: &[(Vec<u8>, u64, Kind, Vec<u8>)], restart_interval: usize) -> Vec
     raw
 }
 
+fn find_by_tags(block: &Block, key: &[u8], revision: u64) -> Option<usize> {
+    let mut hints = 0;
+    let found = block.find_hashed(key, key_hash(key), Revision(revision), |_| hints += 1);
+    assert!(found.is_none() || hints > 0);
+    found
+}
+
 fn check(block: &Block, rows: &[(Vec<u8>, u64, Kind, Vec<u8>)]) {
     assert_eq!(block.rows(), rows.len());
     let (mut walked, mut key) = (Vec::new(), Vec::new());
@@ -35,6 +43,7 @@ fn check(block: &Block, rows: &[(Vec<u8>, u64, Kind, Vec<u8>)]) {
         assert_eq!(block.revision(row), Revision(*revision));
         assert_eq!((block.kind(row), block.value(row)), (*kind, &value[..]));
         assert_eq!(block.find(expected, Revision(*revision)), Some(row));
+        assert_eq!(find_by_tags(block, expected, *revision), Some(row));
         assert_eq!(block.lower_bound(expected, Revision(*revision)), row);
     }
     let values: Vec<u8> = rows.iter().flat_map(|row| row.3.clone()).collect();
