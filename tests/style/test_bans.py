@@ -30,6 +30,7 @@ ALLOWED_CALLS = {
 
 UNSAFE_ROOMS = (
     "crates/kvarts-engine/src/memtable/",
+    "crates/kvarts-engine/src/prefetch.rs",
     "crates/kvarts-engine/src/fs/os",
     "crates/kvarts-py/src/buffers",
 )

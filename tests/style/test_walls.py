@@ -13,7 +13,7 @@ from tests.style.source import ROOT, blank_rust, blank_rust_tests, files, is_rus
 # Lower floors first. Rooms on one floor do not see each other, but for the engine's first: small ones without walls.
 TOWERS = {
     "crates/kvarts-engine/src/": (
-        ("error", "clock", "options", "sync"),
+        ("error", "clock", "options", "prefetch", "sync"),
         ("keys",),
         ("fs",),
         ("iter",),

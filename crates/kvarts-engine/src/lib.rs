@@ -1,6 +1,6 @@
 //! The LSM engine of kvarts. No Python, no network, no async runtime.
 //!
-//! Rooms, lower first: `error clock options sync` · `keys` · `fs` · `iter` · `memtable log table` · `version` · `compaction` · `db`.
+//! Rooms, lower first: `error clock options prefetch sync` · `keys` · `fs` · `iter` · `memtable log table` · `version` · `compaction` · `db`.
 //! A room uses only rooms before it (tests/style checks `use crate::`).
 
 pub mod clock;
@@ -13,6 +13,7 @@ pub mod keys;
 pub mod log;
 pub mod memtable;
 pub mod options;
+mod prefetch;
 pub mod sync;
 pub mod table;
 pub mod version;

@@ -20,6 +20,7 @@ mod floor;
 mod flush;
 mod history;
 mod manifest;
+mod many;
 #[cfg(all(test, feature = "model"))]
 mod models;
 mod open;
@@ -42,6 +43,7 @@ mod write;
 
 pub use apply::Applier;
 pub use history::ReadAt;
+pub use many::{Gathered, ReadPoint};
 pub use open::permissions;
 pub use repair::{Gone, RepairReport, repair};
 

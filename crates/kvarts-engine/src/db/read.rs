@@ -4,11 +4,10 @@ use super::state::Shared;
 use super::trees::{TreeShared, TreeState};
 use super::{Attempt, Db, Entry, Snapshot, Tree};
 use crate::memtable::MemRow;
-use crate::table::TableAnswer;
+use crate::table::{BlockRef, TableAnswer};
 use crate::version::Version;
 use crate::{Error, Kind, Result, Revision};
 use arc_swap::Guard;
-use kvarts_formats::block::Block;
 use kvarts_formats::hash::key_hash;
 use kvarts_formats::ids::EXPIRY_BYTES;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ pub(super) enum Row<'a> {
     /// In a memtable.
     Mem(MemRow<'a>),
     /// In a block of a table, at this row.
-    Block(Arc<Block>, usize),
+    Block(BlockRef, usize),
 }
 
 /// Outcome of a search.
@@ -160,24 +159,5 @@ impl Db {
         let (state, revision) = self.shared.read_at(&tree.shared, at)?;
         let row = lookup(&state, key, revision)?;
         Ok(with_entry(row, || self.shared.now_ms(at), with))
-    }
-
-    /// Looks up many keys at one revision. `each` gets the position of the key in `keys` and its entry, in any order.
-    pub fn get_many(
-        &self,
-        tree: &Tree,
-        keys: &[&[u8]],
-        at: Option<&Snapshot>,
-        each: &mut dyn FnMut(usize, Option<Entry<'_>>),
-    ) -> Result<()> {
-        let (state, revision) = self.shared.read_at(&tree.shared, at)?;
-        // In key order: neighbours share blocks.
-        let mut order: Vec<usize> = (0..keys.len()).collect();
-        order.sort_unstable_by_key(|&position| keys[position]);
-        for position in order {
-            let row = lookup(&state, keys[position], revision)?;
-            with_entry(row, || self.shared.now_ms(at), |entry| each(position, entry));
-        }
-        Ok(())
     }
 }

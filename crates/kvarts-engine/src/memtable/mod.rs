@@ -58,6 +58,12 @@ impl Memtable {
         self.list.get(key, hash, at).map(|(revision, kind, value)| MemRow { revision, kind, value })
     }
 
+    /// Fetches what a look-up of this hash looks at first.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        self.list.prefetch(hash);
+    }
+
     /// Returns a cursor over all rows, which keeps the table alive.
     pub fn cursor(self: &Arc<Self>) -> Box<dyn Cursor> {
         Box::new(skiplist::MemtableCursor::new(Arc::clone(self)))

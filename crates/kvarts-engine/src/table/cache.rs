@@ -1,41 +1,169 @@
-//! The cache of decoded blocks.
+//! The cache of decoded blocks: which of them stay.
+//!
+//! Blocks hang in the slots of their tables; the cache keeps them in two queues per shard. A newcomer stands in the first, which
+//! holds a tenth of the bytes: what nobody asks for again before it reaches the end goes, so a scan passes through that
+//! tenth. What was asked for moves to the main queue, where each hit buys another round. A block that comes back soon after it
+//! went is no newcomer. Source: Yang et al. 2023, S3-FIFO.
+use super::slots::{BlockRef, Slot, Slots};
 use crate::FileId;
+use crate::sync::Mutex;
 use kvarts_formats::block::Block;
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
+use std::cell::Cell;
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// A block of a store: its file and its number there.
-pub(super) type BlockKey = (FileId, u32);
-
-/// What an entry costs beside its block: the `Arc`, the entry, its share of the cache's tables.
+/// What an entry costs beside its block: the counters in front of it, its place in a queue, what the allocator adds.
 const ENTRY_BYTES: usize = 128;
 
-/// Bytes of a usual block: says how many entries to expect.
-const BLOCK_BYTES_USUAL: usize = 8 << 10;
+/// Bytes for which a shard is worth having, and most shards.
+const SHARD_BYTES: usize = 16 << 20;
+const SHARDS_MAX: usize = 16;
 
-/// Hits are counted in so many places, so that readers on several cores do not share one.
+/// Of the bytes of a shard, newcomers take one in so many.
+const NEW_PART: usize = 10;
+
+/// Hits are counted in so many places, so that threads seldom share one.
 const STRIPES: usize = 8;
-
-#[derive(Clone)]
-struct Bytes;
-
-impl Weighter<BlockKey, Arc<Block>> for Bytes {
-    fn weight(&self, _: &BlockKey, block: &Arc<Block>) -> u64 {
-        (block.bytes() + ENTRY_BYTES) as u64
-    }
-}
 
 /// A counter alone in its cache line.
 #[derive(Default)]
 #[repr(align(64))]
 struct Stripe(AtomicU64);
 
-/// The cache of decoded blocks, keyed by (file, block number); bounded in bytes; shared by all tables of a store.
+/// A cached block as the queues know it.
+struct Entry {
+    slots: Arc<Slots>,
+    block: u32,
+    /// What it weighs. Blocks have less than 4 GiB.
+    bytes: u32,
+}
+
+impl Entry {
+    fn slot(&self) -> &Slot {
+        &self.slots[self.block as usize]
+    }
+}
+
+/// Entries, oldest first, and their bytes. Entries of forgotten tables stay until they are met; their slots are empty.
+#[derive(Default)]
+struct Queue {
+    entries: VecDeque<Entry>,
+    bytes: usize,
+}
+
+impl Queue {
+    fn push(&mut self, entry: Entry) {
+        self.bytes += entry.bytes as usize;
+        self.entries.push_back(entry);
+    }
+
+    /// Takes the oldest live entry.
+    fn pop(&mut self, dead: &mut usize) -> Option<Entry> {
+        while let Some(entry) = self.entries.pop_front() {
+            if !entry.slot().is_empty() {
+                self.bytes -= entry.bytes as usize;
+                return Some(entry);
+            }
+            *dead -= 1;
+        }
+        None
+    }
+}
+
+/// A part of the blocks, chosen by file and number.
+#[derive(Default)]
+struct Shard {
+    new: Queue,
+    main: Queue,
+    /// Entries whose slots are empty.
+    dead: usize,
+    /// Evictions so far, from 1: a clock for `Slot::left`.
+    evictions: u32,
+}
+
+impl Shard {
+    fn bytes(&self) -> usize {
+        self.new.bytes + self.main.bytes
+    }
+
+    fn insert(&mut self, entry: Entry, block: Arc<Block>, share: usize) {
+        if !entry.slot().is_empty() {
+            return;
+        }
+        self.shrink(share - entry.bytes as usize, share);
+        let slot = entry.slot();
+        let left = slot.left.load(Ordering::Relaxed);
+        // As many that went are remembered as stand in the main queue.
+        let comes_back = left != 0 && (self.evictions.wrapping_sub(left) as usize) <= self.main.entries.len();
+        slot.is_main.store(comes_back, Ordering::Relaxed);
+        slot.fill(block);
+        if comes_back { self.main.push(entry) } else { self.new.push(entry) }
+    }
+
+    /// Evicts until at most `bytes` are left, of a shard that may hold `share`.
+    fn shrink(&mut self, bytes: usize, share: usize) {
+        while self.bytes() > bytes {
+            if self.new.bytes > share / NEW_PART || self.main.bytes == 0 {
+                self.evict_new();
+            } else {
+                self.evict_main();
+            }
+        }
+    }
+
+    fn evict_new(&mut self) {
+        let Some(entry) = self.new.pop(&mut self.dead) else { return };
+        if entry.slot().cool(|_| 0) > 0 {
+            entry.slot().is_main.store(true, Ordering::Relaxed);
+            return self.main.push(entry);
+        }
+        self.evictions = self.evictions.wrapping_add(1).max(1);
+        entry.slot().left.store(self.evictions, Ordering::Relaxed);
+        entry.slot().empty();
+    }
+
+    fn evict_main(&mut self) {
+        // Ends also where readers heat them all again meanwhile.
+        let mut more = 4 * self.main.entries.len();
+        while let Some(entry) = self.main.pop(&mut self.dead) {
+            more = more.saturating_sub(1);
+            if entry.slot().cool(|heat| heat.saturating_sub(1)) == 0 || more == 0 {
+                entry.slot().empty();
+                return;
+            }
+            self.main.push(entry);
+        }
+    }
+
+    /// Empties a slot whose table is gone.
+    fn forget(&mut self, slot: &Slot) {
+        let Some(block) = slot.empty() else { return };
+        let queue = if slot.is_main.load(Ordering::Relaxed) { &mut self.main } else { &mut self.new };
+        queue.bytes -= weight(&block);
+        self.dead += 1;
+    }
+
+    /// Drops dead entries once they are the most.
+    fn sweep(&mut self) {
+        if self.dead * 2 > self.new.entries.len() + self.main.entries.len() {
+            self.new.entries.retain(|entry| !entry.slot().is_empty());
+            self.main.entries.retain(|entry| !entry.slot().is_empty());
+            self.dead = 0;
+        }
+    }
+}
+
+fn weight(block: &Block) -> usize {
+    block.bytes() + ENTRY_BYTES
+}
+
+/// The cache of decoded blocks; bounded in bytes; shared by all tables of a store.
+///
+/// Readers take no lock. Whoever fills or empties a slot holds the lock of its shard, a leaf: no other is taken under it.
 pub struct BlockCache {
-    blocks: Cache<BlockKey, Arc<Block>, Bytes>,
+    shards: Box<[Mutex<Shard>]>,
     capacity: AtomicUsize,
     hits: [Stripe; STRIPES],
     misses: Stripe,
@@ -44,8 +172,9 @@ pub struct BlockCache {
 impl BlockCache {
     /// Returns a cache of `bytes` bytes.
     pub fn new(bytes: usize) -> Arc<Self> {
+        let shards = (bytes / SHARD_BYTES).clamp(1, SHARDS_MAX);
         Arc::new(Self {
-            blocks: Cache::with_weighter(bytes / BLOCK_BYTES_USUAL, bytes as u64, Bytes),
+            shards: (0..shards).map(|_| Mutex::default()).collect(),
             capacity: AtomicUsize::new(bytes),
             hits: Default::default(),
             misses: Stripe::default(),
@@ -54,13 +183,15 @@ impl BlockCache {
 
     /// Bytes held now.
     pub fn bytes(&self) -> usize {
-        self.blocks.weight() as usize
+        self.shards.iter().map(|shard| shard.lock().bytes()).sum()
     }
 
     /// Sets how many bytes it may hold: the budget less what indexes, filters and memtables take. 0 = hold nothing.
     pub fn set_capacity(&self, bytes: usize) {
-        self.capacity.store(bytes, Ordering::Relaxed);
-        self.blocks.set_capacity(bytes as u64);
+        if self.capacity.swap(bytes, Ordering::Relaxed) > bytes {
+            let share = self.share();
+            self.shards.iter().for_each(|shard| shard.lock().shrink(share, share));
+        }
     }
 
     /// Hits and misses so far. A search in memory that ends in a read counts as one miss.
@@ -69,61 +200,81 @@ impl BlockCache {
         (hits, self.misses.0.load(Ordering::Relaxed))
     }
 
-    /// Returns a block, waiting for a lock if another thread inserts.
+    /// Returns the block in a slot, if there is one. Counts hits only.
     #[inline]
-    pub(super) fn get(&self, key: BlockKey) -> Option<Arc<Block>> {
-        let found = self.blocks.get(&key);
-        match found {
-            Some(_) => self.count_hit(key),
-            None => _ = self.misses.0.fetch_add(1, Ordering::Relaxed),
-        }
-        found
-    }
-
-    /// Returns a block; `None` also where another thread holds the lock. Counts hits only.
-    #[inline]
-    pub(super) fn try_get(&self, key: BlockKey) -> Option<Arc<Block>> {
-        let found = self.blocks.try_get(&key).ok().flatten();
+    pub(super) fn try_get(&self, slot: &Slot) -> Option<BlockRef> {
+        let found = slot.get();
         if found.is_some() {
-            self.count_hit(key);
+            self.count_hit();
         }
         found
     }
 
-    /// Returns a block without counting it or keeping it longer.
-    pub(super) fn peek(&self, key: BlockKey) -> Option<Arc<Block>> {
-        self.blocks.peek(&key)
+    /// Counts a block that has to be read.
+    pub(super) fn count_miss(&self) {
+        self.misses.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Adds a block, unless the cache is to hold nothing or the block is too large for it.
-    pub(super) fn insert(&self, key: BlockKey, block: &Arc<Block>) {
-        if self.capacity.load(Ordering::Relaxed) > 0 {
-            self.blocks.insert(key, Arc::clone(block));
+    /// Puts block `i` of a file into its slot, unless it is too large to be kept.
+    pub(super) fn insert(&self, file: FileId, slots: &Arc<Slots>, i: u32, block: &Arc<Block>) {
+        let (share, bytes) = (self.share(), weight(block));
+        if bytes <= share {
+            let entry = Entry { slots: Arc::clone(slots), block: i, bytes: bytes as u32 };
+            self.shards[self.shard_of(file, i)].lock().insert(entry, Arc::clone(block), share);
         }
     }
 
-    /// Forgets blocks `0..blocks` of a file.
-    pub(super) fn forget(&self, file: FileId, blocks: usize) {
-        for block in 0..blocks as u32 {
-            self.blocks.remove(&(file, block));
+    /// Forgets all blocks of a file that nobody reads any more.
+    pub(super) fn forget(&self, file: FileId, slots: &Slots) {
+        for (at, shard) in self.shards.iter().enumerate() {
+            let first = (at + self.shards.len() - self.shard_of(file, 0)) % self.shards.len();
+            let mut shard = shard.lock();
+            slots.iter().skip(first).step_by(self.shards.len()).for_each(|slot| shard.forget(slot));
+            shard.sweep();
         }
+    }
+
+    /// Neighbours lie in different shards.
+    fn shard_of(&self, file: FileId, block: u32) -> usize {
+        (file.0 as usize).wrapping_mul(7).wrapping_add(block as usize) % self.shards.len()
+    }
+
+    fn share(&self) -> usize {
+        self.capacity.load(Ordering::Relaxed) / self.shards.len()
     }
 
     #[inline]
-    fn count_hit(&self, key: BlockKey) {
-        self.hits[key.1 as usize % STRIPES].0.fetch_add(1, Ordering::Relaxed);
+    fn count_hit(&self) {
+        self.hits[stripe()].0.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// The stripe of this thread.
+#[inline]
+fn stripe() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static STRIPE: Cell<usize> = const { Cell::new(usize::MAX) };
+    }
+    let known = STRIPE.get();
+    if known < STRIPES {
+        return known;
+    }
+    let chosen = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
+    STRIPE.set(chosen);
+    chosen
 }
 
 impl fmt::Debug for BlockCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (hits, misses) = self.counts();
-        write!(f, "<BlockCache blocks={} bytes={} hits={hits} misses={misses}>", self.blocks.len(), self.bytes())
+        write!(f, "<BlockCache bytes={} hits={hits} misses={misses}>", self.bytes())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::slots::slots;
     use super::*;
     use crate::{Kind, Revision};
     use kvarts_formats::block::BlockBuilder;
@@ -134,43 +285,104 @@ mod tests {
         Arc::new(Block::parse(builder.finish()).unwrap())
     }
 
+    /// Blocks `range` of the file are asked for once, and put in where they are not there. Returns the hits.
+    fn pass(cache: &BlockCache, slots: &Arc<Slots>, range: std::ops::Range<u32>, bytes: usize) -> usize {
+        let is_hit = |&i: &u32| {
+            let hit = cache.try_get(&slots[i as usize]).is_some();
+            if !hit {
+                cache.insert(FileId(1), slots, i, &block(bytes));
+            }
+            hit
+        };
+        range.filter(is_hit).count()
+    }
+
     #[test]
     fn it_holds_no_more_than_its_capacity() {
-        let cache = BlockCache::new(1 << 20);
-        (0..1000).for_each(|i| cache.insert((FileId(1), i), &block(8000)));
+        let (cache, slots) = (BlockCache::new(1 << 20), slots(1000));
+        pass(&cache, &slots, 0..1000, 8000);
         assert!(cache.bytes() <= 1 << 20 && cache.bytes() > 1 << 19, "{cache:?}");
         cache.set_capacity(1 << 18);
         assert!(cache.bytes() <= 1 << 18);
+        let held = slots.iter().filter(|slot| !slot.is_empty()).count();
+        assert_eq!(cache.bytes(), held * weight(&block(8000)));
     }
 
     #[test]
     fn nothing_is_held_at_capacity_0() {
-        let cache = BlockCache::new(1 << 20);
-        cache.insert((FileId(1), 0), &block(100));
+        let (cache, slots) = (BlockCache::new(1 << 20), slots(2));
+        cache.insert(FileId(1), &slots, 0, &block(100));
         cache.set_capacity(0);
-        cache.insert((FileId(1), 1), &block(100));
+        cache.insert(FileId(1), &slots, 1, &block(100));
         assert_eq!(cache.bytes(), 0);
-        assert!(BlockCache::new(0).get((FileId(1), 0)).is_none());
+        assert!(slots.iter().all(Slot::is_empty));
     }
 
     #[test]
     fn hits_and_misses_are_counted() {
-        let cache = BlockCache::new(1 << 20);
-        assert!(cache.try_get((FileId(1), 0)).is_none() && cache.get((FileId(1), 0)).is_none());
-        cache.insert((FileId(1), 0), &block(100));
-        assert!(cache.try_get((FileId(1), 0)).is_some() && cache.get((FileId(1), 0)).is_some());
-        assert!(cache.peek((FileId(1), 0)).is_some());
+        let (cache, slots) = (BlockCache::new(1 << 20), slots(1));
+        assert!(cache.try_get(&slots[0]).is_none());
+        cache.count_miss();
+        cache.insert(FileId(1), &slots, 0, &block(100));
+        assert!(cache.try_get(&slots[0]).is_some() && cache.try_get(&slots[0]).is_some());
+        assert!(slots[0].peek().is_some());
         assert_eq!(cache.counts(), (2, 1));
     }
 
     #[test]
     fn a_file_is_forgotten_alone() {
-        let cache = BlockCache::new(1 << 20);
-        for (file, i) in [(1, 0), (1, 1), (2, 0)] {
-            cache.insert((FileId(file), i), &block(100));
+        for megabytes in [1, 64, 200] {
+            let cache = BlockCache::new(megabytes << 20);
+            let (gone, stays) = (slots(100), slots(100));
+            for i in 0..100 {
+                cache.insert(FileId(1), &gone, i, &block(100));
+                cache.insert(FileId(2), &stays, i, &block(100));
+            }
+            cache.forget(FileId(1), &gone);
+            assert!(gone.iter().all(Slot::is_empty) && !stays.iter().any(Slot::is_empty));
+            assert_eq!(cache.bytes(), 100 * weight(&block(100)));
+            cache.set_capacity(0);
+            assert_eq!(cache.bytes(), 0, "what is left is found, past what was forgotten");
         }
-        cache.forget(FileId(1), 2);
-        assert!(cache.peek((FileId(1), 0)).is_none() && cache.peek((FileId(1), 1)).is_none());
-        assert!(cache.peek((FileId(2), 0)).is_some());
+    }
+
+    #[test]
+    fn a_scan_does_not_push_out_what_is_hot() {
+        let (cache, slots) = (BlockCache::new(64 << 20), slots(100_000));
+        let hot = 0..4000; // Of 8000 that fit.
+        (0..3).for_each(|_| _ = pass(&cache, &slots, hot.clone(), 8000));
+        assert_eq!(pass(&cache, &slots, 20_000..100_000, 8000), 0, "ten times the cache");
+        let hits = pass(&cache, &slots, hot.clone(), 8000);
+        assert!(hits * 100 > hot.len() * 90, "{hits} hits of {}", hot.len());
+    }
+
+    #[test]
+    fn a_new_hot_set_takes_the_place_of_the_old() {
+        let (cache, slots) = (BlockCache::new(64 << 20), slots(20_000));
+        (0..5).for_each(|_| _ = pass(&cache, &slots, 0..6000, 8000));
+        (0..8).for_each(|_| _ = pass(&cache, &slots, 10_000..16_000, 8000));
+        let hits = pass(&cache, &slots, 10_000..16_000, 8000);
+        assert!(hits > 5400, "{hits} hits of 6000");
+    }
+
+    #[test]
+    fn readers_that_fill_and_forget_at_once_leave_the_count_right() {
+        let (cache, shared) = (BlockCache::new(1 << 20), slots(64));
+        std::thread::scope(|scope| {
+            for thread in 0..4u32 {
+                let (cache, shared) = (&cache, &shared);
+                scope.spawn(move || {
+                    for round in 0..500u32 {
+                        let own = slots(16);
+                        (0..16).for_each(|i| cache.insert(FileId(9), &own, i, &block(3000)));
+                        pass(cache, shared, (thread + round) % 32..64, 20_000);
+                        cache.forget(FileId(9), &own);
+                    }
+                });
+            }
+        });
+        let held: usize = shared.iter().filter_map(Slot::peek).map(|block| weight(&block)).sum();
+        assert_eq!(cache.bytes(), held);
+        assert!(held <= 1 << 20);
     }
 }

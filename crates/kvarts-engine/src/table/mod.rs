@@ -15,6 +15,7 @@ mod open;
 mod read;
 mod reseal;
 mod salvage;
+mod slots;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -25,6 +26,7 @@ pub use level::level_cursor;
 pub use lost::Lost;
 pub use read::{Table, TableAnswer};
 pub use salvage::Salvaged;
+pub use slots::BlockRef;
 pub use write::TableWriter;
 
 /// Name of a table file: `000001.table`.

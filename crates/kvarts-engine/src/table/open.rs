@@ -1,4 +1,5 @@
 //! Opening a table: everything that stays in memory is read and checked here.
+use super::slots::slots;
 use super::{BlockCache, Table, table_path};
 use crate::fs::{Fs, ReadFile};
 use crate::keys::Identity;
@@ -49,6 +50,7 @@ impl Table {
             seal,
             path,
             reader,
+            slots: slots(tail.index.blocks()),
             tail,
             cache: Arc::clone(cache),
             fs: Arc::clone(fs),
@@ -97,6 +99,7 @@ impl Table {
             seal: FileSeal::new(record.file, None),
             path: table_path(dir, record.file),
             reader: Arc::new(NoFile { len: record.bytes }),
+            slots: slots(index.blocks()),
             tail: Tail { filter: None, index, properties },
             cache: Arc::clone(cache),
             fs: Arc::clone(fs),

@@ -1,10 +1,11 @@
 //! An open table and its point reads.
-use super::BlockCache;
 use super::cursor::TableCursor;
 use super::open::{Tail, in_block, read_at};
+use super::slots::Slots;
+use super::{BlockCache, BlockRef};
 use crate::fs::{Fs, ReadFile};
 use crate::iter::Cursor;
-use crate::{Error, FileId, Result, Revision};
+use crate::{Error, FileId, Result, Revision, prefetch};
 use kvarts_formats::block::Block;
 use kvarts_formats::compress::open_block_owned;
 use kvarts_formats::header::FileHeader;
@@ -15,6 +16,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// Lines of a value that are fetched while its key is compared: from there on the processor sees the pattern itself.
+const VALUE_LINES: usize = 4;
+
 /// An open table: index and filter in memory, blocks through the cache.
 pub struct Table {
     pub(super) file: FileId,
@@ -24,6 +28,8 @@ pub struct Table {
     pub(super) reader: Arc<dyn ReadFile>,
     pub(super) tail: Tail,
     pub(super) cache: Arc<BlockCache>,
+    /// Its blocks in the cache.
+    pub(super) slots: Arc<Slots>,
     pub(super) fs: Arc<dyn Fs>,
     /// Why no row of it can be read.
     pub(super) broken: Option<Error>,
@@ -34,7 +40,7 @@ pub struct Table {
 /// Answer of a search in one table.
 pub enum TableAnswer {
     /// The newest row of the key at or before the revision asked for, as (block, row).
-    Found(Arc<Block>, usize),
+    Found(BlockRef, usize),
     /// No such row.
     Absent,
     /// The block is not in the cache; ask again with [`Table::get`].
@@ -66,7 +72,13 @@ impl Table {
     pub fn memory_bytes(&self) -> usize {
         let properties = self.properties();
         let filter = self.tail.filter.as_ref().map_or(0, |filter| filter.bytes());
-        size_of::<Self>() + properties.smallest.len() + properties.largest.len() + self.tail.index.bytes() + filter
+        let slots = size_of_val(&**self.slots);
+        size_of::<Self>()
+            + properties.smallest.len()
+            + properties.largest.len()
+            + self.tail.index.bytes()
+            + filter
+            + slots
     }
 
     /// Looks for the newest row of `key` (whose filter hash is `hash`) at or before `at`, in memory only.
@@ -77,18 +89,57 @@ impl Table {
         let Some(block) = self.locate(key, hash, at) else {
             return TableAnswer::Absent;
         };
-        match self.cache.try_get((self.file, block)) {
-            Some(block) => answer(block, key, at),
+        match self.cached(block) {
+            Some(block) => answer_hot(block, key, hash, at),
             None => TableAnswer::NeedsRead,
         }
     }
 
     /// The same, reading the block if needed. Never returns `NeedsRead`.
     pub fn get(&self, key: &[u8], hash: u64, at: Revision) -> Result<TableAnswer> {
-        match self.locate(key, hash, at) {
-            Some(block) => Ok(answer(self.block(block, true)?, key, at)),
-            None => Ok(TableAnswer::Absent),
+        let Some(block) = self.locate(key, hash, at) else {
+            return Ok(TableAnswer::Absent);
+        };
+        Ok(match self.cached(block) {
+            Some(block) => answer_hot(block, key, hash, at),
+            None => answer(self.load(block)?.into(), key, at),
+        })
+    }
+
+    /// Fetches what [`Table::locate`] looks at first.
+    #[inline]
+    pub(crate) fn prefetch_filter(&self, hash: u64) {
+        if let Some(filter) = &self.tail.filter {
+            prefetch::line(filter.place_of(hash));
         }
+    }
+
+    /// Fetches the slot of a block that [`Table::locate`] has named.
+    #[inline]
+    pub(crate) fn prefetch_slot(&self, block: u32) {
+        prefetch::line(std::ptr::from_ref(&self.slots[block as usize]).cast());
+    }
+
+    /// Fetches the first lines of a cached block, whose slot is near.
+    #[inline]
+    pub(crate) fn prefetch_block(&self, block: u32) {
+        self.slots[block as usize].prefetch();
+    }
+
+    /// Returns a block that is cached, and fetches what a search of it looks at.
+    #[inline]
+    pub(crate) fn cached(&self, block: u32) -> Option<BlockRef> {
+        let block = self.cache.try_get(&self.slots[block as usize])?;
+        let (data, entries) = block.first_bytes();
+        prefetch::line(data);
+        prefetch::line(entries);
+        Some(block)
+    }
+
+    /// Looks for a row of a block that was cached, and fetches its value while its key is compared.
+    #[inline]
+    pub(crate) fn find_in(block: &Block, key: &[u8], hash: u64, at: Revision) -> Option<usize> {
+        block.find_hashed(key, hash, at, |value| prefetch::bytes(value, VALUE_LINES))
     }
 
     /// Returns a cursor over all rows. `fill_cache` is false for compaction and checks.
@@ -104,7 +155,7 @@ impl Table {
     /// Returns the one block in which the row would be: the first row at or after (`key`, `at`) is the newest one that
     /// counts, if it is of this key at all.
     #[inline]
-    fn locate(&self, key: &[u8], hash: u64, at: Revision) -> Option<u32> {
+    pub(crate) fn locate(&self, key: &[u8], hash: u64, at: Revision) -> Option<u32> {
         let may_contain = self.tail.filter.as_ref().is_none_or(|filter| filter.may_contain(hash));
         let block = if may_contain { self.tail.index.find(key, at) } else { self.tail.index.blocks() };
         (block < self.tail.index.blocks()).then_some(block as u32)
@@ -112,15 +163,21 @@ impl Table {
 
     /// Returns block `i` from the cache or the file. `fill_cache` false neither adds to the cache nor counts.
     pub(super) fn block(&self, i: u32, fill_cache: bool) -> Result<Arc<Block>> {
-        let key = (self.file, i);
-        let cached = if fill_cache { self.cache.get(key) } else { self.cache.peek(key) };
-        if let Some(block) = cached {
-            return Ok(block);
+        let slot = &self.slots[i as usize];
+        if !fill_cache {
+            return slot.peek().map_or_else(|| self.read_block(i).map(Arc::new), Ok);
         }
+        match self.cache.try_get(slot) {
+            Some(block) => Ok(block.into_arc()),
+            None => self.load(i),
+        }
+    }
+
+    /// Reads block `i` from the file into the cache.
+    fn load(&self, i: u32) -> Result<Arc<Block>> {
+        self.cache.count_miss();
         let block = Arc::new(self.read_block(i)?);
-        if fill_cache {
-            self.cache.insert(key, &block);
-        }
+        self.cache.insert(self.file, &self.slots, i, &block);
         Ok(block)
     }
 
@@ -137,8 +194,17 @@ impl Table {
     }
 }
 
+/// The answer of a block that was in the cache.
 #[inline]
-fn answer(block: Arc<Block>, key: &[u8], at: Revision) -> TableAnswer {
+fn answer_hot(block: BlockRef, key: &[u8], hash: u64, at: Revision) -> TableAnswer {
+    match Table::find_in(&block, key, hash, at) {
+        Some(row) => TableAnswer::Found(block, row),
+        None => TableAnswer::Absent,
+    }
+}
+
+#[inline]
+fn answer(block: BlockRef, key: &[u8], at: Revision) -> TableAnswer {
     match block.find(key, at) {
         Some(row) => TableAnswer::Found(block, row),
         None => TableAnswer::Absent,
@@ -148,7 +214,7 @@ fn answer(block: Arc<Block>, key: &[u8], at: Revision) -> TableAnswer {
 impl Drop for Table {
     fn drop(&mut self) {
         if self.obsolete.load(Ordering::Acquire) {
-            self.cache.forget(self.file, self.tail.index.blocks());
+            self.cache.forget(self.file, &self.slots);
             // A file that stays behind is in no manifest: the next open removes it.
             let _ = self.fs.remove(&self.path);
         }

@@ -4,6 +4,7 @@
 //! by their own tags (`formats::salvage`).
 use super::lost::Lost;
 use super::open::{Tail, read_header, read_tail};
+use super::slots::slots;
 use super::{BlockCache, Table, table_path};
 use crate::fs::{Fs, ReadFile};
 use crate::iter::compare;
@@ -94,7 +95,8 @@ impl Table {
         let tail = Tail { filter: None, index, properties: properties.finish() };
         let (cache, fs, obsolete) = (Arc::clone(cache), Arc::clone(fs), AtomicBool::new(false));
         let header = FileHeader { version: FORMAT_VERSION_MIN, kind: FileKind::Table, file, store, key: None };
-        let table = Self { file, header, seal, path, reader, tail, cache, fs, broken: None, obsolete };
+        let slots = slots(tail.index.blocks());
+        let table = Self { file, header, seal, path, reader, tail, cache, slots, fs, broken: None, obsolete };
         Salvaged { table: Some(Arc::new(table)), blocks, lost }
     }
 }

@@ -66,7 +66,7 @@ impl<T: HasRecord + Clone> Version<T> {
 
     /// Tables whose key range holds `key`, newest first: level 0 in order, then at most one per deeper level.
     /// Does not allocate.
-    pub fn candidates<'a>(&'a self, key: &'a [u8]) -> Candidates<'a, T> {
+    pub fn candidates<'a, 'k>(&'a self, key: &'k [u8]) -> Candidates<'a, 'k, T> {
         Candidates { version: self, key, level: 0, next: 0 }
     }
 
@@ -121,15 +121,15 @@ impl<T: HasRecord> fmt::Debug for Version<T> {
 }
 
 /// Tables that may hold a key, newest first: see [`Version::candidates`].
-pub struct Candidates<'a, T> {
+pub struct Candidates<'a, 'k, T> {
     version: &'a Version<T>,
-    key: &'a [u8],
+    key: &'k [u8],
     level: usize,
     /// Next table of level 0 to look at.
     next: usize,
 }
 
-impl<'a, T: HasRecord> Iterator for Candidates<'a, T> {
+impl<'a, T: HasRecord> Iterator for Candidates<'a, '_, T> {
     type Item = &'a T;
 
     fn next(&mut self) -> Option<&'a T> {

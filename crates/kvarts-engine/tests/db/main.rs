@@ -8,6 +8,7 @@ mod errors;
 mod faults;
 mod full;
 mod life;
+mod many;
 mod mapping;
 mod meddled;
 mod model;

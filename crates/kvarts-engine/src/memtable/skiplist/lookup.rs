@@ -4,6 +4,7 @@
 //! writer copies it into one twice as large and publishes that; readers of the old one find all that was published before.
 use super::arena::Arena;
 use super::node::{Node, Row};
+use crate::prefetch;
 use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use crate::sync::{Plant, Witness, is_planted, publishing};
 use std::ptr;
@@ -147,14 +148,9 @@ impl Lookup {
     #[inline]
     pub(super) fn prefetch(&self, hash: u64) {
         let table = self.table();
-        let (tag, _) = table.slot(tag_of(hash) as usize & (table.head().count - 1));
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: the instruction exists on every x86-64, and a prefetch of any address is harmless.
-        unsafe {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>(ptr::from_ref(tag).cast());
-        }
-        let _ = tag;
+        let (tag, row) = table.slot(tag_of(hash) as usize & (table.head().count - 1));
+        prefetch::line(ptr::from_ref(tag).cast());
+        prefetch::line(ptr::from_ref(row).cast());
     }
 
     /// Notes a row that is linked: it becomes the first of its key unless a newer one is known. Only for the writer.

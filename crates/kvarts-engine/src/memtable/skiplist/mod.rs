@@ -175,6 +175,12 @@ impl SkipList {
         row
     }
 
+    /// Fetches the place of a hash.
+    #[inline]
+    pub(super) fn prefetch(&self, hash: u64) {
+        self.lookup.prefetch(hash);
+    }
+
     /// Returns the newest row of `key`, whose hash is `hash`, at or before `at`.
     #[inline]
     pub(super) fn get(&self, key: &[u8], hash: u64, at: Revision) -> Option<(Revision, Kind, &[u8])> {
