@@ -30,6 +30,32 @@ def test_reopen_finds_everything(tmp_path: Path, durability: Any, options: Any) 
         assert db.put(b"a", b"1") > revision
 
 
+@pytest.mark.parametrize("options", [{}, TINY], ids=["default", "tiny"])
+def test_get_many_finds_the_same_on_any_number_of_threads(tmp_path: Path, options: Any) -> None:
+    rows = {f"{number * 7919 % 10007:05d}": number for number in range(4000)}
+    with kvarts.open(tmp_path / "s", **options) as db:
+        numbers = db.keyspace("numbers", key=kvarts.Str, value=kvarts.Json)
+        numbers.update(rows)
+        db.compact()
+    keys = [f"{number:05d}" for number in range(10007)]
+    expected = [rows.get(key) for key in keys]
+    for parallel in (None, 1, 2, 5):
+        with kvarts.open(tmp_path / "s", **options) as db:
+            numbers = db.keyspace("numbers", key=kvarts.Str, value=kvarts.Json)
+            for state in ("cold", "warm"):
+                assert numbers.get_many(keys, parallel=parallel) == expected, (parallel, state)
+            snapshot = numbers.snapshot()
+            numbers.delete(keys[0])
+            assert snapshot.get_many(keys[:1], parallel=parallel) == expected[:1]
+            numbers[keys[0]] = 0
+
+
+@pytest.mark.parametrize("parallel", [0, -1, 257, 2**70])
+def test_parallel_out_of_range_is_refused(tmp_path: Path, parallel: int) -> None:
+    with kvarts.open(tmp_path / "s") as db, pytest.raises(kvarts.InvalidArgument, match="parallel="):
+        db.get_many([b"a"], parallel=parallel)
+
+
 def test_many_reopens_each_with_a_write(tmp_path: Path) -> None:
     revisions = []
     for number in range(30):

@@ -17,6 +17,13 @@ pub struct Flag(pub bool);
 /// A number of rows; one that no machine can count to is as good as the largest.
 pub struct Count(pub usize);
 
+/// A number of threads, at least one.
+#[derive(Clone, Copy)]
+pub struct Threads(pub usize);
+
+/// Most threads that a call may ask for.
+const THREADS_MAX: usize = 256;
+
 /// What `incr` adds.
 pub struct Addend(pub i128);
 
@@ -59,6 +66,21 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Count {
                 Ok(Self(usize::MAX))
             }
             Err(_) => Err(Fault::wrong_type("a number of rows (int)", &object).into()),
+        }
+    }
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Threads {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        let out_of_range =
+            || Fault::invalid("parallel= is out of range", "1 to 256 threads, or None: as many as pay").into();
+        match object.extract() {
+            Ok(threads @ 1..=THREADS_MAX) => Ok(Self(threads)),
+            Ok(_) => Err(out_of_range()),
+            Err(error) if PyErr::is_instance_of::<PyOverflowError>(&error, object.py()) => Err(out_of_range()),
+            Err(_) => Err(Fault::wrong_type("parallel= a number of threads (int) or None", &object).into()),
         }
     }
 }

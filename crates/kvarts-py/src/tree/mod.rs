@@ -7,7 +7,7 @@ mod read;
 mod step;
 mod write;
 
-use crate::arguments::{Addend, Count, Flag, Given};
+use crate::arguments::{Addend, Count, Flag, Given, Threads};
 use crate::codec::{Codec, Encoded};
 use crate::condition::Condition;
 use crate::database::{Database, Snapshot};
@@ -174,9 +174,9 @@ impl Tree {
         self.read_entry(key)
     }
 
-    #[pyo3(signature = (keys, /))]
-    fn get_many<'py>(&self, keys: &Bound<'py, PyAny>) -> Outcome<Bound<'py, PyList>> {
-        self.read_many(keys)
+    #[pyo3(signature = (keys, /, *, parallel=None))]
+    fn get_many<'py>(&self, keys: &Bound<'py, PyAny>, parallel: Option<Threads>) -> Outcome<Bound<'py, PyList>> {
+        self.read_many(keys, parallel)
     }
 
     #[pyo3(

@@ -1,10 +1,12 @@
 //! Point reads: attached while the answer is in memory, detached as soon as it may take a read from disk.
 use super::Tree;
+use crate::arguments::Threads;
 use crate::codec::Raw;
 use crate::fault::Outcome;
+use crate::handle::Guarded;
 use crate::range::Range;
 use crate::rows::each_of;
-use kvarts_engine::db::{Attempt, Entry, RowChunk};
+use kvarts_engine::db::{Attempt, Entry, Gathered, ReadPoint, RowChunk};
 use kvarts_engine::{Revision, db};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -13,8 +15,9 @@ use pyo3::types::{PyList, PyType};
 /// Rows counted per step of `len`, and steps between two looks at whether the user wants to stop.
 const COUNT_ROWS: usize = 4096;
 const STEPS_PER_CHECK: usize = 32;
-/// Keys of `get_many` between two such looks.
-const KEYS_PER_CHECK: usize = 16 << 10;
+/// Keys of `get_many` that are read detached between two such looks, and attached between two turns of other threads.
+const KEYS_PER_CHECK: usize = 64 << 10;
+const KEYS_PER_TURN: usize = 2048;
 
 impl Tree {
     /// Reads a value.
@@ -82,29 +85,66 @@ impl Tree {
         Ok(Found::Copied(copied))
     }
 
-    /// Reads many values at one revision, detached for many at a time.
-    pub(super) fn read_many<'py>(&self, keys: &Bound<'py, PyAny>) -> Outcome<Bound<'py, PyList>> {
+    /// Reads many values at one revision: attached what lies in memory, detached what takes reads or was to be parallel.
+    pub(super) fn read_many<'py>(
+        &self,
+        keys: &Bound<'py, PyAny>,
+        parallel: Option<Threads>,
+    ) -> Outcome<Bound<'py, PyList>> {
         let py = keys.py();
         let db = self.live()?;
         let objects: Vec<Bound<'py, PyAny>> = each_of(keys, "keys")?.collect::<PyResult<_>>()?;
         let encoded = objects.iter().map(|key| self.encode_key(key)).collect::<Outcome<Vec<_>>>()?;
         let slices: Vec<&[u8]> = encoded.iter().map(|key| &**key).collect();
-        let mut at = self.at()?;
-        if at.is_none() && slices.len() > KEYS_PER_CHECK {
-            at = Some(py.detach(|| db.snapshot())?);
-        }
-        let values = PyList::empty(py);
-        for part in slices.chunks(KEYS_PER_CHECK) {
-            py.check_signals()?;
-            let (bytes, spans) = py.detach(|| gather(db, &self.tree, part, at.as_ref()))?;
-            for span in spans {
-                match span {
-                    Some((start, end)) => values.append(self.value.decode(py, &bytes[start..end])?)?,
-                    None => values.append(py.None())?,
+        let point = Guarded::new(&self.handle, db.read_point(&self.tree, self.at()?.as_ref())?);
+        let mut values: Vec<Option<Raw<'py>>> = slices.iter().map(|_| None).collect();
+        let mut left: Vec<usize> = match parallel {
+            Some(Threads(2..)) => (0..slices.len()).collect(),
+            _ => self.read_in_memory(py, &point, &slices, &mut values)?,
+        };
+        for part in left.chunks_mut(KEYS_PER_CHECK) {
+            let point = self.still(py, &point)?;
+            let gathered = py.detach(|| point.gather(&slices, part, parallel.map(|threads| threads.0)))?;
+            for Gathered { bytes, spans } in gathered {
+                for (position, start, end) in spans {
+                    values[position] = Some(self.value.start(py, &bytes[start..end]));
                 }
             }
         }
-        Ok(values)
+        // In the end, since a codec may run code of the user's.
+        let finish = |raw: Option<Raw<'py>>| raw.map(|raw| self.value.finish(py, raw)).transpose();
+        let values = values.into_iter().map(finish).collect::<Outcome<Vec<_>>>()?;
+        Ok(PyList::new(py, values)?)
+    }
+
+    /// Makes the values that lie in memory and returns the positions of the other keys.
+    fn read_in_memory<'py>(
+        &self,
+        py: Python<'py>,
+        point: &Guarded<ReadPoint>,
+        keys: &[&[u8]],
+        values: &mut [Option<Raw<'py>>],
+    ) -> Outcome<Vec<usize>> {
+        let mut left = Vec::new();
+        for (part, keys) in keys.chunks(KEYS_PER_TURN).enumerate() {
+            let first = part * KEYS_PER_TURN;
+            if part > 0 {
+                // Lets other threads have a turn.
+                py.detach(|| ());
+            }
+            self.still(py, point)?.try_find_many(keys, &mut |at, found| match found {
+                Attempt::Done(entry) => values[first + at] = entry.map(|entry| self.value.start(py, entry.value)),
+                Attempt::WouldBlock => left.push(first + at),
+            })?;
+        }
+        Ok(left)
+    }
+
+    /// Returns what is read at, unless the user wants to stop, the store was closed, or we are in a forked child by now.
+    fn still<'a>(&self, py: Python<'_>, point: &'a Guarded<ReadPoint>) -> Outcome<&'a ReadPoint> {
+        py.check_signals()?;
+        self.live()?;
+        point.get().ok_or_else(|| kvarts_engine::Error::Closed.into())
     }
 
     /// Counts the keys.
@@ -155,20 +195,4 @@ fn count_some(scan: &mut db::Scan, rows_max: usize) -> kvarts_engine::Result<(us
 enum Found<R, C> {
     Now(R),
     Copied(Option<C>),
-}
-
-type Gathered = (Vec<u8>, Vec<Option<(usize, usize)>>);
-
-/// Reads many keys into one buffer: where the value of each lies, or `None`.
-fn gather(db: &db::Db, tree: &db::Tree, keys: &[&[u8]], at: Option<&db::Snapshot>) -> kvarts_engine::Result<Gathered> {
-    let mut bytes = Vec::new();
-    let mut spans = vec![None; keys.len()];
-    db.get_many(tree, keys, at, &mut |position, entry| {
-        if let Some(entry) = entry {
-            let start = bytes.len();
-            bytes.extend_from_slice(entry.value);
-            spans[position] = Some((start, bytes.len()));
-        }
-    })?;
-    Ok((bytes, spans))
 }
