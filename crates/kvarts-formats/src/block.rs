@@ -16,6 +16,7 @@
 //! that: it then knows the order of most keys without looking at their bytes.
 mod builder;
 mod parse;
+mod run;
 mod search;
 mod tags;
 

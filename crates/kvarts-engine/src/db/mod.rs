@@ -3,7 +3,7 @@
 //! Lock order: `write` (log, memtables, revisions) before `install` (manifest, versions) before `snapshots`; all of it
 //! stands with `state::Shared`. The walk of a write and of a read: docs/internals/db.md.
 use crate::fs::Finding;
-use crate::iter::{Bounds, VisibleCursor};
+use crate::iter::{Bounds, Columns, VisibleCursor};
 use crate::sync::Mutex;
 use crate::{Revision, TreeId};
 use kvarts_formats::compress::ByLevel;
@@ -117,25 +117,13 @@ pub struct Scan {
 
 /// Cursors of a scan. They keep memtables and tables alive.
 struct Awake {
-    rows: VisibleCursor,
+    rows: VisibleCursor<scan::Source>,
     /// All of the tree's rows at the scan's revision.
     state: Arc<trees::TreeState>,
 }
 
 /// Rows in columns: what crosses the border in one piece.
-#[derive(Clone, Debug, Default)]
-pub struct RowChunk {
-    /// Key bytes, one after the other.
-    pub keys: Vec<u8>,
-    /// End of each key in `keys`.
-    pub key_ends: Vec<usize>,
-    /// Value bytes, one after the other.
-    pub values: Vec<u8>,
-    /// End of each value in `values`.
-    pub value_ends: Vec<usize>,
-    /// Revision of each row.
-    pub revisions: Vec<Revision>,
-}
+pub type RowChunk = Columns<usize>;
 
 /// Reads as a conditional write sees them: the newest state, with the write lock held.
 pub struct WriteView<'a> {

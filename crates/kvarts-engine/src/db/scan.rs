@@ -4,36 +4,133 @@ use super::rest::{Counted, Rest};
 use super::state::Shared;
 use super::trees::TreeState;
 use super::{Awake, Db, Entry, RowChunk, Scan, Snapshot, Tree};
-use crate::iter::{Bounds, BoxCursor, MergeCursor, VisibleCursor};
-use crate::table::level_cursor;
-use crate::version::TableRef;
-use crate::{Result, Revision};
-use kvarts_formats::manifest::TableRecord;
+use crate::iter::{Bounds, Columns, Cursor, End, Limits, MergeCursor, VisibleCursor, Wanted};
+use crate::memtable::MemtableCursor;
+use crate::table::{LevelCursor, LevelTables, Table, TableCursor};
+use crate::version::{TableRef, Version};
+use crate::{Kind, Result, Revision};
+use kvarts_formats::block::Block;
+use std::ops::Range;
 use std::sync::Arc;
 
-/// Cursors over all sources of a tree, newest first.
-///
-/// Where `only` is given, tables outside of these bounds are left out: one that is damaged is not even looked at then.
-fn sources(state: &TreeState, only: Option<&Bounds>) -> Vec<BoxCursor> {
-    let mut sources: Vec<BoxCursor> =
-        state.mems().filter(|mem| !mem.table.is_empty()).map(|mem| mem.table.cursor()).collect();
-    let counts = |table: &&TableRef| only.is_none_or(|bounds| overlaps(bounds, &table.record));
-    let mut levels = state.version.levels.iter();
-    for table in levels.next().into_iter().flatten().filter(counts) {
-        sources.push(table.table.cursor(true));
+/// Tables of one level that a scan may need.
+pub(super) struct LevelPart {
+    version: Arc<Version>,
+    level: usize,
+    tables: Range<usize>,
+}
+
+impl LevelTables for LevelPart {
+    fn count(&self) -> usize {
+        self.tables.len()
     }
-    for level in levels {
-        let tables: Vec<_> = level.iter().filter(counts).map(|table| Arc::clone(&table.table)).collect();
-        if !tables.is_empty() {
-            sources.push(level_cursor(tables, true));
+
+    fn table(&self, i: usize) -> &Arc<Table> {
+        &self.version.levels[self.level][self.tables.start + i].table
+    }
+}
+
+/// What a scan merges.
+pub(super) enum Source {
+    Mem(MemtableCursor),
+    Table(TableCursor),
+    Level(LevelCursor<LevelPart>),
+}
+
+/// Calls a method of whatever cursor it is.
+macro_rules! each {
+    ($source:ident, $cursor:ident => $call:expr) => {
+        match $source {
+            Source::Mem($cursor) => $call,
+            Source::Table($cursor) => $call,
+            Source::Level($cursor) => $call,
+        }
+    };
+}
+
+impl Cursor for Source {
+    fn seek_first(&mut self) -> Result<()> {
+        each!(self, cursor => cursor.seek_first())
+    }
+
+    fn seek_last(&mut self) -> Result<()> {
+        each!(self, cursor => cursor.seek_last())
+    }
+
+    fn seek(&mut self, key: &[u8], revision: Revision) -> Result<()> {
+        each!(self, cursor => cursor.seek(key, revision))
+    }
+
+    fn seek_before(&mut self, key: &[u8], revision: Revision) -> Result<()> {
+        each!(self, cursor => cursor.seek_before(key, revision))
+    }
+
+    #[inline]
+    fn next(&mut self) -> Result<()> {
+        each!(self, cursor => cursor.next())
+    }
+
+    fn prev(&mut self) -> Result<()> {
+        each!(self, cursor => cursor.prev())
+    }
+
+    #[inline]
+    fn valid(&self) -> bool {
+        each!(self, cursor => cursor.valid())
+    }
+
+    #[inline]
+    fn key(&self) -> &[u8] {
+        each!(self, cursor => cursor.key())
+    }
+
+    #[inline]
+    fn revision(&self) -> Revision {
+        each!(self, cursor => cursor.revision())
+    }
+
+    #[inline]
+    fn kind(&self) -> Kind {
+        each!(self, cursor => cursor.kind())
+    }
+
+    #[inline]
+    fn value(&self) -> &[u8] {
+        each!(self, cursor => cursor.value())
+    }
+
+    #[inline]
+    fn block(&self) -> Option<(&Block, usize)> {
+        each!(self, cursor => cursor.block())
+    }
+
+    fn skip_in_block(&mut self, row: usize, before: &[u8]) -> Result<()> {
+        each!(self, cursor => cursor.skip_in_block(row, before))
+    }
+}
+
+/// Cursors over all sources of a tree within `bounds`, newest first. A table outside is not even looked at.
+fn sources(state: &TreeState, bounds: &Bounds) -> Vec<Source> {
+    let mems = state.mems().filter(|mem| !mem.table.is_empty());
+    let mut sources: Vec<_> = mems.map(|mem| Source::Mem(MemtableCursor::new(Arc::clone(&mem.table)))).collect();
+    let starts = |table: &TableRef| bounds.stop.as_ref().is_none_or(|(stop, _)| *stop >= table.record.smallest);
+    let ends = |table: &TableRef| bounds.start.as_ref().is_some_and(|(start, _)| *start > table.record.largest);
+    let mut levels = state.version.levels.iter().enumerate();
+    for table in levels.next().into_iter().flat_map(|(_, tables)| tables).filter(|table| starts(table) && !ends(table))
+    {
+        sources.push(Source::Table(TableCursor::new(Arc::clone(&table.table), true)));
+    }
+    for (level, tables) in levels.filter(|(_, tables)| !tables.is_empty()) {
+        let first = tables.partition_point(ends);
+        let tables = first..first + tables[first..].partition_point(starts);
+        if let [table] = &state.version.levels[level][tables.clone()] {
+            sources.push(Source::Table(TableCursor::new(Arc::clone(&table.table), true)));
+        } else if !tables.is_empty() {
+            let part = LevelPart { version: Arc::clone(&state.version), level, tables };
+            sources.push(Source::Level(LevelCursor::new(part, true)));
         }
     }
     sources
-}
-
-fn overlaps(bounds: &Bounds, table: &TableRecord) -> bool {
-    bounds.start.as_ref().is_none_or(|(start, _)| *start <= table.largest)
-        && bounds.stop.as_ref().is_none_or(|(stop, _)| *stop >= table.smallest)
 }
 
 impl Scan {
@@ -46,7 +143,7 @@ impl Scan {
         at: Revision,
         now_ms: u64,
     ) -> Result<Self> {
-        let awake = Some(Awake::new(shared, state, bounds.clone(), reverse, at, now_ms)?);
+        let awake = Some(Awake::new(state, bounds.clone(), reverse, at, now_ms)?);
         Ok(Self { awake, bounds, reverse, revision: at, now_ms, rest: None, counted: Counted::new(shared) })
     }
 
@@ -56,7 +153,7 @@ impl Scan {
             let rest = self.rest.as_ref().expect("only what can be found again is let go");
             let shared = &self.counted.shared;
             let (state, revision) = shared.read_at(&rest.tree, Some(&rest.held))?;
-            self.awake = Some(Awake::new(shared, &state, self.bounds.clone(), self.reverse, revision, self.now_ms)?);
+            self.awake = Some(Awake::new(&state, self.bounds.clone(), self.reverse, revision, self.now_ms)?);
         }
         Ok(self.awake.as_mut().expect("made above"))
     }
@@ -104,34 +201,49 @@ impl Scan {
     ///
     /// A chunk that is not full when it comes gets at least one row, however large.
     pub fn fill(&mut self, chunk: &mut RowChunk, rows_max: usize, bytes_max: usize, with_values: bool) -> Result<bool> {
-        let bytes_max = self.counted.grant(bytes_max.max(1));
-        let rows = &mut self.awake()?.rows;
-        while rows.valid() && chunk.key_ends.len() < rows_max && chunk.keys.len() + chunk.values.len() < bytes_max {
-            chunk.keys.extend_from_slice(rows.key());
-            chunk.key_ends.push(chunk.keys.len());
-            if with_values {
-                chunk.values.extend_from_slice(rows.value());
-                chunk.value_ends.push(chunk.values.len());
-            }
-            chunk.revisions.push(rows.revision());
-            rows.step()?;
+        let rows_max = rows_max.saturating_sub(chunk.key_ends.len());
+        let bytes_max = bytes_max.max(1).saturating_sub(chunk.bytes());
+        if rows_max > 0 && bytes_max > 0 {
+            let wanted = Wanted { keys: true, values: with_values, revisions: true };
+            self.append(chunk, Limits { rows_max, bytes_max }, wanted)?;
         }
-        let more = rows.valid();
+        Ok(!self.is_at_end())
+    }
+
+    /// Appends rows to `out`, as far as the limits and the budget say. Returns how many.
+    pub fn append<E: End>(&mut self, out: &mut Columns<E>, limits: Limits, wanted: Wanted) -> Result<usize> {
+        let bytes_max = self.counted.grant(limits.bytes_max);
+        let rows = self.append_batch(out, Limits { bytes_max, ..limits }, wanted)?;
         self.rest();
-        Ok(more)
+        Ok(rows)
+    }
+
+    /// The same for rows that are handed on at once: the budget has no say, and the scan does not rest.
+    pub(super) fn append_batch<E: End>(
+        &mut self,
+        out: &mut Columns<E>,
+        limits: Limits,
+        wanted: Wanted,
+    ) -> Result<usize> {
+        self.awake()?.rows.append(out, limits, wanted)
+    }
+
+    /// Tells whether there are no more rows.
+    pub fn is_at_end(&self) -> bool {
+        // It rests on a row.
+        self.awake.as_ref().is_some_and(|awake| !awake.rows.valid())
     }
 }
 
 impl Awake {
     fn new(
-        shared: &Shared,
         state: &Arc<TreeState>,
         bounds: Bounds,
         reverse: bool,
         at: Revision,
         now_ms: u64,
     ) -> Result<Self> {
-        let sources = sources(state, shared.options.read_only.then_some(&bounds));
+        let sources = sources(state, &bounds);
         let rows = VisibleCursor::new(MergeCursor::new(sources), bounds, reverse, at, now_ms)?;
         Ok(Self { rows, state: Arc::clone(state) })
     }

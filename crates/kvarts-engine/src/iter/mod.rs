@@ -2,13 +2,16 @@
 //!
 //! Rows are ordered by (key ascending, revision descending): [`compare`].
 use crate::{Kind, Result, Revision};
+use kvarts_formats::block::Block;
 use std::cmp::Ordering;
 
+mod columns;
 mod merge;
 #[cfg(test)]
 mod tests;
 mod visible;
 
+pub use columns::{Columns, End, Limits, Wanted};
 pub use merge::MergeCursor;
 pub use visible::VisibleCursor;
 
@@ -41,10 +44,83 @@ pub trait Cursor: Send {
     fn kind(&self) -> Kind;
     /// Value of the row, as stored.
     fn value(&self) -> &[u8];
+
+    /// The block of a table it stands in, and the row there; `None` where rows come one by one.
+    #[inline]
+    fn block(&self) -> Option<(&Block, usize)> {
+        None
+    }
+
+    /// Moves on to `row` of that block, or behind it. `before` is the key of the row before.
+    fn skip_in_block(&mut self, row: usize, before: &[u8]) -> Result<()> {
+        unreachable!("no block to skip to row {row} in, behind a key of {} bytes", before.len())
+    }
 }
 
 /// A cursor of any kind.
 pub type BoxCursor = Box<dyn Cursor>;
+
+impl Cursor for BoxCursor {
+    fn seek_first(&mut self) -> Result<()> {
+        (**self).seek_first()
+    }
+
+    fn seek_last(&mut self) -> Result<()> {
+        (**self).seek_last()
+    }
+
+    fn seek(&mut self, key: &[u8], revision: Revision) -> Result<()> {
+        (**self).seek(key, revision)
+    }
+
+    fn seek_before(&mut self, key: &[u8], revision: Revision) -> Result<()> {
+        (**self).seek_before(key, revision)
+    }
+
+    #[inline]
+    fn next(&mut self) -> Result<()> {
+        (**self).next()
+    }
+
+    #[inline]
+    fn prev(&mut self) -> Result<()> {
+        (**self).prev()
+    }
+
+    #[inline]
+    fn valid(&self) -> bool {
+        (**self).valid()
+    }
+
+    #[inline]
+    fn key(&self) -> &[u8] {
+        (**self).key()
+    }
+
+    #[inline]
+    fn revision(&self) -> Revision {
+        (**self).revision()
+    }
+
+    #[inline]
+    fn kind(&self) -> Kind {
+        (**self).kind()
+    }
+
+    #[inline]
+    fn value(&self) -> &[u8] {
+        (**self).value()
+    }
+
+    #[inline]
+    fn block(&self) -> Option<(&Block, usize)> {
+        (**self).block()
+    }
+
+    fn skip_in_block(&mut self, row: usize, before: &[u8]) -> Result<()> {
+        (**self).skip_in_block(row, before)
+    }
+}
 
 /// Where a scan begins and ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

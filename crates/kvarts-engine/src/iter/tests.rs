@@ -1,4 +1,5 @@
 use super::*;
+use kvarts_formats::block::BlockBuilder;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::cmp::Reverse;
@@ -68,6 +69,73 @@ impl Cursor for VecCursor {
     }
 }
 
+/// The same over blocks of up to `block_rows` rows, from which runs can be taken.
+struct BlockCursor {
+    rows: VecCursor,
+    blocks: Vec<Block>,
+    block_rows: usize,
+}
+
+impl BlockCursor {
+    fn boxed(mut rows: Vec<Row>, block_rows: usize) -> BoxCursor {
+        rows.sort_by(|a, b| compare((&a.0, Revision(a.1)), (&b.0, Revision(b.1))));
+        rows.dedup_by(|b, a| (&a.0, a.1) == (&b.0, b.1));
+        let block = |rows: &[Row]| {
+            let mut builder = BlockBuilder::new(3);
+            rows.iter().for_each(|(key, revision, kind, value)| builder.add(key, Revision(*revision), *kind, value));
+            Block::parse(builder.finish()).unwrap()
+        };
+        let blocks = rows.chunks(block_rows).map(block).collect();
+        Box::new(Self { rows: VecCursor { rows, at: None }, blocks, block_rows })
+    }
+}
+
+impl Cursor for BlockCursor {
+    fn seek_first(&mut self) -> Result<()> {
+        self.rows.seek_first()
+    }
+    fn seek_last(&mut self) -> Result<()> {
+        self.rows.seek_last()
+    }
+    fn seek(&mut self, key: &[u8], revision: Revision) -> Result<()> {
+        self.rows.seek(key, revision)
+    }
+    fn seek_before(&mut self, key: &[u8], revision: Revision) -> Result<()> {
+        self.rows.seek_before(key, revision)
+    }
+    fn next(&mut self) -> Result<()> {
+        self.rows.next()
+    }
+    fn prev(&mut self) -> Result<()> {
+        self.rows.prev()
+    }
+    fn valid(&self) -> bool {
+        self.rows.valid()
+    }
+    fn key(&self) -> &[u8] {
+        self.rows.key()
+    }
+    fn revision(&self) -> Revision {
+        self.rows.revision()
+    }
+    fn kind(&self) -> Kind {
+        self.rows.kind()
+    }
+    fn value(&self) -> &[u8] {
+        self.rows.value()
+    }
+    fn block(&self) -> Option<(&Block, usize)> {
+        let at = self.rows.at?;
+        Some((&self.blocks[at / self.block_rows], at % self.block_rows))
+    }
+    fn skip_in_block(&mut self, row: usize, before: &[u8]) -> Result<()> {
+        let at = self.rows.at.unwrap();
+        let to = at / self.block_rows * self.block_rows + row;
+        assert!(to > at && self.rows.rows[to - 1].0 == before);
+        self.rows.stand(Some(to))
+    }
+}
+
 fn any_key() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![vec(0u8..2, 0..3), vec(0u8..2, 0..3).prop_map(|tail| [b"prefix--".as_slice(), &tail].concat())]
 }
@@ -85,6 +153,26 @@ fn any_row() -> impl Strategy<Value = Row> {
 /// Several sources; rows of equal (key, revision) occur across and within them.
 fn any_sources() -> impl Strategy<Value = Vec<Vec<Row>>> {
     prop_oneof![vec(vec(any_row(), 0..40), 0..5), vec(vec(any_row(), 0..4), 0..12)]
+}
+
+/// Sources in blocks, mostly live rows of distinct keys, so that runs get long.
+fn any_run_sources() -> impl Strategy<Value = Vec<(Vec<Row>, usize)>> {
+    let key = prop_oneof![
+        4 => (0u16..300).prop_map(|number| format!("key-{number:05}").into_bytes()),
+        1 => (0u16..300).prop_map(|number| format!("key-{number:05}-and-more-than-sixteen-bytes").into_bytes()),
+        1 => any_key(),
+    ];
+    let plain = (key, 0u64..24, vec(any::<u8>(), 0..4)).prop_map(|(key, at, value)| (key, at, Kind::Put, value));
+    let row = prop_oneof![9 => plain, 1 => any_row()];
+    vec((vec(row, 0..120), 1usize..50), 0..4)
+}
+
+/// Rows less those of equal (key, revision): a table has each once.
+fn distinct(rows: &[Row]) -> Vec<Row> {
+    let mut rows = rows.to_vec();
+    rows.sort_by(|a, b| compare((&a.0, Revision(a.1)), (&b.0, Revision(b.1))));
+    rows.dedup_by(|b, a| (&a.0, a.1) == (&b.0, b.1));
+    rows
 }
 
 fn any_bounds() -> impl Strategy<Value = Bounds> {
@@ -147,6 +235,50 @@ proptest! {
         let mut backward = drain(VisibleCursor::new(merge(&sources), bounds, true, Revision(at), now_ms).unwrap());
         backward.reverse();
         prop_assert_eq!(backward, wanted);
+    }
+
+    #[test]
+    fn runs_are_what_the_model_shows(
+        sources in any_run_sources(),
+        bounds in any_bounds(),
+        at in 20u64..32,
+        now_ms in 0u64..9,
+        (rows_max, bytes_max) in (1usize..30, 1usize..200),
+        reverse in prop::bool::weighted(0.1),
+    ) {
+        let distinct: Vec<Vec<Row>> = sources.iter().map(|(rows, _)| distinct(rows)).collect();
+        let mut wanted = visible_model(&distinct, &bounds, at, now_ms);
+        if reverse {
+            wanted.reverse();
+        }
+        let merge = || MergeCursor::new(sources.iter().map(|(rows, size)| BlockCursor::boxed(rows.clone(), *size)).collect());
+        let mut view = VisibleCursor::new(merge(), bounds.clone(), reverse, Revision(at), now_ms).unwrap();
+        let (mut out, mut seen) = (Columns::<i32>::default(), 0);
+        let all = Wanted { keys: true, values: true, revisions: true };
+        while view.valid() {
+            let bytes = out.bytes();
+            let rows = view.append(&mut out, Limits { rows_max, bytes_max }, all).unwrap();
+            let taken: Vec<usize> = wanted[seen..seen + rows].iter().map(|row| row.0.len() + row.3.len()).collect();
+            let before_last: usize = taken[..rows - 1].iter().sum();
+            prop_assert_eq!(out.bytes() - bytes, taken.iter().sum::<usize>());
+            prop_assert!(rows <= rows_max && (rows == 1 || before_last < bytes_max));
+            prop_assert!(rows == rows_max || out.bytes() - bytes >= bytes_max || !view.valid());
+            seen += rows;
+        }
+        let found: Vec<(Vec<u8>, u64, Vec<u8>)> = (0..seen).map(|i| {
+            let start = |ends: &[i32]| if i == 0 { 0 } else { ends[i - 1] as usize };
+            let key = out.keys[start(&out.key_ends)..out.key_ends[i] as usize].to_vec();
+            let value = out.values[start(&out.value_ends)..out.value_ends[i] as usize].to_vec();
+            (key, out.revisions[i].0, value)
+        }).collect();
+        prop_assert_eq!(found, wanted.iter().map(|row| (row.0.clone(), row.1, row.3.clone())).collect::<Vec<_>>());
+
+        let mut values = Columns::<usize>::default();
+        let mut view = VisibleCursor::new(merge(), bounds, reverse, Revision(at), now_ms).unwrap();
+        let only = Wanted { keys: false, values: true, revisions: false };
+        view.append(&mut values, Limits { rows_max: usize::MAX, bytes_max: usize::MAX }, only).unwrap();
+        prop_assert_eq!(&values.values, &out.values);
+        prop_assert!(values.keys.is_empty() && values.key_ends.is_empty() && values.revisions.is_empty());
     }
 
     #[test]
@@ -229,7 +361,7 @@ fn many_hidden_versions_are_skipped_by_seeking() {
         let moves = std::sync::Arc::default();
         let rows = [versions(b"a"), versions(b"b"), versions(b"c")].concat();
         let source = Counting(VecCursor::boxed(rows), std::sync::Arc::clone(&moves));
-        let merge = MergeCursor::new(vec![Box::new(source)]);
+        let merge = MergeCursor::new(vec![Box::new(source) as BoxCursor]);
         let seen = drain(VisibleCursor::new(merge, Bounds::default(), reverse, Revision(500), 0).unwrap());
         assert_eq!(seen.iter().map(|row| row.1).collect::<Vec<_>>(), [500, 500, 500]);
         let moves = moves.load(std::sync::atomic::Ordering::Relaxed);

@@ -1,17 +1,21 @@
 //! The view of one revision.
-use super::{Bounds, Cursor, MergeCursor};
+use super::columns::{Columns, End, Limits, Wanted};
+use super::{Bounds, BoxCursor, Cursor, MergeCursor};
 use crate::{Kind, Result, Revision};
 use kvarts_formats::ids::EXPIRY_BYTES;
 
 /// After so many hidden rows of one key the rest are skipped by a seek.
 const HIDDEN_MAX: usize = 8;
 
+/// Fewer rows in a row are taken one by one.
+const RUN_ROWS_MIN: usize = 2;
+
 /// What one revision of a tree shows: per key the newest row at or before `at`, less tombstones and expired rows.
 ///
 /// Goes in one direction, chosen at the start. `key`, `revision`, `expiry_ms` and `value` may be called only while `valid`;
 /// after an error it is not valid and cannot go on.
-pub struct VisibleCursor {
-    rows: MergeCursor,
+pub struct VisibleCursor<C = BoxCursor> {
+    rows: MergeCursor<C>,
     at: Revision,
     now_ms: u64,
     reverse: bool,
@@ -30,11 +34,11 @@ pub struct VisibleCursor {
     held: Vec<u8>,
 }
 
-impl VisibleCursor {
+impl<C: Cursor> VisibleCursor<C> {
     /// Returns the view of `rows` at `at` and `now_ms` within `bounds`, standing on its first row in the direction.
     ///
     /// Bounds that are empty or inverted give an empty view.
-    pub fn new(mut rows: MergeCursor, bounds: Bounds, reverse: bool, at: Revision, now_ms: u64) -> Result<Self> {
+    pub fn new(mut rows: MergeCursor<C>, bounds: Bounds, reverse: bool, at: Revision, now_ms: u64) -> Result<Self> {
         let start = bounds.start.map_or_else(Vec::new, |(key, included)| if included { key } else { after(key) });
         let stop = bounds.stop.map(|(key, included)| if included { after(key) } else { key });
         let empty = stop.as_ref().is_some_and(|stop| *stop <= start);
@@ -104,6 +108,50 @@ impl VisibleCursor {
             self.rows.next()?;
         }
         self.settle()
+    }
+
+    /// Appends rows to `out` and moves behind them. Returns how many: fewer than the limits say only at the end.
+    ///
+    /// After an error `out` may hold rows that were not counted.
+    pub fn append<E: End>(&mut self, out: &mut Columns<E>, limits: Limits, wanted: Wanted) -> Result<usize> {
+        let (mut rows, bytes) = (0, out.bytes());
+        while self.valid && rows < limits.rows_max {
+            let taken = out.bytes() - bytes;
+            if rows > 0 && taken >= limits.bytes_max {
+                break;
+            }
+            let left = Limits { rows_max: limits.rows_max - rows, bytes_max: limits.bytes_max.saturating_sub(taken) };
+            let run = self.append_run(out, left, wanted)?;
+            if run == 0 {
+                out.push((self.key(), self.value(), self.revision), wanted);
+                self.step()?;
+            }
+            rows += run.max(1);
+        }
+        Ok(rows)
+    }
+
+    /// Appends rows that lie in one block, ahead of all other sources. Returns how many; 0: take the row alone.
+    fn append_run<E: End>(&mut self, out: &mut Columns<E>, limits: Limits, wanted: Wanted) -> Result<usize> {
+        let Some(run) = self.rows.run().filter(|_| !self.reverse && self.expiry_ms.is_none()) else { return Ok(0) };
+        let rows_max = limits.rows_max.min(run.rows_max).min(run.block.rows() - run.row);
+        let until = match (&self.stop, run.until) {
+            (Some(stop), Some(until)) => Some(until.min(stop)),
+            (stop, until) => until.or(stop.as_deref()),
+        };
+        let live = run.block.live_until(run.row..run.row + rows_max, self.at);
+        if live - run.row < RUN_ROWS_MIN {
+            return Ok(0);
+        }
+        let limits = Limits { rows_max: live - run.row, ..limits };
+        let rows = out.push_run(run.block, run.row, &mut self.key, until, limits, wanted);
+        let next = run.row + rows;
+        if rows > 0 {
+            self.valid = false;
+            self.rows.skip_in_block(next, &self.key, rows)?;
+            self.settle()?;
+        }
+        Ok(rows)
     }
 
     #[inline]

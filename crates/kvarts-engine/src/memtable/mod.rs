@@ -8,7 +8,7 @@ mod skiplist;
 #[cfg(test)]
 mod tests;
 
-pub use skiplist::Chunks;
+pub use skiplist::{Chunks, MemtableCursor};
 
 /// Recent writes of one tree, sorted. Nothing is freed before the whole table is dropped.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl Memtable {
 
     /// Returns a cursor over all rows, which keeps the table alive.
     pub fn cursor(self: &Arc<Self>) -> Box<dyn Cursor> {
-        Box::new(skiplist::MemtableCursor::new(Arc::clone(self)))
+        Box::new(MemtableCursor::new(Arc::clone(self)))
     }
 
     /// Bytes of memory allocated.

@@ -6,7 +6,7 @@ use kvarts_formats::block::Block;
 use std::sync::Arc;
 
 /// A position in a table. Loads a block when it first stands in it. After an error it stands nowhere.
-pub(super) struct TableCursor {
+pub struct TableCursor {
     table: Arc<Table>,
     fill_cache: bool,
     /// The block it stands in; `None` where it stands nowhere.
@@ -49,7 +49,8 @@ impl KeyStack {
 }
 
 impl TableCursor {
-    pub(super) fn new(table: Arc<Table>, fill_cache: bool) -> Self {
+    /// Returns a cursor that stands nowhere. `fill_cache` is false for compaction and checks.
+    pub fn new(table: Arc<Table>, fill_cache: bool) -> Self {
         Self { table, fill_cache, block: None, at: 0, row: 0, key: Vec::new(), before: KeyStack::default() }
     }
 
@@ -192,5 +193,22 @@ impl Cursor for TableCursor {
     #[inline]
     fn value(&self) -> &[u8] {
         self.standing().value(self.row)
+    }
+    #[inline]
+    fn block(&self) -> Option<(&Block, usize)> {
+        self.block.as_deref().map(|block| (block, self.row))
+    }
+
+    fn skip_in_block(&mut self, row: usize, before: &[u8]) -> Result<()> {
+        let block = self.block.as_ref().expect("the cursor is valid");
+        if row >= block.rows() {
+            return self.stand_first(self.at + 1);
+        }
+        self.key.clear();
+        self.key.extend_from_slice(before);
+        block.key_after(row, &mut self.key);
+        self.before.clear();
+        self.row = row;
+        Ok(())
     }
 }

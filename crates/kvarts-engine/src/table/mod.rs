@@ -22,7 +22,8 @@ mod verify;
 mod write;
 
 pub use cache::BlockCache;
-pub use level::level_cursor;
+pub use cursor::TableCursor;
+pub use level::{LevelCursor, LevelTables, level_cursor};
 pub use lost::Lost;
 pub use read::{Table, TableAnswer};
 pub use salvage::Salvaged;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 ///
 /// Those may be linked while the cursor walks, and are then met in both. Rows inserted later may be seen as the cursor reaches
 /// them.
-pub(in crate::memtable) struct MemtableCursor {
+pub struct MemtableCursor {
     memtable: Arc<Memtable>,
     /// The rows that waited, in order. All rows here and below are of `memtable`.
     waiting: Vec<Row>,
@@ -26,7 +26,8 @@ pub(in crate::memtable) struct MemtableCursor {
 unsafe impl Send for MemtableCursor {}
 
 impl MemtableCursor {
-    pub(in crate::memtable) fn new(memtable: Arc<Memtable>) -> Self {
+    /// Returns a cursor that stands nowhere.
+    pub fn new(memtable: Arc<Memtable>) -> Self {
         let (linked, waiting) = (memtable.list.head, memtable.list.tail.sorted());
         Self { memtable, waiting, row: None, linked, passed: 0 }
     }

@@ -25,7 +25,7 @@ use crate::sync::{Plant, publishing};
 use crate::{Kind, Revision};
 use arena::Arena;
 pub use chunks::Chunks;
-pub(super) use cursor::MemtableCursor;
+pub use cursor::MemtableCursor;
 use kvarts_formats::hash::key_hash;
 use lookup::Lookup;
 use node::{HEIGHT_MAX, Node, Row, Target};
