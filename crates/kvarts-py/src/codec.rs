@@ -134,6 +134,14 @@ impl Codec {
     /// Makes the object of stored bytes.
     #[inline]
     pub fn decode<'py>(&self, py: Python<'py>, stored: &[u8]) -> Outcome<Bound<'py, PyAny>> {
+        match self {
+            Self::Bytes => Ok(PyBytes::new(py, stored).into_any()),
+            _ => self.decode_other(py, stored),
+        }
+    }
+
+    #[inline(never)]
+    fn decode_other<'py>(&self, py: Python<'py>, stored: &[u8]) -> Outcome<Bound<'py, PyAny>> {
         if let Self::Tuple = self { tuple::decode(py, stored) } else { self.finish(py, self.start(py, stored)) }
     }
 

@@ -139,6 +139,16 @@ impl<T> Guarded<T> {
         self.value.as_mut()
     }
 
+    /// Takes the value out; `None` in a forked child.
+    pub fn take(&mut self) -> Option<T> {
+        let value = self.value.take();
+        if self.handle.is_forked() {
+            mem::forget(value);
+            return None;
+        }
+        value
+    }
+
     /// Lets the value go.
     pub fn release(&mut self) {
         let value = self.value.take();

@@ -4,7 +4,10 @@
 //! interpreter lock costs more than the answer. No lock of the engine is held across a call into Python.
 //! A panic is a bug of ours: PyO3 raises it as `PanicException`, with Rust's text.
 mod arguments;
+mod arrow;
 mod batch;
+#[allow(unsafe_code)]
+mod buffers;
 mod client;
 mod codec;
 mod condition;
@@ -55,6 +58,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<settings::ManualClock>()?;
     module.add_class::<tree::Tree>()?;
     module.add_class::<scan::Scan>()?;
+    module.add_class::<arrow::ArrowScan>()?;
     module.add_class::<batch::Batch>()?;
     module.add_class::<client::Client>()?;
     module.add_class::<client::Gate>()?;

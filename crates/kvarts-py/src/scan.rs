@@ -1,16 +1,22 @@
 //! Rows in key order, taken from the engine in chunks (detached) and handed out one by one (attached).
-use crate::arguments::Count;
+use crate::arguments::{Count, Flag};
+use crate::arrow::{self, ArrowScan, BATCH_ROWS, Request};
+use crate::buffers::Layout;
 use crate::codec::Codec;
 use crate::fault::{Fault, Outcome, key_not_found};
 use crate::handle::{Guarded, Handle};
 use kvarts_engine::db::{self, RowChunk};
+use kvarts_engine::iter::{Limits, Wanted};
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::{PyCapsule, PyList, PyTuple};
+use std::mem;
 use std::sync::{Arc, Mutex};
 
 /// Rows of the first chunk, so that a short scan pays for little; each later one has four times as many, up to `ROWS_MAX`.
 const ROWS_FIRST: usize = 32;
 const ROWS_MAX: usize = 4096;
+/// A scan of no more rows has one chunk.
+const ROWS_AT_ONCE: usize = 256;
 /// Bytes of a chunk, about: it stays in the cache between its filling and its handing out.
 const CHUNK_BYTES: usize = 256 << 10;
 
@@ -41,7 +47,9 @@ pub struct Scan {
     list_rows: Option<usize>,
     started: bool,
     chunk: RowChunk,
-    /// The next row in `chunk`.
+    /// Rows in `chunk`.
+    rows: usize,
+    /// The next of them.
     at: usize,
     rows_next: usize,
     /// Rows still to take from the engine; `None` = all.
@@ -70,6 +78,7 @@ impl Scan {
             list_rows: None,
             started: false,
             chunk: RowChunk::default(),
+            rows: 0,
             at: 0,
             rows_next: ROWS_FIRST,
             thread: this_thread(),
@@ -89,6 +98,7 @@ impl Scan {
             list_rows: None,
             started: false,
             chunk: RowChunk::default(),
+            rows: 0,
             at: 0,
             rows_next: ROWS_FIRST,
             thread: this_thread(),
@@ -96,8 +106,9 @@ impl Scan {
     }
 
     /// Takes the next row.
+    #[inline]
     fn next_row<'py>(&mut self, py: Python<'py>) -> Outcome<Option<Bound<'py, PyAny>>> {
-        if self.at == self.chunk.key_ends.len() && !self.refill(py)? {
+        if self.at == self.rows && !self.refill(py)? {
             return Ok(None);
         }
         let at = self.at;
@@ -129,14 +140,20 @@ impl Scan {
         self.scan.handle().db()?;
         py.check_signals()?;
         let Self { scan, chunk, .. } = self;
-        empty(chunk);
-        self.at = 0;
-        let rows_max = self.left.map_or(self.rows_next, |left| left.min(self.rows_next));
-        let with_values = self.mode != Mode::Keys;
+        chunk.clear();
+        (self.at, self.rows) = (0, 0);
+        let rows_max = match self.left {
+            Some(left) if left <= ROWS_AT_ONCE => left,
+            Some(left) => left.min(self.rows_next),
+            None => self.rows_next,
+        };
+        let wanted = Wanted { keys: self.mode != Mode::Values, values: self.mode != Mode::Keys, revisions: false };
+        let limits = Limits { rows_max, bytes_max: CHUNK_BYTES };
         let Some(engine) = scan.get_mut() else { return Ok(false) };
         let engine = engine.get_mut().expect("the mutex is never locked, so no panic poisons it");
-        let more = rows_max > 0 && py.detach(|| engine.fill(chunk, rows_max, CHUNK_BYTES, with_values))?;
-        let rows = chunk.key_ends.len();
+        let (rows, more) =
+            py.detach(|| engine.append(chunk, limits, wanted).map(|rows| (rows, !engine.is_at_end())))?;
+        self.rows = rows;
         self.rows_next = (self.rows_next * 4).min(ROWS_MAX);
         self.left = self.left.map(|left| left - rows);
         if (!more || self.left == Some(0)) && !self.look_ups {
@@ -167,6 +184,13 @@ impl Scan {
         let key = [&self.prefix, &*self.key.encode(key)?].concat();
         let stored = py.detach(move || engine.get(&key, |entry| entry.map(|entry| entry.value.to_vec())))?;
         stored.map(|stored| self.value.decode(py, &stored)).transpose()
+    }
+
+    /// Which columns there are to Arrow, and which of them are text.
+    fn arrow_columns(&self) -> (Option<bool>, Option<bool>) {
+        let key = (self.mode != Mode::Values).then(|| arrow::is_text(&self.key));
+        let value = (self.mode != Mode::Keys).then(|| arrow::is_text(&self.value));
+        (key, value)
     }
 
     fn check_fresh(&self, verb: &str, turned: bool) -> Outcome<()> {
@@ -224,13 +248,44 @@ impl Scan {
         Ok(slf)
     }
 
+    #[pyo3(
+        signature = (*, revisions=Flag(false), batch_rows=Count(BATCH_ROWS), parallel=None),
+        text_signature = "($self, *, revisions=False, batch_rows=65536, parallel=None)"
+    )]
+    fn arrow(slf: &Bound<'_, Self>, revisions: Flag, batch_rows: Count, parallel: Option<Count>) -> Outcome<ArrowScan> {
+        give(slf, revisions.0, batch_rows, parallel)
+    }
+
+    #[pyo3(
+        signature = (*, revisions=Flag(false), parallel=None),
+        text_signature = "($self, *, revisions=False, parallel=None)"
+    )]
+    fn to_arrow<'py>(slf: &Bound<'py, Self>, revisions: Flag, parallel: Option<Count>) -> Outcome<Bound<'py, PyAny>> {
+        arrow::table(slf.py(), give(slf, revisions.0, Count(BATCH_ROWS), parallel)?)
+    }
+
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_stream__<'py>(
+        slf: &Bound<'py, Self>,
+        requested_schema: Option<&Bound<'py, PyAny>>,
+    ) -> Outcome<Bound<'py, PyCapsule>> {
+        let _ = requested_schema;
+        let stream = give(slf, false, Count(BATCH_ROWS), None)?.stream()?;
+        Ok(PyCapsule::new_with_value(slf.py(), stream, c"arrow_array_stream")?)
+    }
+
+    fn __arrow_c_schema__<'py>(slf: &Bound<'py, Self>) -> Outcome<Bound<'py, PyCapsule>> {
+        let (key, value) = slf.try_borrow_mut().map_err(|_| wrong_thread())?.arrow_columns();
+        arrow::schema_capsule(slf.py(), Layout { key, value, revision: false })
+    }
+
     fn __repr__(&self) -> String {
         let rows = match self.mode {
             Mode::Items => "items",
             Mode::Keys => "keys",
             Mode::Values => "values",
         };
-        let ended = self.scan.get().is_none() && self.at == self.chunk.key_ends.len();
+        let ended = self.scan.get().is_none() && self.at == self.rows;
         let state = match (self.started, ended) {
             (false, _) => "new",
             (true, false) => "begun",
@@ -242,8 +297,8 @@ impl Scan {
     fn close(slf: &Bound<'_, Self>) -> Outcome<()> {
         let mut scan = borrow(slf)?;
         scan.scan.release();
-        empty(&mut scan.chunk);
-        scan.at = 0;
+        scan.chunk.clear();
+        (scan.at, scan.rows) = (0, 0);
         scan.started = true;
         Ok(())
     }
@@ -264,6 +319,27 @@ impl Scan {
     }
 }
 
+/// Gives the rows of a scan, of which none was read, to a reader of Arrow. The scan is then at its end.
+///
+/// Any thread may take them: DuckDB asks from one of its own.
+fn give(slf: &Bound<'_, Scan>, revisions: bool, batch_rows: Count, parallel: Option<Count>) -> Outcome<ArrowScan> {
+    let mut scan = slf.try_borrow_mut().map_err(|_| wrong_thread())?;
+    scan.scan.handle().db()?;
+    scan.check_fresh("arrow", scan.list_rows.is_some())?;
+    scan.started = true;
+    let engine = scan.scan.take();
+    let request = Request {
+        scan: engine.map(|scan| scan.into_inner().expect("the mutex is never locked, so no panic poisons it")),
+        limit: scan.left,
+        columns: scan.arrow_columns(),
+        prefix: mem::take(&mut scan.prefix),
+        revisions,
+        batch_rows,
+        parallel,
+    };
+    ArrowScan::new(slf.py(), scan.scan.handle(), request)
+}
+
 fn turn<'py>(slf: Bound<'py, Scan>, verb: &str, mode: Mode) -> Outcome<Bound<'py, Scan>> {
     let mut scan = borrow(&slf)?;
     scan.check_fresh(verb, scan.mode != Mode::Items)?;
@@ -276,11 +352,14 @@ fn turn<'py>(slf: Bound<'py, Scan>, verb: &str, mode: Mode) -> Outcome<Bound<'py
 fn borrow<'a>(scan: &'a Bound<'_, Scan>) -> Outcome<PyRefMut<'a, Scan>> {
     match scan.try_borrow_mut() {
         Ok(borrowed) if borrowed.thread == this_thread() => Ok(borrowed),
-        _ => Err(Fault::Plain(
-            "WrongThread",
-            "a scan belongs to the thread that started it, one call at a time".to_owned(),
-        )),
+        _ => Err(wrong_thread()),
     }
+}
+
+#[cold]
+fn wrong_thread() -> Fault {
+    let what = "a scan belongs to the thread that started it, one call at a time";
+    Fault::Plain("WrongThread", what.to_owned())
 }
 
 /// A number for this thread, as long as it lives.
@@ -291,12 +370,4 @@ fn this_thread() -> usize {
 
 fn start_of(ends: &[usize], at: usize) -> usize {
     if at == 0 { 0 } else { ends[at - 1] }
-}
-
-fn empty(chunk: &mut RowChunk) {
-    chunk.keys.clear();
-    chunk.key_ends.clear();
-    chunk.values.clear();
-    chunk.value_ends.clear();
-    chunk.revisions.clear();
 }

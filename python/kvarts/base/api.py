@@ -28,6 +28,7 @@ class Scan(Protocol[K, V, T]):
     """Rows in key order, as of the scan's creation. An iterator, read once, in the thread that started it.
 
     It closes itself at its end; `close`, `with` or dropping it closes it earlier. Raises WrongThread, ClosedError.
+    One of an embedded store also is an Arrow stream, before its first row: see docs/guide/arrow.md.
     """
 
     def __iter__(self) -> Self:

@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 
 mod apply;
 mod background;
+mod batches;
 mod checkpoint;
 mod close;
 mod compact;
@@ -42,6 +43,7 @@ mod verify;
 mod write;
 
 pub use apply::Applier;
+pub use batches::{Batch, BatchOptions, Batches};
 pub use history::ReadAt;
 pub use many::{Gathered, ReadPoint};
 pub use open::permissions;

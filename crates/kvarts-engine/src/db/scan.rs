@@ -13,6 +13,9 @@ use kvarts_formats::block::Block;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// So many places where it could be parted are looked at per piece.
+const PARTS_PER_PIECE: u64 = 4;
+
 /// Tables of one level that a scan may need.
 pub(super) struct LevelPart {
     version: Arc<Version>,
@@ -133,6 +136,21 @@ fn sources(state: &TreeState, bounds: &Bounds) -> Vec<Source> {
     sources
 }
 
+/// One moment of a tree, from which scans are made.
+pub(super) struct Parts {
+    shared: Arc<Shared>,
+    state: Arc<TreeState>,
+    revision: Revision,
+    now_ms: u64,
+}
+
+impl Parts {
+    /// Starts a scan of a part, forward.
+    pub(super) fn scan(&self, bounds: Bounds) -> Result<Scan> {
+        Scan::new(&self.shared, &self.state, bounds, false, self.revision, self.now_ms)
+    }
+}
+
 impl Scan {
     /// Starts a scan of `state`. Its cursors keep memtables and tables alive: nothing is registered for it.
     pub(super) fn new(
@@ -228,6 +246,49 @@ impl Scan {
         self.awake()?.rows.append(out, limits, wanted)
     }
 
+    /// Tells whether it goes from the last key to the first.
+    pub fn is_reverse(&self) -> bool {
+        self.reverse
+    }
+
+    /// Bytes of memory that the store was given.
+    pub fn memory_bytes(&self) -> usize {
+        self.counted.shared.options.memory_bytes
+    }
+
+    /// Parts its range into pieces of about `rows_each` rows, in key order, and says how many rows there are about.
+    pub(super) fn parted(&self, rows_each: u64) -> (Vec<Bounds>, u64) {
+        let awake = self.first_awake();
+        let (start, stop) = awake.rows.bounds();
+        let (mut keys, mut rows) = (Vec::new(), 0);
+        for (_, table) in awake.state.version.tables() {
+            rows += table.table.part_at(start, stop, rows_each / PARTS_PER_PIECE, &mut keys);
+        }
+        rows += keys.iter().map(|(_, rows)| rows).sum::<u64>();
+        keys.sort_unstable();
+        let (mut pieces, mut from, mut gathered) = (Vec::new(), (start.to_vec(), true), 0);
+        for (key, rows) in keys {
+            gathered += rows;
+            if gathered >= rows_each && key >= from.0 && stop.is_none_or(|stop| key.as_slice() < stop) {
+                let until = (key.clone(), true);
+                pieces.push(Bounds { start: Some(std::mem::replace(&mut from, (key, false))), stop: Some(until) });
+                gathered = 0;
+            }
+        }
+        pieces.push(Bounds { start: Some(from), stop: stop.map(|stop| (stop.to_vec(), false)) });
+        (pieces, rows)
+    }
+
+    /// What scans of parts of its range are made of.
+    pub(super) fn parts(&self) -> Parts {
+        let (state, shared) = (Arc::clone(&self.first_awake().state), Arc::clone(&self.counted.shared));
+        Parts { shared, state, revision: self.revision, now_ms: self.now_ms }
+    }
+
+    fn first_awake(&self) -> &Awake {
+        self.awake.as_ref().expect("it has not rested yet")
+    }
+
     /// Tells whether there are no more rows.
     pub fn is_at_end(&self) -> bool {
         // It rests on a row.
@@ -236,13 +297,7 @@ impl Scan {
 }
 
 impl Awake {
-    fn new(
-        state: &Arc<TreeState>,
-        bounds: Bounds,
-        reverse: bool,
-        at: Revision,
-        now_ms: u64,
-    ) -> Result<Self> {
+    fn new(state: &Arc<TreeState>, bounds: Bounds, reverse: bool, at: Revision, now_ms: u64) -> Result<Self> {
         let sources = sources(state, &bounds);
         let rows = VisibleCursor::new(MergeCursor::new(sources), bounds, reverse, at, now_ms)?;
         Ok(Self { rows, state: Arc::clone(state) })

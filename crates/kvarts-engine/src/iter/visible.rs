@@ -68,6 +68,11 @@ impl<C: Cursor> VisibleCursor<C> {
         Ok(view)
     }
 
+    /// First key, included, and first key past the end.
+    pub fn bounds(&self) -> (&[u8], Option<&[u8]>) {
+        (&self.start, self.stop.as_deref())
+    }
+
     /// Tells whether it stands on a row.
     #[inline]
     pub fn valid(&self) -> bool {

@@ -16,6 +16,7 @@ mod read;
 mod reseal;
 mod salvage;
 mod slots;
+mod split;
 #[cfg(test)]
 mod tests;
 mod verify;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod apply;
+mod batches;
 mod crash;
 mod encrypted;
 mod errors;

@@ -15,7 +15,7 @@ impl Block {
             Some(Kind::Put) => stop,
             Some(_) => rows.start,
             None => {
-                let kinds = &self.data[self.kinds + rows.start..self.kinds + stop];
+                let kinds = &self.data[self.kinds as usize..][rows.start..stop];
                 kinds.iter().position(|&kind| kind != Kind::Put as u8).map_or(stop, |live| rows.start + live)
             }
         }
@@ -24,11 +24,11 @@ impl Block {
     /// Returns the first of `rows` that was written after `at`.
     fn seen_until(&self, rows: Range<usize>, at: Revision) -> usize {
         let Some(above_max) = at.0.checked_sub(self.revision_min) else { return rows.start };
-        let width = self.revision_width;
+        let width = usize::from(self.revision_width);
         if width == 0 || (width < 8 && above_max >> (8 * width) > 0) {
             return rows.end;
         }
-        let column = &self.data[self.revisions + rows.start * width..self.revisions + rows.end * width];
+        let column = &self.data[self.revisions as usize..][rows.start * width..rows.end * width];
         let live = match width {
             1 => column.iter().position(|&above| u64::from(above) > above_max),
             2 => column.as_chunks().0.iter().position(|above| u64::from(u16::from_le_bytes(*above)) > above_max),
@@ -108,7 +108,7 @@ impl Block {
     #[inline]
     pub fn value_ends(&self, rows: Range<usize>, each: impl FnMut(usize)) {
         match self.value_len {
-            Some(len) => (1..=rows.len()).map(|row| row * len).for_each(each),
+            Some(len) => (1..=rows.len()).map(|row| row * len as usize).for_each(each),
             None => {
                 let base = self.value_offset(rows.start);
                 let ends = &self.data[HEAD_BYTES + 4 * (rows.start + 1)..HEAD_BYTES + 4 * (rows.end + 1)];
@@ -121,8 +121,8 @@ impl Block {
     /// Calls `each` with the revisions of `rows`.
     #[inline]
     pub fn revisions(&self, rows: Range<usize>, mut each: impl FnMut(Revision)) {
-        let (min, width) = (self.revision_min, self.revision_width);
-        let column = &self.data[self.revisions + rows.start * width..self.revisions + rows.end * width];
+        let (min, width) = (self.revision_min, usize::from(self.revision_width));
+        let column = &self.data[self.revisions as usize..][rows.start * width..rows.end * width];
         let mut add = |above: u64| each(Revision(min.wrapping_add(above)));
         match width {
             0 => rows.for_each(|_| add(0)),
