@@ -6,14 +6,17 @@ use crate::fs::Fs;
 use crate::iter::BoxCursor;
 use crate::keys::Identity;
 use crate::options::Options;
-use crate::table::{BlockCache, Table, TableWriter, table_path};
+use crate::sync::Mutex;
+use crate::table::{BlockCache, Table, TableWriter, Unsynced, table_path};
 use crate::version::TableRef;
 use crate::{Error, FileId, Kind, Result, Revision};
 use kvarts_formats::compress::Compression;
 use kvarts_formats::manifest::TableRecord;
 use kvarts_formats::table::Properties;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
 
 /// Where outputs go.
 pub struct OutputContext<'a> {
@@ -78,7 +81,12 @@ pub(super) fn write_rows(
     outputs.finish()
 }
 
+/// A table on its way to stable storage, on a thread of its own.
+type Syncing = JoinHandle<Result<()>>;
+
 /// The tables of one job: those done, and the one being written. Dropped unfinished, it removes them all.
+///
+/// One is synced while the next is computed: the disk and the processor wait for each other at the end only.
 struct Outputs<'a, 'c> {
     context: &'a OutputContext<'c>,
     cutter: Cutter<TableRef>,
@@ -87,12 +95,14 @@ struct Outputs<'a, 'c> {
     /// Key of the row added last.
     key: Vec<u8>,
     done: Vec<TableRef>,
+    /// The sync of the table that was done last; the others are durable.
+    syncing: Option<Syncing>,
 }
 
 impl<'a, 'c> Outputs<'a, 'c> {
     fn new(context: &'a OutputContext<'c>, grandparents: Vec<TableRef>) -> Self {
         let cutter = Cutter::new(context.options, grandparents);
-        Self { context, cutter, current: None, key: Vec::new(), done: Vec::new() }
+        Self { context, cutter, current: None, key: Vec::new(), done: Vec::new(), syncing: None }
     }
 
     /// Ends the current table where it is full and `key` is not the one added last. Rows of one key stay together.
@@ -122,15 +132,46 @@ impl<'a, 'c> Outputs<'a, 'c> {
     fn end_current(&mut self) -> Result<()> {
         let Some((file, writer)) = self.current.take() else { return Ok(()) };
         let OutputContext { fs, dir, store, cache, .. } = *self.context;
-        let written = writer.finish().and_then(|written| Ok((written, Table::open(fs, dir, store, file, cache)?)));
-        let ((properties, bytes), table) = written.inspect_err(|_| remove(self.context, file))?;
+        let written = writer.finish_unsynced().and_then(|(properties, bytes, unsynced)| {
+            self.sync(unsynced)?;
+            Ok((properties, bytes, Table::open(fs, dir, store, file, cache)?))
+        });
+        let (properties, bytes, table) = written.inspect_err(|_| remove(self.context, file))?;
         let record = Arc::new(record(file, bytes, properties));
         self.done.push(TableRef { record, table });
         Ok(())
     }
 
+    /// Syncs a table: where the store has threads on one of them, once the table before is durable.
+    fn sync(&mut self, unsynced: Unsynced) -> Result<()> {
+        self.join()?;
+        if !self.context.options.background {
+            return unsynced.sync();
+        }
+        let handed = Arc::new(Mutex::new(Some(unsynced)));
+        let taken = Arc::clone(&handed);
+        let take = |table: &Mutex<Option<Unsynced>>| table.lock().take();
+        let job = move || take(&taken).map_or(Ok(()), Unsynced::sync);
+        let name = format!("{}-table", std::thread::current().name().unwrap_or("kvarts"));
+        match Builder::new().name(name).spawn(job) {
+            Ok(thread) => self.syncing = Some(thread),
+            // Where no thread is to be had, it is done here.
+            Err(_) => take(&handed).map_or(Ok(()), Unsynced::sync)?,
+        }
+        Ok(())
+    }
+
+    /// Waits for the sync that is under way.
+    fn join(&mut self) -> Result<()> {
+        match self.syncing.take() {
+            Some(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            None => Ok(()),
+        }
+    }
+
     fn finish(mut self) -> Result<Vec<TableRef>> {
         self.end_current()?;
+        self.join()?;
         let OutputContext { fs, dir, .. } = *self.context;
         if !self.done.is_empty() {
             fs.sync_dir(dir).map_err(|error| Error::io("syncing", dir, error))?;
@@ -141,6 +182,10 @@ impl<'a, 'c> Outputs<'a, 'c> {
 
 impl Drop for Outputs<'_, '_> {
     fn drop(&mut self) {
+        if let Some(thread) = self.syncing.take() {
+            // The table goes anyhow; but no file of a closed store stays open.
+            let _ = thread.join();
+        }
         if let Some((file, _)) = self.current.take() {
             remove(self.context, file);
         }

@@ -29,7 +29,7 @@ pub use lost::Lost;
 pub use read::{Table, TableAnswer};
 pub use salvage::Salvaged;
 pub use slots::BlockRef;
-pub use write::TableWriter;
+pub use write::{TableWriter, Unsynced};
 
 /// Name of a table file: `000001.table`.
 pub fn table_path(dir: &Path, file: FileId) -> PathBuf {

@@ -45,6 +45,21 @@ pub struct TableWriter {
     compressor: Compressor,
 }
 
+/// A table that is written whole, and not durable yet.
+#[must_use]
+pub struct Unsynced {
+    path: PathBuf,
+    out: Box<dyn WriteFile>,
+}
+
+impl Unsynced {
+    /// Puts it on stable storage.
+    pub fn sync(self) -> Result<()> {
+        let Self { path, mut out } = self;
+        out.sync().map_err(|error| Error::io("sync", &path, error))
+    }
+}
+
 impl TableWriter {
     /// Makes the file and begins it with its header: of format 2 where there may be zstd in it.
     pub fn create(
@@ -106,7 +121,14 @@ impl TableWriter {
     /// Writes the rest and syncs the file (not the directory). Returns its properties and length in bytes.
     ///
     /// Panics where no row was added.
-    pub fn finish(mut self) -> Result<(Properties, u64)> {
+    pub fn finish(self) -> Result<(Properties, u64)> {
+        let (properties, bytes, unsynced) = self.finish_unsynced()?;
+        unsynced.sync()?;
+        Ok((properties, bytes))
+    }
+
+    /// The same, but leaves the sync to the caller: until then the table may be read, and be lost by a crash.
+    pub fn finish_unsynced(mut self) -> Result<(Properties, u64, Unsynced)> {
         assert!(self.properties.rows() > 0, "a table has rows");
         self.finish_block(None)?;
         let filter = match self.filter_bits {
@@ -114,18 +136,18 @@ impl TableWriter {
             bits => {
                 let raw = self.filter.finish(bits);
                 // Its bits are random: nothing to compress.
-                self.seal_plain(&raw)
+                self.seal_alone(&raw, Compression::None)
             }
         };
         let raw = self.index.finish();
-        let index = self.seal(&raw);
+        // Tried also where the rows did not pay.
+        let index = self.seal_alone(&raw, self.compressor.compression());
         let of_rows = std::mem::take(&mut self.properties).finish();
-        let properties = self.seal_plain(&of_rows.encode());
+        let properties = self.seal_alone(&of_rows.encode(), Compression::None);
         let footer = Footer { index, filter, properties }.encode(&self.seal, self.offset());
         self.buffer.extend_from_slice(&footer);
         self.write_out()?;
-        self.out.sync().map_err(|error| Error::io("sync", &self.path, error))?;
-        Ok((of_rows, self.written))
+        Ok((of_rows, self.written, Unsynced { path: self.path, out: self.out }))
     }
 
     /// Where the next block goes.
@@ -150,9 +172,9 @@ impl TableWriter {
         self.handle(offset)
     }
 
-    fn seal_plain(&mut self, raw: &[u8]) -> BlockHandle {
+    fn seal_alone(&mut self, raw: &[u8], compression: Compression) -> BlockHandle {
         let offset = self.offset();
-        seal_block(&mut self.buffer, &self.seal, offset, raw, Compression::None);
+        seal_block(&mut self.buffer, &self.seal, offset, raw, compression);
         self.handle(offset)
     }
 

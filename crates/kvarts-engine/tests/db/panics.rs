@@ -39,9 +39,11 @@ fn writes_end(thread: &'static str, before: SyncOf) -> (Arc<Db>, String) {
 
 #[test]
 fn a_panic_in_the_background_ends_the_writes_and_is_their_cause() {
-    for (thread, before) in
-        [("kvarts-flush", SyncOf::Table), ("kvarts-compact", SyncOf::Table), ("kvarts-sync", SyncOf::NewestLog)]
-    {
+    for (thread, before) in [
+        ("kvarts-flush-table", SyncOf::Table),
+        ("kvarts-compact-table", SyncOf::Table),
+        ("kvarts-sync", SyncOf::NewestLog),
+    ] {
         let (db, cause) = writes_end(thread, before);
         assert!(cause.starts_with("a panic") && cause.ends_with(&format!("planted in {thread}")), "{cause}");
         let tree = db.tree("t").unwrap().unwrap();

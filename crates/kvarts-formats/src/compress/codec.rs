@@ -45,6 +45,11 @@ impl Compressor {
         Self { how, zstd: None, misses: 0 }
     }
 
+    /// How it compresses.
+    pub fn compression(&self) -> Compression {
+        self.how
+    }
+
     /// Appends `raw` to `out`, compressed where that is tried and pays. Returns the code of what was appended.
     pub(super) fn push(&mut self, out: &mut Vec<u8>, raw: &[u8]) -> u8 {
         if self.how != Compression::None && self.tries() {
