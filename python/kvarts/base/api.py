@@ -136,8 +136,12 @@ class Store(MutableMapping[K, V]):
         """Return the value of a key with the revision that wrote it, or None where it is absent."""
 
     @abstractmethod
-    def get_many(self, keys: Iterable[K], /) -> list[V | None]:
-        """Return the values of many keys, in the order asked, all as of one revision; None where absent."""
+    def get_many(self, keys: Iterable[K], /, *, parallel: int | None = None) -> list[V | None]:
+        """Return the values of many keys, in the order asked, all as of one revision; None where absent.
+
+        `parallel` is the number of threads that read what is not in memory, 1 to 256; by default it is chosen by how
+        many keys that are. A server chooses for itself.
+        """
 
     @overload
     def __getitem__(self, key: K, /) -> V: ...

@@ -121,6 +121,7 @@ class RemoteStore(Store[K, V]):
         keys: Iterable[K],
         /,
         *,
+        parallel: int | None = None,  # A server chooses for itself.
         timeout: Timeout = None,
         consistency: str | None = None,
         max_staleness: Timeout = None,

@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -109,7 +110,7 @@ def _own_compression(db: Db) -> None:
     db.flush()
 
 
-HAS_ZSTD = any(find_spec(name) for name in ("compression", "backports.zstd"))
+HAS_ZSTD = sys.version_info >= (3, 14) or bool(find_spec("backports") and find_spec("backports.zstd"))
 """True where kvarts.inspect has a library to expand blocks of zstd: Python 3.14, or `pip install "kvarts[zstd]"`."""
 SHAPES: dict[str, tuple[Callable[[Db], None], OpenOptions]] = {
     "empty": (_nothing, {}),
