@@ -204,7 +204,11 @@ impl SkipList {
     /// The same by a search of the tail, then of the list.
     #[cold]
     fn search(&self, key: &[u8], at: Revision) -> Option<(Revision, Kind, &[u8])> {
-        let waiting = self.tail.find(key, at);
+        self.newest(self.tail.find(key, at), key, at)
+    }
+
+    /// The newest of `waiting`, which was found in the tail, and what is found in the list after that.
+    fn newest(&self, waiting: Option<Row>, key: &[u8], at: Revision) -> Option<(Revision, Kind, &[u8])> {
         let linked = self.find(&Target::new(key, at)).1.filter(|row| row.key() == key);
         let found = match (waiting, linked) {
             (Some(waiting), Some(linked)) if linked.revision() > waiting.revision() => linked,

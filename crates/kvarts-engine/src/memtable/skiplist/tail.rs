@@ -9,6 +9,7 @@ use crate::Revision;
 use crate::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use crate::sync::{Plant, publishing};
 use std::array;
+use std::cmp::Reverse;
 use std::ptr;
 
 /// Rows that wait: so few in a model that it sees them linked.
@@ -60,8 +61,16 @@ impl Tail {
 
     /// The newest row of `key` at or before `at`; of equal ones that which was inserted last.
     pub(super) fn find(&self, key: &[u8], at: Revision) -> Option<Row> {
-        self.rows().filter(|row| row.revision() <= at && row.key() == key).max_by_key(|row| row.revision())
+        newest(self.rows().rev(), key, at)
     }
+}
+
+/// The same among `rows`, those inserted last first.
+///
+/// In that order a slot that was filled anew says that all slots still to come were too: of equal rows that are met, none was
+/// missed that was inserted later.
+fn newest(rows: impl Iterator<Item = Row>, key: &[u8], at: Revision) -> Option<Row> {
+    rows.filter(|row| row.revision() <= at && row.key() == key).min_by_key(|row| Reverse(row.revision()))
 }
 
 /// One of the searches that run side by side.
@@ -159,6 +168,35 @@ impl SkipList {
                 }
             }
             self.link(*row, row.height(), finger);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::chunks::Chunks;
+    use super::*;
+    use crate::Kind;
+    use std::sync::Arc;
+
+    #[test]
+    fn of_equal_rows_none_older_is_found_while_the_tail_is_filled_anew() {
+        for met_before in 0..4 {
+            let list = SkipList::new(Arc::new(Chunks::new(0)));
+            let insert = |key: &[u8], revision, value: &[u8]| list.insert(key, Revision(revision), Kind::Put, value);
+            insert(b"twice", 1, b"first");
+            insert(b"twice", 1, b"second");
+            insert(b"twice", 2, b"newer");
+            // All are linked, and their slots taken, after a reader has met so many of them.
+            let link_all = |(at, row)| {
+                if at == met_before {
+                    (0..2 * TAIL_MAX as u64).for_each(|i| insert(format!("{:x}", i * 37 % 256).as_bytes(), 3, b""));
+                }
+                row
+            };
+            let waiting = newest(list.tail.rows().rev().enumerate().map(link_all), b"twice", Revision(1));
+            let found = list.newest(waiting, b"twice", Revision(1));
+            assert_eq!(found.map(|found| found.2), Some(&b"second"[..]), "{met_before} met before");
         }
     }
 }
