@@ -122,10 +122,11 @@ def test_a_scan_is_given_once(db: Db, rows: dict[bytes, bytes]) -> None:
     for use in (begun.arrow, begun.to_arrow, begun.__arrow_c_stream__, db.scan().chunks(3).arrow):  # type: ignore[attr-defined]
         with pytest.raises(kvarts.InvalidArgument):
             use()
-    for options in ({"batch_rows": 0}, {"parallel": 0}):
-        fresh: Any = db.scan()
+    fresh: Any = db.scan()
+    for options in ({"batch_rows": 0}, {"parallel": 0}, {"parallel": 257}):
         with pytest.raises(kvarts.InvalidArgument):
             fresh.arrow(**options)
+    assert len(list(fresh)) == len(rows), "what was refused has not used it up"
 
 
 def test_text_is_text(make_text: Db) -> None:

@@ -2,6 +2,7 @@
 use crate::fault::{Fault, Outcome};
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
+use pyo3::types::PyBool;
 
 /// An argument that may be absent, where `None` is a value.
 pub enum Given<'py> {
@@ -76,6 +77,9 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Threads {
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
         let out_of_range =
             || Fault::invalid("parallel= is out of range", "1 to 256 threads, or None: as many as pay").into();
+        if object.cast::<PyBool>().is_ok() {
+            return Err(Fault::wrong_type("parallel= a number of threads (int) or None", &object).into());
+        }
         match object.extract() {
             Ok(threads @ 1..=THREADS_MAX) => Ok(Self(threads)),
             Ok(_) => Err(out_of_range()),

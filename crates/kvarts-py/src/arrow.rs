@@ -1,5 +1,5 @@
 //! Scans as streams of Arrow record batches.
-use crate::arguments::Count;
+use crate::arguments::{Count, Threads};
 use crate::buffers::{ArrowArrayStream, Layout, Producer, open};
 use crate::codec::Codec;
 use crate::fault::{Fault, Outcome};
@@ -34,7 +34,7 @@ pub struct Request {
     /// Rows per batch.
     pub batch_rows: Count,
     /// Threads; `None` = by size.
-    pub parallel: Option<Count>,
+    pub parallel: Option<Threads>,
 }
 
 /// A scan on its way to whoever reads Arrow: see docs/guide/arrow.md.
@@ -93,9 +93,6 @@ fn cut_prefixes(batch: &mut Batch, bytes: usize) {
 impl ArrowScan {
     /// Takes over a scan.
     pub fn new(py: Python<'_>, handle: &Arc<Handle>, request: Request) -> Outcome<Self> {
-        if request.batch_rows.0 == 0 || request.parallel.as_ref().is_some_and(|threads| threads.0 == 0) {
-            return Err(Fault::invalid("batch_rows and parallel are 1 or more", "leave them out"));
-        }
         let (key, value) = request.columns;
         let layout = Layout { key, value, revision: request.revisions };
         let wanted = Wanted { keys: key.is_some(), values: value.is_some(), revisions: request.revisions };
@@ -106,7 +103,7 @@ impl ArrowScan {
                 rows_max: request.batch_rows.0,
                 bytes_max: (scan.memory_bytes() / MEMORY_SHARE).clamp(BATCH_BYTES.0, BATCH_BYTES.1),
                 limit: request.limit,
-                threads: request.parallel.map(|threads| threads.0.min(THREADS_MAX)),
+                threads: request.parallel.map(|threads| threads.0),
             };
             py.detach(|| Batches::new(scan, options))
         });
@@ -122,9 +119,6 @@ impl ArrowScan {
         Ok(open(self.layout, rows.ok_or_else(read)?))
     }
 }
-
-/// More threads than this are not started, whatever is asked for.
-const THREADS_MAX: usize = 64;
 
 #[pymethods]
 impl ArrowScan {

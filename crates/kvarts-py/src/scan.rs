@@ -1,5 +1,5 @@
 //! Rows in key order, taken from the engine in chunks (detached) and handed out one by one (attached).
-use crate::arguments::{Count, Flag};
+use crate::arguments::{Count, Flag, Threads};
 use crate::arrow::{self, ArrowScan, BATCH_ROWS, Request};
 use crate::buffers::Layout;
 use crate::codec::Codec;
@@ -252,7 +252,12 @@ impl Scan {
         signature = (*, revisions=Flag(false), batch_rows=Count(BATCH_ROWS), parallel=None),
         text_signature = "($self, *, revisions=False, batch_rows=65536, parallel=None)"
     )]
-    fn arrow(slf: &Bound<'_, Self>, revisions: Flag, batch_rows: Count, parallel: Option<Count>) -> Outcome<ArrowScan> {
+    fn arrow(
+        slf: &Bound<'_, Self>,
+        revisions: Flag,
+        batch_rows: Count,
+        parallel: Option<Threads>,
+    ) -> Outcome<ArrowScan> {
         give(slf, revisions.0, batch_rows, parallel)
     }
 
@@ -260,7 +265,7 @@ impl Scan {
         signature = (*, revisions=Flag(false), parallel=None),
         text_signature = "($self, *, revisions=False, parallel=None)"
     )]
-    fn to_arrow<'py>(slf: &Bound<'py, Self>, revisions: Flag, parallel: Option<Count>) -> Outcome<Bound<'py, PyAny>> {
+    fn to_arrow<'py>(slf: &Bound<'py, Self>, revisions: Flag, parallel: Option<Threads>) -> Outcome<Bound<'py, PyAny>> {
         arrow::table(slf.py(), give(slf, revisions.0, Count(BATCH_ROWS), parallel)?)
     }
 
@@ -322,10 +327,13 @@ impl Scan {
 /// Gives the rows of a scan, of which none was read, to a reader of Arrow. The scan is then at its end.
 ///
 /// Any thread may take them: DuckDB asks from one of its own.
-fn give(slf: &Bound<'_, Scan>, revisions: bool, batch_rows: Count, parallel: Option<Count>) -> Outcome<ArrowScan> {
+fn give(slf: &Bound<'_, Scan>, revisions: bool, batch_rows: Count, parallel: Option<Threads>) -> Outcome<ArrowScan> {
     let mut scan = slf.try_borrow_mut().map_err(|_| wrong_thread())?;
     scan.scan.handle().db()?;
     scan.check_fresh("arrow", scan.list_rows.is_some())?;
+    if batch_rows.0 == 0 {
+        return Err(Fault::invalid("batch_rows is 1 or more", "leave it out"));
+    }
     scan.started = true;
     let engine = scan.scan.take();
     let request = Request {

@@ -217,10 +217,16 @@ impl BlockCache {
 
     /// Puts block `i` of a file into its slot, unless it is too large to be kept.
     pub(super) fn insert(&self, file: FileId, slots: &Arc<Slots>, i: u32, block: &Arc<Block>) {
-        let (share, bytes) = (self.share(), weight(block));
+        let bytes = weight(block);
+        if bytes > self.share() {
+            return;
+        }
+        let entry = Entry { slots: Arc::clone(slots), block: i, bytes: bytes as u32 };
+        let mut shard = self.shards[self.shard_of(file, i)].lock();
+        // Asked under the lock: whoever takes capacity away comes for this shard before or after.
+        let share = self.share();
         if bytes <= share {
-            let entry = Entry { slots: Arc::clone(slots), block: i, bytes: bytes as u32 };
-            self.shards[self.shard_of(file, i)].lock().insert(entry, Arc::clone(block), share);
+            shard.insert(entry, Arc::clone(block), share);
         }
     }
 

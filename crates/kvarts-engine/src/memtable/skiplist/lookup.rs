@@ -153,7 +153,7 @@ impl Lookup {
         prefetch::line(ptr::from_ref(row).cast());
     }
 
-    /// Notes a row that is linked: it becomes the first of its key unless a newer one is known. Only for the writer.
+    /// Notes a row that is linked or waits in the tail: it becomes the first of its key unless a newer one is known. Only for the writer.
     #[inline]
     pub(super) fn note(&self, arena: &mut Arena, hash: u64, new: Row) {
         let wanted = tag_of(hash);

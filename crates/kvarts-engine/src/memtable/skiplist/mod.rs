@@ -44,7 +44,7 @@ pub(super) struct SkipList {
     bytes: AtomicUsize,
     /// True while an insert runs. Invariant 3.
     writing: AtomicBool,
-    /// The first row of each key. Invariant: a row is noted there after it is linked.
+    /// The first row of each key. Invariant: a row is noted there after it is linked, or stands in the tail.
     lookup: Lookup,
     /// Rows that are not linked yet.
     tail: Tail,
