@@ -214,8 +214,8 @@ impl Scan {
         rows.valid().then(|| (rows.key(), rows.value()))
     }
 
-    /// Appends rows to `chunk` until it has `rows_max` rows or `bytes_max` bytes, or as many as the budget has left for it.
-    /// Returns false once there are no more.
+    /// Appends rows to `chunk` until it has `rows_max` rows or `bytes_max` bytes. Returns false once there are no more. For who
+    /// is done with the scan soon: the budget has no say in it, and the scan does not rest.
     ///
     /// A chunk that is not full when it comes gets at least one row, however large.
     pub fn fill(&mut self, chunk: &mut RowChunk, rows_max: usize, bytes_max: usize, with_values: bool) -> Result<bool> {
@@ -223,7 +223,7 @@ impl Scan {
         let bytes_max = bytes_max.max(1).saturating_sub(chunk.bytes());
         if rows_max > 0 && bytes_max > 0 {
             let wanted = Wanted { keys: true, values: with_values, revisions: true };
-            self.append(chunk, Limits { rows_max, bytes_max }, wanted)?;
+            self.append_batch(chunk, Limits { rows_max, bytes_max }, wanted)?;
         }
         Ok(!self.is_at_end())
     }

@@ -4,10 +4,16 @@ use kvarts_engine::Revision;
 use kvarts_engine::db::{RowChunk, Scan};
 use kvarts_engine::formats::batch::Batch;
 use kvarts_engine::fs::MemFs;
-use kvarts_engine::iter::Bounds;
+use kvarts_engine::iter::{Bounds, Limits, Wanted};
 use kvarts_engine::options::Durability;
 
 type Row = (Vec<u8>, Vec<u8>, Revision);
+
+const ALL: Wanted = Wanted { keys: true, values: true, revisions: true };
+
+fn limits(rows_max: usize) -> Limits {
+    Limits { rows_max, bytes_max: 1 << 20 }
+}
 
 /// A scan, and the rows that it has still to show, the next one last.
 struct Running {
@@ -18,7 +24,7 @@ struct Running {
 impl Running {
     fn take(&mut self, rows_max: usize) {
         let mut chunk = RowChunk::default();
-        let more = self.scan.fill(&mut chunk, rows_max, 1 << 20, true).unwrap();
+        self.scan.append(&mut chunk, limits(rows_max), ALL).unwrap();
         let (mut key_start, mut value_start) = (0, 0);
         for (i, (&key_end, &value_end)) in chunk.key_ends.iter().zip(&chunk.value_ends).enumerate() {
             let row = (
@@ -29,7 +35,7 @@ impl Running {
             assert_eq!(Some(row), self.left.pop());
             (key_start, value_start) = (key_end, value_end);
         }
-        assert_eq!(more, !self.left.is_empty());
+        assert_eq!(self.scan.is_at_end(), self.left.is_empty());
     }
 }
 
@@ -97,14 +103,14 @@ fn a_resting_scan_of_a_dropped_tree_says_so() {
     db.write(&mut batch).unwrap();
     let mut scans: Vec<Scan> = (0..20).map(|_| db.scan(&tree, Bounds::default(), false, None).unwrap()).collect();
     for scan in &mut scans {
-        assert!(scan.fill(&mut RowChunk::default(), 5, 1 << 10, true).unwrap());
+        assert_eq!(scan.append(&mut RowChunk::default(), limits(5), ALL).unwrap(), 5);
     }
     db.drop_tree(&tree).unwrap();
     let outcomes: Vec<bool> = scans
         .iter_mut()
         .map(|scan| {
             let mut chunk = RowChunk::default();
-            let outcome = scan.fill(&mut chunk, 100, 1 << 10, true);
+            let outcome = scan.append(&mut chunk, limits(100), ALL);
             assert!(outcome.is_err() || chunk.key_ends.len() == 45, "all of its rows, or an error");
             outcome.is_ok()
         })
