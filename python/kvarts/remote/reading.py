@@ -68,6 +68,7 @@ class Reading(Speaker[K, V]):
         keys: Iterable[K],
         /,
         *,
+        parallel: int | None = None,  # A server chooses for itself.
         timeout: Timeout = None,
         consistency: str | None = None,
         max_staleness: Timeout = None,
