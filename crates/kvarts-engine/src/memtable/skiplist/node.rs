@@ -1,6 +1,7 @@
 //! A row in the arena: header, links, key bytes, value bytes, in one piece.
 use super::arena::{ALIGN, Arena};
 use crate::iter::key_prefix;
+use crate::prefetch;
 use crate::sync::Witness;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::{Kind, Revision};
@@ -187,13 +188,10 @@ impl Row {
     /// Fetches header and links into the cache while the caller does other work.
     #[inline]
     pub(super) fn prefetch(self) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: the instruction exists on every x86-64, and a prefetch of any address is harmless.
-        unsafe {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>(self.0.cast());
-            _mm_prefetch::<_MM_HINT_T0>(self.0.add(1).cast());
-        }
+        let header = self.0.cast::<u8>().cast_const();
+        prefetch::line(header);
+        // The links may begin in the next line.
+        prefetch::line(header.wrapping_add(size_of::<Node>()));
     }
 
     /// How it lies to another row: by key, then newest revision first.
