@@ -65,6 +65,8 @@ impl Shared {
     /// other trees, and what a crash leaves would not be a prefix. A table that no manifest names counts for nothing, so
     /// it may be written, and be durable, before the log is.
     pub(super) fn flush_mem(&self, tree: &TreeShared, mem: &Arc<Mem>) -> Result<()> {
+        // Here and not where memtables grow: a writer should not wait for blocks to be let go.
+        self.cache.shrink();
         let outputs = self.while_syncing(mem.end.load(), || {
             let mut rows = mem.table.cursor();
             rows.seek_first()?;

@@ -9,6 +9,9 @@ use super::trees::{Mem, TreeShared, TreeState};
 use crate::fs::Fs;
 use crate::keys::{Identity, NewFile};
 use crate::log::log_path;
+use crate::memtable::Chunks;
+use crate::options::Options;
+use crate::table::BlockCache;
 use crate::version::{Version, VersionEdit};
 use crate::{Error, FileId, Result, Revision, TreeId};
 use kvarts_formats::header::{FileHeader, FileKind};
@@ -112,6 +115,9 @@ pub(super) fn place(
         maybe_placed: true,
     })
 }
+
+/// The part of `memory` for rows on their way: of flushes, compactions and scans.
+const WORK_PART: usize = 8;
 
 impl Install {
     /// Notes that the log is durable up to the last row of `mem`.
@@ -249,9 +255,15 @@ impl Shared {
     }
 }
 
-/// Bytes for the block cache: half of the budget less what indexes and filters take, at least a sixteenth.
+/// Returns the cache of a store, which takes what its memtables leave of its memory.
+pub(super) fn new_cache(options: &Options, chunks: &Chunks) -> Arc<BlockCache> {
+    BlockCache::beside(cache_bytes(options.memory_bytes, 0), Arc::clone(chunks.held()), options.memtable_bytes)
+}
+
+/// Bytes for the block cache and the memtables together: what indexes and filters leave of `memory`, less the part of
+/// rows on their way; at least an eighth.
 pub(super) fn cache_bytes(memory_bytes: usize, index_bytes: usize) -> usize {
-    (memory_bytes / 2).saturating_sub(index_bytes).max(memory_bytes / 16)
+    (memory_bytes - memory_bytes / WORK_PART).saturating_sub(index_bytes).max(memory_bytes / 8)
 }
 
 /// Removes the tables of an edit that was not installed.

@@ -1,7 +1,7 @@
 //! Opening: the directory, the lock, what is found there, recovery, and the first log.
 use super::background;
 use super::floor::{self, Floor};
-use super::manifest::{Install, MANIFEST, MANIFEST_TMP, cache_bytes, place, read_manifest};
+use super::manifest::{Install, MANIFEST, MANIFEST_TMP, new_cache, place, read_manifest};
 use super::recover::{Recovering, Recovery, Replay};
 use super::state::{Parts, Shared};
 use super::trees::TreeShared;
@@ -139,7 +139,8 @@ impl Db {
             LockOutcome::Held(holder) => return Err(Error::Locked { holder, path: dir.to_owned() }),
         };
         let names = list(&*fs, dir)?;
-        let cache = BlockCache::new(options.memory_bytes / 2);
+        let chunks = Arc::new(Chunks::new(options.memtable_bytes));
+        let cache = new_cache(&options, &chunks);
         let (recovery, replay, created) = recover(&fs, &*clock, store, dir, &options, &cache, &names)?;
         let mut floor = Floor::find(&names);
         let log = begin(&recovery, &mut floor)?;
@@ -147,7 +148,6 @@ impl Db {
         let report = OpenReport { replayed: replay.batches, unclean, torn: replay.torn, created, exposed };
         remove_leftovers(&recovery, &names);
 
-        let chunks = Arc::new(Chunks::new(options.memtable_bytes));
         let revived = |tree: Recovering| TreeShared::new(tree.info, tree.version, &chunks);
         let trees: Vec<Arc<TreeShared>> = recovery.trees.into_values().map(revived).collect();
         let mut write = WriteState::new(log);
@@ -320,7 +320,6 @@ pub(super) fn recover<'a>(
         trees: BTreeMap::new(),
     };
     recovery.load(&manifest)?;
-    cache.set_capacity(cache_bytes(options.memory_bytes, 0));
     let replay = recovery.replay(&logs_to_replay(&manifest, names))?;
     Ok((recovery, replay, created))
 }

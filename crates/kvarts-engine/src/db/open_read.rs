@@ -3,7 +3,7 @@
 //! Tables are opened as ever, a damaged one is stood in for. Logs are replayed into memtables and stay there, whatever they
 //! take: at most what the writer had not flushed. A damaged manifest or log is an error: what is newest cannot be told then.
 use super::floor::Floor;
-use super::manifest::{Install, MANIFEST};
+use super::manifest::{Install, MANIFEST, new_cache};
 use super::open::{LOCK, check_cut_short, list, recover};
 use super::recover::Recovering;
 use super::state::{Parts, Shared};
@@ -15,7 +15,6 @@ use crate::keys::Identity;
 use crate::log::LogWriter;
 use crate::memtable::Chunks;
 use crate::options::Options;
-use crate::table::BlockCache;
 use crate::{Error, FileId, Result, Revision};
 use std::io::ErrorKind;
 use std::path::Path;
@@ -37,12 +36,12 @@ impl Db {
             check_cut_short(&*fs, dir, &names)?;
             return Err(Error::NotFound(dir.to_owned()));
         }
-        let cache = BlockCache::new(options.memory_bytes / 2);
+        let chunks = Arc::new(Chunks::new(options.memtable_bytes));
+        let cache = new_cache(&options, &chunks);
         let (recovery, replay, created) = recover(&fs, &*clock, keys, dir, &options, &cache, &names)?;
         let unclean = replay.end.map(|(file, offset)| (file, offset, recovery.last));
         let report = OpenReport { replayed: replay.batches, unclean, torn: replay.torn, created, exposed };
 
-        let chunks = Arc::new(Chunks::new(options.memtable_bytes));
         let trees = recovery.trees.into_values().map(Recovering::into_read_only);
         let install = Install {
             trees: trees.map(|tree| (tree.id(), tree)).collect(),

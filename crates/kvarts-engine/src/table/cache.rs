@@ -24,6 +24,9 @@ const SHARDS_MAX: usize = 16;
 /// Of the bytes of a shard, newcomers take one in so many.
 const NEW_PART: usize = 10;
 
+/// However much is lent, one in so many bytes of the capacity is left.
+const LEFT_PART: usize = 16;
+
 /// Hits are counted in so many places, so that threads seldom share one.
 const STRIPES: usize = 8;
 
@@ -165,6 +168,9 @@ fn weight(block: &Block) -> usize {
 pub struct BlockCache {
     shards: Box<[Mutex<Shard>]>,
     capacity: AtomicUsize,
+    /// Bytes of the capacity that memtables hold at the moment, and how many are set aside for them in any case.
+    lent: Arc<AtomicUsize>,
+    set_aside: usize,
     hits: [Stripe; STRIPES],
     misses: Stripe,
 }
@@ -172,10 +178,17 @@ pub struct BlockCache {
 impl BlockCache {
     /// Returns a cache of `bytes` bytes.
     pub fn new(bytes: usize) -> Arc<Self> {
+        Self::beside(bytes, Arc::default(), 0)
+    }
+
+    /// Returns a cache of `bytes` bytes less those in `lent`, which count as at least `set_aside`.
+    pub fn beside(bytes: usize, lent: Arc<AtomicUsize>, set_aside: usize) -> Arc<Self> {
         let shards = (bytes / SHARD_BYTES).clamp(1, SHARDS_MAX);
         Arc::new(Self {
             shards: (0..shards).map(|_| Mutex::default()).collect(),
             capacity: AtomicUsize::new(bytes),
+            lent,
+            set_aside,
             hits: Default::default(),
             misses: Stripe::default(),
         })
@@ -186,12 +199,17 @@ impl BlockCache {
         self.shards.iter().map(|shard| shard.lock().bytes()).sum()
     }
 
-    /// Sets how many bytes it may hold: the budget less what indexes, filters and memtables take. 0 = hold nothing.
+    /// Sets how many bytes it and what is lent may hold: the budget less what indexes and filters take. 0 = hold nothing.
     pub fn set_capacity(&self, bytes: usize) {
         if self.capacity.swap(bytes, Ordering::Relaxed) > bytes {
-            let share = self.share();
-            self.shards.iter().for_each(|shard| shard.lock().shrink(share, share));
+            self.shrink();
         }
+    }
+
+    /// Lets go of what exceeds the capacity, since more of it is lent.
+    pub fn shrink(&self) {
+        let share = self.share();
+        self.shards.iter().for_each(|shard| shard.lock().shrink(share, share));
     }
 
     /// Hits and misses so far. A search in memory that ends in a read counts as one miss.
@@ -246,7 +264,9 @@ impl BlockCache {
     }
 
     fn share(&self) -> usize {
-        self.capacity.load(Ordering::Relaxed) / self.shards.len()
+        let (capacity, lent) = (self.capacity.load(Ordering::Relaxed), self.lent.load(Ordering::Relaxed));
+        let left = capacity.saturating_sub(lent.max(self.set_aside));
+        left.max(capacity / LEFT_PART) / self.shards.len()
     }
 
     #[inline]
@@ -322,6 +342,25 @@ mod tests {
         cache.insert(FileId(1), &slots, 1, &block(100));
         assert_eq!(cache.bytes(), 0);
         assert!(slots.iter().all(Slot::is_empty));
+    }
+
+    #[test]
+    fn what_is_lent_is_not_held_and_comes_back() {
+        let lent = Arc::new(AtomicUsize::new(0));
+        let (cache, slots) = (BlockCache::beside(1 << 20, Arc::clone(&lent), 100_000), slots(300));
+        let fill = || (0..300).for_each(|i| cache.insert(FileId(1), &slots, i, &block(8000)));
+        let is_about = |bytes: usize| cache.bytes() <= bytes && cache.bytes() + 10_000 > bytes;
+        fill();
+        assert!(is_about((1 << 20) - 100_000), "what is set aside is not used: {cache:?}");
+        lent.store(700_000, Ordering::Relaxed);
+        cache.shrink();
+        assert!(is_about((1 << 20) - 700_000), "{cache:?}");
+        lent.store(1 << 30, Ordering::Relaxed);
+        fill();
+        assert!(is_about((1 << 20) / LEFT_PART), "a little is left: {cache:?}");
+        lent.store(0, Ordering::Relaxed);
+        fill();
+        assert!(is_about((1 << 20) - 100_000), "{cache:?}");
     }
 
     #[test]

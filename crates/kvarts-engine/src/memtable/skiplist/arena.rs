@@ -76,6 +76,7 @@ impl Arena {
             self.full.push(start);
             return start;
         }
+        self.source.add(bytes);
         let layout = Layout::from_size_align(bytes, ALIGN).expect("a row is far below isize::MAX");
         // SAFETY: `bytes` is not 0: it is at least the header of a row.
         let start = unsafe { alloc(layout) };
@@ -92,6 +93,7 @@ impl Drop for Arena {
             unsafe { self.source.give(start) };
         }
         for (start, layout) in self.chunks.drain(..) {
+            self.source.subtract(layout.size());
             // SAFETY: `chunk` allocated it with this layout, and it is freed only here.
             unsafe { dealloc(start.as_ptr(), layout) };
         }
@@ -101,6 +103,7 @@ impl Drop for Arena {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::Ordering;
 
     #[test]
     fn pieces_are_aligned_and_apart() {
@@ -112,6 +115,21 @@ mod tests {
         pieces.sort_unstable();
         assert!(pieces.windows(2).all(|two| two[0].0 + two[0].1 <= two[1].0));
         assert!(arena.bytes() >= lengths.iter().sum());
+    }
+
+    #[test]
+    fn the_source_knows_what_is_held() {
+        let source = Arc::new(Chunks::new(CHUNK_BYTES_MAX));
+        let held = || source.held().load(Ordering::Relaxed);
+        let (mut one, mut two) = (Arena::new(Arc::clone(&source)), Arena::new(Arc::clone(&source)));
+        (0..4000).for_each(|_| _ = one.take(1100));
+        two.take(SHARED_BYTES_MAX + 8);
+        assert_eq!(held(), one.bytes() + two.bytes());
+        drop(one);
+        assert_eq!(held(), two.bytes() + CHUNK_BYTES_MAX, "one chunk is spare");
+        drop(two);
+        source.keep_none();
+        assert_eq!(held(), 0);
     }
 
     #[test]

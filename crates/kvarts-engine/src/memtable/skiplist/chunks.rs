@@ -3,6 +3,8 @@ use super::arena::CHUNK_BYTES_MAX;
 use crate::sync::Mutex;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Memory that starts where a huge page does, and is as long as one on most machines.
 const CHUNK: Layout = match Layout::from_size_align(CHUNK_BYTES_MAX, CHUNK_BYTES_MAX) {
@@ -18,6 +20,8 @@ const CHUNK: Layout = match Layout::from_size_align(CHUNK_BYTES_MAX, CHUNK_BYTES
 #[derive(Debug)]
 pub struct Chunks {
     spare: Mutex<Spare>,
+    /// Bytes that memtables hold, and spare ones.
+    held: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -36,13 +40,32 @@ unsafe impl Sync for Chunks {}
 impl Chunks {
     /// Returns a source of chunks that keeps up to `spare_bytes` of them, rounded up, for later use.
     pub fn new(spare_bytes: usize) -> Self {
-        Self { spare: Mutex::new(Spare { chunks: Vec::new(), max: spare_bytes.div_ceil(CHUNK_BYTES_MAX) }) }
+        let max = spare_bytes.div_ceil(CHUNK_BYTES_MAX);
+        Self { spare: Mutex::new(Spare { chunks: Vec::new(), max }), held: Arc::default() }
+    }
+
+    /// The bytes that all memtables with this source hold at the moment, also those that only readers keep, and what is spare.
+    pub fn held(&self) -> &Arc<AtomicUsize> {
+        &self.held
+    }
+
+    /// Counts memory that an arena takes for itself.
+    pub(super) fn add(&self, bytes: usize) {
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts what it gives back.
+    pub(super) fn subtract(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Returns a chunk, not initialised. It goes back by [`Chunks::give`].
     pub(super) fn take(&self) -> NonNull<u8> {
         let spare = self.spare.lock().chunks.pop();
-        spare.unwrap_or_else(allocate)
+        spare.unwrap_or_else(|| {
+            self.add(CHUNK_BYTES_MAX);
+            allocate()
+        })
     }
 
     /// Takes back a chunk that nobody uses any more.
@@ -55,6 +78,7 @@ impl Chunks {
             spare.chunks.push(chunk);
         } else {
             drop(spare);
+            self.subtract(CHUNK_BYTES_MAX);
             // SAFETY: every chunk is allocated with this layout; the caller has no more use for it.
             unsafe { dealloc(chunk.as_ptr(), CHUNK) };
         }
@@ -65,6 +89,7 @@ impl Chunks {
         let mut spare = self.spare.lock();
         spare.max = 0;
         for chunk in spare.chunks.drain(..) {
+            self.subtract(CHUNK_BYTES_MAX);
             // SAFETY: the invariant of `Spare::chunks`.
             unsafe { dealloc(chunk.as_ptr(), CHUNK) };
         }
