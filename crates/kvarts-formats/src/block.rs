@@ -140,7 +140,12 @@ impl Block {
     /// How many bytes the key of `row` shares with the one before, and the bytes of its own.
     #[inline]
     fn entry(&self, row: usize) -> (usize, &[u8]) {
-        let at = self.entries[row] as usize;
+        self.entry_from(self.entries[row] as usize)
+    }
+
+    /// The same, of the row whose entry starts at `at`.
+    #[inline]
+    fn entry_from(&self, at: usize) -> (usize, &[u8]) {
         let (shared, at) = read_varint(&self.data, at).expect("entries were checked");
         let (len, at) = read_varint(&self.data, at).expect("entries were checked");
         (shared as usize, &self.data[at..at + len as usize])

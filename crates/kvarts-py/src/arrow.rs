@@ -4,7 +4,7 @@ use crate::buffers::{ArrowArrayStream, Layout, Producer, open};
 use crate::codec::Codec;
 use crate::fault::{Fault, Outcome};
 use crate::handle::{Handle, forks};
-use kvarts_engine::db::{self, Batch, BatchOptions, Batches};
+use kvarts_engine::db::{self, Batch, BatchOptions, Batches, Spares};
 use kvarts_engine::iter::Wanted;
 use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
@@ -64,12 +64,16 @@ impl Drop for Rows {
 }
 
 impl Producer for Rows {
-    fn next(&mut self, spare: Option<Batch>) -> Result<Option<Batch>, String> {
+    fn spares(&self) -> Option<&Arc<Spares>> {
+        self.batches.as_ref().map(Batches::spares)
+    }
+
+    fn next(&mut self) -> Result<Option<Batch>, String> {
         if forks() != self.forks {
             return Err("ForkedHandle: the store was opened before a fork and belongs to the parent process".to_owned());
         }
         let Some(batches) = &mut self.batches else { return Ok(None) };
-        let mut batch = batches.next(spare).map_err(|error| error.to_string())?;
+        let mut batch = batches.next_batch().map_err(|error| error.to_string())?;
         if let Some(batch) = batch.as_mut().filter(|batch| self.prefix_bytes > 0 && !batch.key_ends.is_empty()) {
             cut_prefixes(batch, self.prefix_bytes);
         }

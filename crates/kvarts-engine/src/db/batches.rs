@@ -6,6 +6,7 @@
 //! the reader is dropped.
 use super::Scan;
 use super::scan::Parts;
+use super::spares::{ColumnOf, Spares};
 use crate::iter::{Bounds, Columns, Limits, Wanted};
 use crate::sync::{Condvar, Mutex};
 use crate::{Error, Result};
@@ -48,6 +49,7 @@ pub struct Batches {
     source: Source,
     /// Lengths of the key and value columns of the last batch: the next one will be like it.
     usual: (usize, usize),
+    spares: Arc<Spares>,
 }
 
 enum Source {
@@ -60,6 +62,7 @@ struct Shop {
     parts: Parts,
     pieces: Vec<Bounds>,
     options: BatchOptions,
+    spares: Arc<Spares>,
     ahead: usize,
     counter: Mutex<Counter>,
     changed: Condvar,
@@ -73,7 +76,6 @@ struct Counter {
     reading: usize,
     /// What was filled of the pieces from `reading` on.
     filled: VecDeque<Piece>,
-    spare: Vec<Batch>,
     stopped: bool,
 }
 
@@ -87,11 +89,12 @@ impl Batches {
     /// Reads `scan`, of which no row was taken yet.
     pub fn new(scan: Scan, options: BatchOptions) -> Self {
         let options = BatchOptions { bytes_max: options.bytes_max.clamp(1, 1 << 30), ..options };
+        let spares = scan.spares();
         let source = match threads_of(&scan, &options) {
             Some((pieces, threads)) => start(scan, pieces, threads, options),
             None => Source::Alone(Box::new(scan)),
         };
-        Self { options, source, usual: (0, 0) }
+        Self { options, source, usual: (0, 0), spares }
     }
 
     /// Threads that were started for it.
@@ -102,12 +105,17 @@ impl Batches {
         }
     }
 
-    /// Returns the next batch, in key order, or `None` at the end. `spare` lends its memory.
-    pub fn next(&mut self, spare: Option<Batch>) -> Result<Option<Batch>> {
+    /// Where the memory of its batches goes when nobody reads them any more: see [`Spares::give`].
+    pub fn spares(&self) -> &Arc<Spares> {
+        &self.spares
+    }
+
+    /// Returns the next batch, in key order, or `None` at the end.
+    pub fn next_batch(&mut self) -> Result<Option<Batch>> {
         match &mut self.source {
-            Source::Threads(shop) => shop.take(spare),
+            Source::Threads(shop) => shop.take(),
             Source::Alone(scan) => {
-                let mut batch = fresh(spare, self.usual, self.options.wanted);
+                let mut batch = fresh(&self.spares, self.usual, self.options.wanted);
                 let limit = self.options.limit.unwrap_or(usize::MAX);
                 let limits = Limits { rows_max: self.options.rows_max.min(limit), bytes_max: self.options.bytes_max };
                 let rows = scan.append_batch(&mut batch, limits, self.options.wanted)?;
@@ -152,6 +160,7 @@ fn start(scan: Scan, pieces: Vec<Bounds>, threads: usize, options: BatchOptions)
     let threads = threads.min(pieces.len());
     let shop = Arc::new(Shop {
         parts: scan.parts(),
+        spares: scan.spares(),
         pieces,
         options,
         ahead: threads + 1,
@@ -203,8 +212,7 @@ impl Shop {
             }
         };
         while !scan.is_at_end() {
-            let spare = self.counter.lock().spare.pop();
-            let mut batch = fresh(spare, *usual, wanted);
+            let mut batch = fresh(&self.spares, *usual, wanted);
             let filled = scan.append_batch(&mut batch, Limits { rows_max, bytes_max }, wanted);
             let failed = filled.is_err();
             *usual = (batch.keys.len(), batch.values.len());
@@ -234,10 +242,8 @@ impl Shop {
     }
 
     /// Returns the next batch.
-    fn take(&self, spare: Option<Batch>) -> Result<Option<Batch>> {
+    fn take(&self) -> Result<Option<Batch>> {
         let mut counter = self.counter.lock();
-        counter.spare.extend(spare);
-        counter.spare.truncate(self.ahead);
         loop {
             if counter.reading == self.pieces.len() || counter.stopped {
                 return Ok(None);
@@ -282,16 +288,17 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// An empty batch, in the memory of `spare` where there is one, else with room for what is usual.
-fn fresh(spare: Option<Batch>, usual: (usize, usize), wanted: Wanted) -> Batch {
-    let mut batch = spare.unwrap_or_default();
-    batch.clear();
+/// An empty batch, in memory that was used before where there is any, with room for what is usual.
+fn fresh(spares: &Spares, usual: (usize, usize), wanted: Wanted) -> Batch {
+    let mut batch = Batch::default();
     let roomy = |bytes: usize| bytes + bytes / 16;
     if wanted.keys {
+        (batch.key_ends, batch.keys) = spares.take(ColumnOf::Keys);
         batch.keys.reserve(roomy(usual.0));
         batch.key_ends.push(0);
     }
     if wanted.values {
+        (batch.value_ends, batch.values) = spares.take(ColumnOf::Values);
         batch.values.reserve(roomy(usual.1));
         batch.value_ends.push(0);
     }

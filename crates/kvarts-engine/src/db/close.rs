@@ -74,6 +74,7 @@ impl Shared {
             tree.change(|_| TreeState::empty(&self.chunks));
         }
         self.chunks.keep_none();
+        self.spares.keep_none();
         self.cache.set_capacity(0);
         *self.lock.lock() = None;
         self.fs.release();

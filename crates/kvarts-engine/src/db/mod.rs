@@ -36,6 +36,7 @@ mod rotate;
 mod scan;
 mod scrub;
 mod snapshot;
+mod spares;
 mod state;
 mod stats;
 mod trees;
@@ -48,6 +49,7 @@ pub use history::ReadAt;
 pub use many::{Gathered, ReadPoint};
 pub use open::permissions;
 pub use repair::{Gone, RepairReport, repair};
+pub use spares::{ColumnMemory, ColumnOf, Spares};
 
 /// An open store. Shared between threads as `Arc<Db>`.
 pub struct Db {

@@ -1,6 +1,7 @@
 //! Scans: all sources of a tree merged, seen at one revision, handed out in chunks.
 use super::read::{lookup, with_entry};
 use super::rest::{Counted, Rest};
+use super::spares::Spares;
 use super::state::Shared;
 use super::trees::TreeState;
 use super::{Awake, Db, Entry, RowChunk, Scan, Snapshot, Tree};
@@ -277,6 +278,11 @@ impl Scan {
         }
         pieces.push(Bounds { start: Some(from), stop: stop.map(|stop| (stop.to_vec(), false)) });
         (pieces, rows)
+    }
+
+    /// Memory of columns that is free to use.
+    pub(super) fn spares(&self) -> Arc<Spares> {
+        Arc::clone(&self.counted.shared.spares)
     }
 
     /// What scans of parts of its range are made of.

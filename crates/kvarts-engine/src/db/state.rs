@@ -3,6 +3,7 @@ use super::manifest::Install;
 use super::publish;
 use super::scrub::Scrubbed;
 use super::snapshot::Registry;
+use super::spares::Spares;
 use super::trees::{AtomicPosition, Mem};
 use super::write::WriteState;
 use crate::clock::Clock;
@@ -81,6 +82,8 @@ pub(super) struct Shared {
     pub(super) scans: AtomicUsize,
     /// Bytes that they may hold of rows handed out in advance.
     pub(super) scan_bytes: AtomicUsize,
+    /// Memory of columns that readers of batches gave back.
+    pub(super) spares: Arc<Spares>,
     status: AtomicU8,
     cause: OnceLock<Arc<str>>,
     /// Why flush or compaction waits before its next try.
@@ -155,6 +158,7 @@ impl Shared {
         let appended = AtomicPosition::default();
         let status = if parts.options.read_only { READ_ONLY } else { 0 };
         let retain_from = if parts.options.keep_history { 0 } else { u64::MAX };
+        let spares = Arc::new(Spares::beside(parts.options.memory_bytes));
         appended.store(position);
         Self {
             fs: parts.fs,
@@ -185,6 +189,7 @@ impl Shared {
             level0_tables: AtomicUsize::new(0),
             scans: AtomicUsize::new(0),
             scan_bytes: AtomicUsize::new(0),
+            spares,
             status: AtomicU8::new(status),
             cause: OnceLock::new(),
             failure: Mutex::new(None),

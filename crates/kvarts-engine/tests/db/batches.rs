@@ -1,6 +1,6 @@
 //! Scans in batches: with threads as without, and both as the model says.
 use crate::support::{Chance, Model, Said, open_still, tiny};
-use kvarts_engine::db::{BatchOptions, Batches, Db, Tree};
+use kvarts_engine::db::{BatchOptions, Batches, ColumnOf, Db, Tree};
 use kvarts_engine::formats::batch::Batch;
 use kvarts_engine::fs::MemFs;
 use kvarts_engine::iter::{Bounds, Wanted};
@@ -14,14 +14,15 @@ const SEEDS: u64 = 12;
 
 fn read(db: &Db, tree: &Tree, bounds: &Bounds, options: BatchOptions) -> Result<(Rows, usize)> {
     let mut batches = Batches::new(db.scan(tree, bounds.clone(), false, None)?, options);
-    let (mut rows, mut spare, threads) = (Rows::new(), None, batches.threads());
-    while let Some(batch) = batches.next(spare.take())? {
+    let (mut rows, threads) = (Rows::new(), batches.threads());
+    while let Some(batch) = batches.next_batch()? {
         assert!(!batch.revisions.is_empty() && batch.revisions.len() <= options.rows_max);
         for (i, &revision) in batch.revisions.iter().enumerate() {
             let of = |bytes: &[u8], ends: &[i32]| bytes[ends[i] as usize..ends[i + 1] as usize].to_vec();
             rows.push((of(&batch.keys, &batch.key_ends), of(&batch.values, &batch.value_ends), revision));
         }
-        spare = Some(batch);
+        batches.spares().give(ColumnOf::Keys, (batch.key_ends, batch.keys));
+        batches.spares().give(ColumnOf::Values, (batch.value_ends, batch.values));
     }
     Ok((rows, threads))
 }
@@ -94,7 +95,7 @@ fn a_reader_that_goes_lets_its_threads_end() {
     db.compact(Some(&tree)).unwrap();
     let options = BatchOptions { wanted: ALL, rows_max: 10, bytes_max: 1 << 20, limit: None, threads: Some(3) };
     let mut batches = Batches::new(db.scan(&tree, Bounds::default(), false, None).unwrap(), options);
-    assert!(batches.threads() > 1 && batches.next(None).unwrap().is_some());
+    assert!(batches.threads() > 1 && batches.next_batch().unwrap().is_some());
     drop(batches);
     // Each thread holds a scan while it fills.
     while db.stats().snapshots > 0 {

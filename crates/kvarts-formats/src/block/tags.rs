@@ -16,6 +16,8 @@ pub(super) struct Tags {
     few: [u8; FEW],
     /// All of them where they are not few.
     many: Box<[u8]>,
+    /// Where the keys of the few rows start, for the same reason; 0 where one starts too far away for that.
+    starts: [u16; FEW],
     /// Bytes that all keys begin with.
     common: u32,
 }
@@ -33,7 +35,11 @@ fn tag_of(hash: u64) -> u8 {
 
 impl Tags {
     fn of(block: &Block) -> Self {
-        let mut tags = Self { few: [0; FEW], many: vec![0; bytes_of(block.rows())].into(), common: 0 };
+        let many = vec![0; bytes_of(block.rows())].into();
+        let mut tags = Self { few: [0; FEW], many, starts: [0; FEW], common: 0 };
+        for (start, &entry) in tags.starts.iter_mut().zip(&block.entries) {
+            *start = u16::try_from(entry).unwrap_or(0);
+        }
         let mut key = Vec::new();
         for row in 0..block.rows() {
             block.key_after(row, &mut key);
@@ -76,7 +82,7 @@ impl Block {
                 return None;
             }
             hint(self.value(row));
-            if self.is_key(row, key, tags.common as usize) {
+            if self.is_key(row, key, tags) {
                 return self.newest(row, key, at);
             }
         }
@@ -91,16 +97,20 @@ impl Block {
 
     /// Tells whether the key of `row` is `key`, going back only as far as keys share more than all do.
     #[inline]
-    fn is_key(&self, mut row: usize, key: &[u8], common: usize) -> bool {
-        let (shared, own) = self.entry(row);
+    fn is_key(&self, mut row: usize, key: &[u8], tags: &Tags) -> bool {
+        let entry = |row| match tags.starts.get(row) {
+            None | Some(0) => self.entry(row),
+            Some(&start) => self.entry_from(usize::from(start)),
+        };
+        let (shared, own) = entry(row);
         if shared + own.len() != key.len() || own != &key[shared..] {
             return false;
         }
         // Invariant: key[open..] was compared; the key of `row - 1` begins with the first `open` bytes of the row's.
         let mut open = shared;
-        while open > common {
+        while open > tags.common as usize {
             row -= 1;
-            let (shared, own) = self.entry(row);
+            let (shared, own) = entry(row);
             if shared < open {
                 if own[..open - shared] != key[shared..open] {
                     return false;
@@ -108,7 +118,7 @@ impl Block {
                 open = shared;
             }
         }
-        self.entry(0).1[..open] == key[..open]
+        entry(0).1[..open] == key[..open]
     }
 
     /// Returns the first row of `key` at or before `at`, from `row` on, which is the first of the key.

@@ -1,17 +1,15 @@
 //! A stream of record batches as the Arrow C stream interface has it.
 use super::abi::{ArrowArray, ArrowArrayStream, ArrowSchema};
 use super::export::{self, Column};
-use kvarts_engine::db::Batch;
+use kvarts_engine::db::{Batch, ColumnOf, Spares};
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null;
-use std::sync::{Arc, Mutex, TryLockError, Weak};
+use std::sync::{Arc, Weak};
 
 /// `EIO`: the code of every error; the message says what it is.
 const FAILED: c_int = 5;
-/// Batches whose memory is kept for later ones.
-const SPARE_MAX: usize = 4;
 
 /// The columns of a stream: which there are, and whether keys and values are text.
 #[derive(Clone, Copy)]
@@ -38,56 +36,22 @@ impl Layout {
 
 /// Makes the batches of a stream. Called by one thread at a time, by any, without the interpreter; so is its drop.
 pub trait Producer: Send + 'static {
-    /// Returns the next batch, or `None` at the end. `spare` lends its memory. After an error it is not called again.
-    fn next(&mut self, spare: Option<Batch>) -> Result<Option<Batch>, String>;
-}
-
-/// Memory of a column: offsets and bytes.
-type Memory = (Vec<i32>, Vec<u8>);
-
-/// Memory of columns that nobody reads any more: of keys, and of values.
-#[derive(Default)]
-struct Spare([Mutex<Vec<Memory>>; 2]);
-
-impl Spare {
-    fn give_back(&self, which: usize, ends: Vec<i32>, bytes: Vec<u8>) {
-        // Never waits: in a forked child the lock may be held by a thread that is not there.
-        if let Ok(mut kept) = self.0[which].try_lock()
-            && kept.len() < SPARE_MAX
-        {
-            kept.push((ends, bytes));
-        }
-    }
-
-    fn take(&self, which: usize) -> Option<Memory> {
-        match self.0[which].try_lock() {
-            Ok(mut kept) => kept.pop(),
-            Err(TryLockError::Poisoned(_) | TryLockError::WouldBlock) => None,
-        }
-    }
-
-    fn batch(&self) -> Option<Batch> {
-        let (keys, values) = (self.take(0), self.take(1));
-        if keys.is_none() && values.is_none() {
-            return None;
-        }
-        let ((key_ends, keys), (value_ends, values)) = (keys.unwrap_or_default(), values.unwrap_or_default());
-        Some(Batch { keys, key_ends, values, value_ends, revisions: Vec::new() })
-    }
+    /// Who takes memory back that nobody reads any more, if there is any.
+    fn spares(&self) -> Option<&Arc<Spares>>;
+    /// Returns the next batch, or `None` at the end. After an error it is not called again.
+    fn next(&mut self) -> Result<Option<Batch>, String>;
 }
 
 struct Own {
     layout: Layout,
     producer: Box<dyn Producer>,
-    spare: Arc<Spare>,
     is_done: bool,
     error: CString,
 }
 
 /// Returns a stream of what `producer` makes.
 pub fn open(layout: Layout, producer: impl Producer) -> ArrowArrayStream {
-    let own =
-        Own { layout, producer: Box::new(producer), spare: Arc::default(), is_done: false, error: CString::default() };
+    let own = Own { layout, producer: Box::new(producer), is_done: false, error: CString::default() };
     ArrowArrayStream {
         get_schema: Some(get_schema),
         get_next: Some(get_next),
@@ -103,9 +67,8 @@ impl Own {
             return Ok(export::no_array());
         }
         self.is_done = true;
-        let spare = self.spare.batch();
-        let Some(batch) = self.producer.next(spare)? else { return Ok(export::no_array()) };
-        let array = export_batch(self.layout, batch, &self.spare)?;
+        let Some(batch) = self.producer.next()? else { return Ok(export::no_array()) };
+        let array = export_batch(self.layout, batch, self.producer.spares())?;
         self.is_done = false;
         Ok(array)
     }
@@ -116,20 +79,23 @@ impl Own {
     }
 }
 
-fn export_batch(layout: Layout, batch: Batch, spare: &Arc<Spare>) -> Result<ArrowArray, String> {
+fn export_batch(layout: Layout, batch: Batch, spares: Option<&Arc<Spares>>) -> Result<ArrowArray, String> {
     let (mut columns, mut rows): (Vec<(Column, export::GiveBack)>, usize) = (Vec::new(), 0);
     let Batch { keys, key_ends, values, value_ends, revisions } = batch;
-    let parts = [(layout.key, "key", key_ends, keys), (layout.value, "value", value_ends, values)];
-    for (which, (kind, name, ends, bytes)) in parts.into_iter().enumerate() {
+    let parts = [
+        (layout.key, ColumnOf::Keys, "key", key_ends, keys),
+        (layout.value, ColumnOf::Values, "value", value_ends, values),
+    ];
+    for (kind, of, name, ends, bytes) in parts {
         let Some(is_text) = kind else { continue };
         if is_text {
             check_text(name, &ends, &bytes)?;
         }
         rows = ends.len() - 1;
-        let spare: Weak<Spare> = Arc::downgrade(spare);
+        let spares: Option<Weak<Spares>> = spares.map(Arc::downgrade);
         let give_back = move |column| {
-            if let (Column::Bytes(ends, bytes), Some(spare)) = (column, spare.upgrade()) {
-                spare.give_back(which, ends, bytes);
+            if let (Column::Bytes(ends, bytes), Some(spares)) = (column, spares.and_then(|spares| spares.upgrade())) {
+                spares.give(of, (ends, bytes));
             }
         };
         columns.push((Column::Bytes(ends, bytes), Box::new(give_back)));
