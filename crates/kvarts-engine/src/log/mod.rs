@@ -24,6 +24,7 @@ mod tests;
 pub use reader::{LogReader, LogStop, PrefixEnd};
 pub use replay::{ReplayReport, Replayed, replay};
 pub use syncer::LogSyncer;
+pub(crate) use writer::end_record_bytes;
 pub use writer::{LogWriter, PreparedLog};
 
 /// Name of a log file: `000001.log`.

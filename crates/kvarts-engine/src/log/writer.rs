@@ -238,7 +238,7 @@ impl LogWriter {
 }
 
 /// Bytes of an `End` record: its payload is a file id.
-fn end_record_bytes() -> usize {
+pub(crate) fn end_record_bytes() -> usize {
     record_bytes(size_of::<u64>())
 }
 

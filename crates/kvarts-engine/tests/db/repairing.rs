@@ -66,11 +66,13 @@ fn damage_and_repair(seed: u64) -> Verdict {
         let mut done = Vec::new();
         while done.len() < count / 2 {
             let mutation = mutator.draw();
-            // An older version of a table or log, or the file of another, is another matter than damaged bytes.
-            let fits = matches!(
-                mutation,
-                Mutation::Flip { .. } | Mutation::Cut { .. } | Mutation::Zero { .. } | Mutation::Lose(_)
-            );
+            // An older version of a table or log, or the file of another, is another matter than damaged bytes; and a log
+            // with zeros at its end is what one looks like that was never written further.
+            let fits = match &mutation {
+                Mutation::Flip { .. } | Mutation::Cut { .. } | Mutation::Lose(_) => true,
+                Mutation::Zero { name, .. } => !name.ends_with(".log"),
+                _ => false,
+            };
             if fits {
                 mutator.apply_to(&disk, &mutation);
                 done.push(mutation);
@@ -201,4 +203,51 @@ fn the_old_store_stays_as_it_is_and_a_failed_repair_leaves_nothing() {
     );
     assert!(matches!(held, Err(Error::Locked { .. })));
     drop(writer);
+}
+
+/// A store whose process was killed with rows in three logs and none in tables. Returns the logs, oldest first.
+fn killed_with_logs() -> (MemFs, Vec<PathBuf>) {
+    let fs = MemFs::new();
+    let options = Options { memtable_bytes: 1 << 20, log_bytes: 8 << 10, ..tiny(Durability::Batch) };
+    let db = open_still(&fs, options).unwrap();
+    let tree = db.create_tree("t", "text", "json").unwrap();
+    for number in 0..160_u64 {
+        put(&db, &tree, format!("{number:03}").as_bytes(), &[7; 3000]).unwrap();
+    }
+    let killed = fs.kill();
+    let names = killed.list(Path::new(DIR)).unwrap();
+    let logs: Vec<_> =
+        names.iter().filter(|name| name.ends_with(".log")).map(|name| Path::new(DIR).join(name)).collect();
+    assert!(logs.len() > 2, "{names:?}");
+    (killed, logs)
+}
+
+#[test]
+fn a_log_that_is_shorter_than_it_was_made_is_listed() {
+    let (disk, logs) = killed_with_logs();
+    let whole = repaired(&disk.kill(), Path::new(DIR), &tiny(Durability::Batch), None).unwrap();
+    assert_eq!((whole.batches, whole.gone.len()), (160, 0));
+    let (older, middle, last) = (&logs[0], &logs[logs.len() - 2], logs.last().unwrap());
+    let cut = |path: &Path| {
+        let disk = disk.kill();
+        disk.truncate(path, 128).unwrap();
+        disk
+    };
+    let zeroed = |path: &Path| {
+        let disk = disk.kill();
+        for (at, byte) in disk.bytes(path).unwrap().into_iter().enumerate().skip(128).filter(|&(_, byte)| byte != 0) {
+            disk.corrupt(path, at as u64, byte).unwrap();
+        }
+        disk
+    };
+    let lost = |path: &Path| {
+        let disk = disk.kill();
+        disk.remove(path).unwrap();
+        disk
+    };
+    for (disk, of) in [(cut(last), last), (lost(last), last), (cut(middle), middle), (zeroed(older), older)] {
+        let report = repaired(&disk, Path::new(DIR), &tiny(Durability::Batch), None).unwrap();
+        assert!(report.batches < 160 && is_listed(&report.gone, "t", b"159"), "{report:#?}");
+        assert_eq!(report.gone[0].damage.file, *of);
+    }
 }

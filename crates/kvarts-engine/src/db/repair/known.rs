@@ -29,6 +29,8 @@ pub(super) struct Known {
     /// The random number of the store.
     pub(super) store: [u8; 16],
     pub(super) last_revision: Revision,
+    /// The revision that the logs reached durably.
+    pub(super) reach: Revision,
     /// How trees are compressed that say it for themselves.
     pub(super) compressions: BTreeMap<String, ByLevel>,
     /// Tables that count.
@@ -56,8 +58,12 @@ impl Known {
             read_manifest(&path, &bytes, &Identity::from([0; 16]))
         };
         let found = read(MANIFEST);
+        let mut reach = Revision::ZERO;
         let whole = match &found {
-            Ok((file, manifest)) => Floor::find(names).check(dir, *file).map(|_| manifest.clone()),
+            Ok((file, manifest)) => Floor::find(names).check(dir, *file).map(|reached| {
+                reach = reached;
+                manifest.clone()
+            }),
             Err(error) => Err(error.clone()),
         };
         if let Err(error) = &whole {
@@ -71,6 +77,7 @@ impl Known {
         let mut known = Self {
             store,
             last_revision: manifest.as_ref().map_or(Revision::ZERO, |manifest| manifest.last_revision),
+            reach,
             compressions: BTreeMap::new(),
             tables: BTreeMap::new(),
             logs: Vec::new(),

@@ -1,7 +1,7 @@
 //! Salvaging logs: every whole batch, also behind what is damaged.
 use super::trees::Found;
 use super::{Damage, Gone, Repair};
-use crate::log::log_path;
+use crate::log::{end_record_bytes, log_path};
 use crate::{Error, FileId, Result, Revision};
 use kvarts_formats::batch::BatchView;
 use kvarts_formats::header::{FileHeader, FileKind, HEADER_BYTES};
@@ -10,6 +10,8 @@ use std::io::ErrorKind;
 
 /// Records start at multiples of this.
 const ALIGN: usize = 8;
+
+const MISSING: &str = "the log is missing";
 
 /// What is wrong with a log in which batches are missing.
 struct Gap {
@@ -26,7 +28,7 @@ impl Repair<'_> {
             Ok(data) => data,
             Err(error) => {
                 let missing = error.kind() == ErrorKind::NotFound;
-                self.note(file, 0, if missing { "the log is missing".into() } else { error.to_string() });
+                self.note(file, 0, if missing { MISSING.into() } else { error.to_string() });
                 return;
             }
         };
@@ -44,14 +46,18 @@ impl Repair<'_> {
 
     fn take_records(&mut self, file: FileId, data: &[u8], found: &mut Found) {
         let written = data.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-        let (mut at, mut gap, mut newest) = (HEADER_BYTES, None, Revision::ZERO);
+        let (mut at, mut gap, mut newest, mut successor) = (HEADER_BYTES, None, Revision::ZERO, None);
         while at < written {
             let Ok(record) = record_at(file, at as u64, &data[at..]) else {
                 gap.get_or_insert(Gap { offset: at, after: newest });
                 at += ALIGN;
                 continue;
             };
+            if let (RecordKind::End, Some(next)) = (record.kind, record.payload.first_chunk()) {
+                successor = Some(FileId(u64::from_le_bytes(*next)));
+            }
             if record.kind == RecordKind::Batch {
+                self.note_unended(file);
                 match self.take_batch(file, record.offset, record.payload, found) {
                     Ok(revision) => {
                         self.note_gap(file, gap.take(), at, Some(revision));
@@ -62,7 +68,29 @@ impl Repair<'_> {
             }
             at = record.next as usize;
         }
+        match successor {
+            Some(next) if !self.known.logs.contains(&next) => self.note(next, 0, MISSING.into()),
+            Some(_) => {}
+            // A log is made with room for its last record, and that room is never given to another.
+            None if gap.is_none() && data.len() < at + end_record_bytes() => {
+                let what =
+                    format!("the file was cut: commits after revision {}, if there were any, are gone", newest.0);
+                self.note(file, at as u64, what);
+            }
+            None => self.unended = Some((file, at as u64)),
+        }
         self.note_gap(file, gap, written, None);
+    }
+
+    /// Notes that a log before `file`, which has batches, does not end as one does that has a successor.
+    fn note_unended(&mut self, file: FileId) {
+        if let Some((unended, at)) = self.unended.take_if(|unended| unended.0 != file) {
+            self.note(
+                unended,
+                at,
+                "the log has no end, and there is one after it: commits between them are gone".into(),
+            );
+        }
     }
 
     fn take_batch(&mut self, file: FileId, offset: u64, payload: &[u8], found: &mut Found) -> Result<Revision> {
@@ -88,6 +116,18 @@ impl Repair<'_> {
             gap.after.0
         );
         self.note(file, gap.offset as u64, what);
+    }
+
+    /// Notes it where the logs end before what is known to have been durable.
+    pub(super) fn check_reach(&mut self) {
+        let (reached, reach) = (self.report.revision, self.known.reach);
+        if let Some(&last) = self.known.logs.last().filter(|_| reached < reach) {
+            let what = format!(
+                "commits after revision {} and up to {} were on stable storage, and are gone",
+                reached.0, reach.0
+            );
+            self.note(last, 0, what);
+        }
     }
 
     /// Notes damage that may concern any key.

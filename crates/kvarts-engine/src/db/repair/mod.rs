@@ -68,6 +68,8 @@ pub(super) struct Repair<'a> {
     progress: &'a mut dyn FnMut(u64, u64) -> bool,
     all_bytes: u64,
     stopped: bool,
+    /// The log read last that has no `End` record, and where its records end.
+    unended: Option<(FileId, u64)>,
 }
 
 /// Salvages the store at `from` into a new one at `to`, which must not exist, or be an empty directory.
@@ -101,7 +103,7 @@ pub fn repair(
     let known = Known::find(fs, from, &names, one_tree, &mut report);
     let all_bytes = known.files().map(|path| fs.open(&from.join(path)).map_or(0, |file| file.len())).sum();
     let cache = BlockCache::new(0);
-    let mut repair = Repair { fs, from, cache, known, report, progress, all_bytes, stopped: false };
+    let mut repair = Repair { fs, from, cache, known, report, progress, all_bytes, stopped: false, unended: None };
     let done = repair.run(to, &options, new_store_id(clock));
     if done.is_err() {
         for name in fs.list(to).unwrap_or_default() {
@@ -155,6 +157,7 @@ impl Repair<'_> {
             self.take_log(file, &mut found);
             self.go_on()?;
         }
+        self.check_reach();
         let mut files = 1..;
         let mut next_file = move || FileId(files.next().expect("numbers do not end"));
         let mut records = Vec::new();
