@@ -25,6 +25,7 @@ pub mod properties;
 pub mod record;
 pub mod salvage;
 pub mod seal;
+pub mod shards;
 pub mod table;
 pub mod tuple;
 

@@ -18,21 +18,21 @@ pub const INT_BYTES_MAX: usize = 255;
 /// Bytes of a versionstamp: 10 of the transaction's, 2 of the user's.
 pub const VERSIONSTAMP_BYTES: usize = 12;
 
-const NULL: u8 = 0x00;
-const BYTES: u8 = 0x01;
-const TEXT: u8 = 0x02;
-const NESTED: u8 = 0x05;
-const NEGATIVE_LONG: u8 = 0x0b;
-const ZERO: u8 = 0x14;
-const POSITIVE_LONG: u8 = 0x1d;
-const SINGLE: u8 = 0x20;
-const DOUBLE: u8 = 0x21;
-const FALSE: u8 = 0x26;
-const TRUE: u8 = 0x27;
-const UUID: u8 = 0x30;
-const VERSIONSTAMP: u8 = 0x33;
+pub(crate) const NULL: u8 = 0x00;
+pub(crate) const BYTES: u8 = 0x01;
+pub(crate) const TEXT: u8 = 0x02;
+pub(crate) const NESTED: u8 = 0x05;
+pub(crate) const NEGATIVE_LONG: u8 = 0x0b;
+pub(crate) const ZERO: u8 = 0x14;
+pub(crate) const POSITIVE_LONG: u8 = 0x1d;
+pub(crate) const SINGLE: u8 = 0x20;
+pub(crate) const DOUBLE: u8 = 0x21;
+pub(crate) const FALSE: u8 = 0x26;
+pub(crate) const TRUE: u8 = 0x27;
+pub(crate) const UUID: u8 = 0x30;
+pub(crate) const VERSIONSTAMP: u8 = 0x33;
 /// Behind a zero that is part of a text, or is a null in a nested tuple. No code has this value.
-const ESCAPE: u8 = 0xff;
+pub(crate) const ESCAPE: u8 = 0xff;
 
 /// A part of a tuple; a nested tuple is what lies between `Begin` and `End`.
 #[derive(Clone, Debug, PartialEq, Eq)]
