@@ -144,6 +144,13 @@ class TransferRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class StandRequested:
+    """This node should lead the group if nobody does: it asks for votes now, not when its patience ends."""
+
+    group: GroupId
+
+
+@dataclass(frozen=True, slots=True)
 class StopRequested:
     """This node is about to stop: from now on it hands over whatever it leads. See `Turn.stopped`."""
 
@@ -177,6 +184,7 @@ Event = (
     | CommandRequested
     | ConfigRequested
     | TransferRequested
+    | StandRequested
     | StopRequested
     | PeerLost
     | SnapshotSent

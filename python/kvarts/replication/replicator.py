@@ -30,6 +30,7 @@ from kvarts.replication.events import (
     Received,
     Restored,
     SnapshotSent,
+    StandRequested,
     StopRequested,
     Synced,
     Ticket,
@@ -255,6 +256,7 @@ _TAKEN_BY_REPLICA: Mapping[type, Callable[[Replica, Any, Turn], None]] = {
     CommandRequested: lambda replica, event, turn: replica.command(event, turn),
     ConfigRequested: lambda replica, event, _: replica.change(event.change),
     TransferRequested: lambda replica, event, _: replica.raft.transfer_to(event.target),
+    StandRequested: lambda replica, _, __: replica.raft.campaign(),
     SnapshotSent: lambda replica, event, _: replica.raft.report_snapshot(event.node, delivered=event.delivered),
 }
 """What a group's replica makes of an event. By type: to try one pattern after the other costs more than most events."""

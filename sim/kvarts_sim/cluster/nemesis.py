@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kvarts.raft.confchange import ChangeKind, ConfigChange, NodeChange
 from kvarts.raft.ids import NodeId
 from kvarts.raft.membership import Membership
-from kvarts.replication.events import ConfigRequested, GroupId, TransferRequested
+from kvarts.replication.events import ConfigRequested, GroupId, StandRequested, TransferRequested
 from kvarts_sim.cluster.agenda import MS, SECOND
 from kvarts_sim.cluster.network import Weather
 
@@ -200,6 +200,12 @@ class Nemesis:
             target = NodeId(self._rng.choice(sorted(self._world.processes)))
             self._world.push(leader, TransferRequested(group, target))
             self._say(f"transfer of s{group} from n{leader} to n{target}")
+
+    def stand(self, node: int) -> None:
+        """A node stands for election, as the first leader of a new shard does."""
+        group = self._rng.choice(self._world.groups)
+        self._world.push(node, StandRequested(group))
+        self._say(f"n{node} stands in s{group}")
 
     def change(self, _node: int) -> None:
         """The leader is asked to change the membership."""

@@ -45,5 +45,6 @@ SCENARIOS = {
     "leases": Scenario.leases,
     "quiet": Scenario.quiet,
     "refusals": Scenario.refusals,
+    "shards": Scenario.shards,
     "storm": Scenario.storm,
 }

@@ -128,6 +128,13 @@ class Scenario:
         return replace(drawn, kinds=kinds, groups=1, clients=4, think_us=150 * MS, fault_pause_us=400 * MS)
 
     @classmethod
+    def shards(cls, seed: int, duration_us: int = 60 * SECOND) -> Scenario:
+        """Many groups on one log per node: what holds up one must not break another. Nodes stand at odd moments."""
+        drawn = cls.of(seed, duration_us)
+        kinds = (*FAULTS, *DEEDS, "stand", "stand", "change", "flush", "stuck_leader")
+        return replace(drawn, kinds=kinds, groups=8, clients=8, think_us=200 * MS, fault_pause_us=700 * MS)
+
+    @classmethod
     def of(cls, seed: int, duration_us: int = 60 * SECOND) -> Scenario:
         """Draw a scenario: also which faults there are, so that each meets quiet and busy company."""
         seeds = Seeds(seed)
