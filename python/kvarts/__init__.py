@@ -37,6 +37,7 @@ __all__ = [
     "ErrorInfo",
     "ExposedWarning",
     "FenceRejected",
+    "FirstItem",
     "ForkedHandle",
     "Gone",
     "InvalidArgument",
@@ -54,6 +55,7 @@ __all__ = [
     "NotAStore",
     "NotLeader",
     "OpenReport",
+    "Prefix",
     "ReadOnlyError",
     "RepairReport",
     "Report",
@@ -71,6 +73,7 @@ __all__ = [
     "Tuple",
     "Unavailable",
     "UnsafeStore",
+    "Until",
     "WrongShard",
     "WrongThread",
     "WrongType",
@@ -107,6 +110,7 @@ _ROOMS = {
     "kvarts.embedded.repairing": ("repair",),
     "kvarts.opening": ("open", "open_async"),
     "kvarts.remote.astore": ("AsyncBatch", "AsyncScan", "AsyncStore"),
+    "kvarts.shardmap.partition": ("FirstItem", "Prefix", "Until"),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -62,6 +62,7 @@ from kvarts.base.types import (
 from kvarts.embedded.repairing import repair
 from kvarts.opening import open, open_async
 from kvarts.remote.astore import AsyncBatch, AsyncScan, AsyncStore
+from kvarts.shardmap.partition import FirstItem, Prefix, Until
 
 __version__: str
 
@@ -94,6 +95,7 @@ __all__ = [
     "ErrorInfo",
     "ExposedWarning",
     "FenceRejected",
+    "FirstItem",
     "ForkedHandle",
     "Gone",
     "InvalidArgument",
@@ -111,6 +113,7 @@ __all__ = [
     "NotAStore",
     "NotLeader",
     "OpenReport",
+    "Prefix",
     "ReadOnlyError",
     "RepairReport",
     "Report",
@@ -128,6 +131,7 @@ __all__ = [
     "Tuple",
     "Unavailable",
     "UnsafeStore",
+    "Until",
     "WrongShard",
     "WrongThread",
     "WrongType",

@@ -19,7 +19,7 @@ Target = str | os.PathLike[str]
 
 _MEMORY = ":memory:"
 _CLUSTER = "kvarts://"
-_REMOTE_ONLY = ("timeout", "consistency", "max_staleness")
+_REMOTE_ONLY = ("timeout", "consistency", "max_staleness", "shards", "partition", "ordered")
 
 
 @overload
@@ -39,7 +39,8 @@ def open(target: Target = _MEMORY, *, key: Any = codecs.Bytes, value: Any = code
     encryption_key= (KeyFile, KeyFromEnv, 32 bytes, a function, or a list: docs/guide/encryption.md); the others are in
     kvarts.base.options.Options. Options of a cluster, which may stand in the URI too: timeout=5 (seconds,
     a timedelta or text; of each call, failover included), consistency="linearizable" | "stale", max_staleness=; and
-    create=True. Close it, or use `with`; what is open at exit is closed then.
+    create=True; shards=, partition= and ordered= say how a keyspace that is made is spread over Raft groups
+    (RemoteStore.keyspace). Close it, or use `with`; what is open at exit is closed then.
     Raises StoreNotFound, NotAStore, UnsafeStore, LockedError, CodecMismatch, EncryptionKeyError, CorruptionError,
     NewerFormat, StorageFull, StorageError, Unavailable, InvalidArgument (an unknown option, with the near one).
     """

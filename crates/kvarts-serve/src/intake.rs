@@ -20,9 +20,11 @@ pub trait Intake: Send + Sync + 'static {
     /// Has Python answer: a verb and JSON text in, JSON text out.
     fn call(&self, verb: String, arguments: String, deadline: Instant, reply: Reply<String>);
     /// Who is in the cluster, and who leads, as far as this node knows.
-    fn describe(&self) -> v1::DescribeResponse;
+    fn describe(&self, request: v1::DescribeRequest) -> v1::DescribeResponse;
     /// The keyspaces as this node has them.
     fn keyspaces(&self) -> Result<Vec<v1::Keyspace>, v1::Error>;
+    /// Another node has come to send messages; `features` is what it says it knows, in Python's words.
+    fn peer_came(&self, from: u64, features: String);
     /// Takes messages of another node.
     fn peer_messages(&self, from: u64, batch: v1::PeerBatch);
     /// Takes a snapshot whose files lie durably in `dir`, which is the intake's from here on.

@@ -441,6 +441,8 @@ _WIRE: dict[str, Callable[..., KvartsError]] = {
         SessionExpired,
         FenceRejected,
         Compacted,
+        WrongShard,
+        CrossShard,
     )
 }
 """Errors that nodes send and that a message and a hint say whole."""

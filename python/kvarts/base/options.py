@@ -1,7 +1,7 @@
 """Options of open(): data only. One default, unit and advice each, checked in one place."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from difflib import get_close_matches
@@ -42,11 +42,14 @@ class OpenOptions(TypedDict, total=False):
 
 
 class AnyOptions(OpenOptions, total=False):
-    """What open() takes besides target, key and value: three more are for kvarts:// targets only."""
+    """What open() takes besides target, key and value: six more are for kvarts:// targets only."""
 
     timeout: float | timedelta | str
     consistency: Consistency
     max_staleness: float | timedelta | str
+    shards: int
+    partition: object
+    ordered: bool | Sequence[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,8 @@ class Asker:
     cluster: str
     """Id of the cluster, in hexadecimal."""
     outcomes: dict[int, CommandDone | CommandRefused] = field(default_factory=dict)
+    features: dict[NodeId, Mapping[str, int]] = field(default_factory=dict)
+    """What nodes have told that they know, since this one runs."""
     contexts: int = 0
     begun: list[Verb] = field(default_factory=list)
     """Verbs that others began and nobody waits for."""

@@ -16,6 +16,7 @@ from kvarts.replication.events import (
     Batch,
     Event,
     Flushed,
+    GroupOpened,
     Handle,
     PeerLost,
     ReadRequested,
@@ -27,7 +28,9 @@ from kvarts.replication.events import (
 )
 from kvarts.replication.turn import Effects, Outgoing, Turn, Write
 
-RECEIVED, SYNCED, APPLIED, FLUSHED, WRITE, READ, PEER_LOST, SNAPSHOT_SENT, CALL, STOP, RESTORED = range(11)
+RECEIVED, SYNCED, APPLIED, FLUSHED, WRITE, READ, PEER_LOST, SNAPSHOT_SENT, CALL, STOP, RESTORED, OPENED, PEER_CAME = (
+    range(13)
+)
 """First element of an event's tuple."""
 
 EVENT_KINDS = (
@@ -41,6 +44,9 @@ EVENT_KINDS = (
     "snapshot-sent",
     "call",
     "stop",
+    "restored",
+    "opened",
+    "peer-came",
 )
 
 _NORMAL, _CONFIG = EntryKind.NORMAL, EntryKind.CONFIG
@@ -52,7 +58,7 @@ Native = tuple[Any, ...]
 
 
 def event_of(native: Native) -> Event:
-    """Return the replicator's event of a muscle's tuple; not for CALL and STOP, which are the loop's own."""
+    """Return the replicator's event of a muscle's tuple; not for CALL, STOP and PEER_CAME: the loop's own."""
     return EVENTS[native[0]](native)
 
 
@@ -107,6 +113,7 @@ EVENTS: Mapping[int, Callable[[Native], Event]] = {
     PEER_LOST: lambda native: PeerLost(native[1]),
     SNAPSHOT_SENT: lambda native: SnapshotSent(native[1], native[2], native[3]),
     RESTORED: lambda native: Restored(native[1], native[2], dict(native[3])),
+    OPENED: lambda native: GroupOpened(native[1], native[2], dict(native[3])),
 }
 """How each kind of event is made of its tuple. The fields' types are the border's: nothing is converted."""
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
 from kvarts.base.errors import InvalidArgument, KvartsError, NotLeader, Unavailable
-from kvarts.node import members, verbs
+from kvarts.node import members, spaces, verbs
 from kvarts.node.asker import Asker, Verb
+from kvarts.node.shards import FEATURES, parse_features
 from kvarts.raft.ids import NodeId
 from kvarts.replication.events import Event, GroupId
 from kvarts.replication.replicator import Replicator
@@ -28,8 +29,8 @@ class Counter(Protocol):
     def refuse(self, call_id: int, error: Mapping[str, Any]) -> None:
         """Refuse a call."""
 
-    def care(self, call_id: int, group: int, verb: str) -> None:
-        """Have a group's state machine do a verb of CARE, which answers the call. Does not wait."""
+    def care(self, call_id: int, verb: str) -> None:
+        """Have all state machines do a verb of CARE, and answer the call. Does not wait."""
 
 
 @dataclass(slots=True)
@@ -42,7 +43,7 @@ class _Job:
 VERBS: Mapping[str, Callable[[Asker, Mapping[str, Any]], Verb]] = {
     "status": verbs.status,
     "keyspaces": verbs.keyspaces,
-    "make-keyspace": verbs.make_keyspace,
+    "make-keyspace": spaces.make_keyspace,
     "transfer": members.transfer,
     "join": members.join,
     "add-node": members.add_node,
@@ -66,6 +67,7 @@ class Desk:
     ) -> None:
         self._counter = counter
         self._asker = Asker(replicator, group, static_peers, cluster)
+        self._asker.features[replicator.node] = FEATURES
         self._asker.begin(members.announce(self._asker))
         self._jobs: list[_Job] = []
 
@@ -78,12 +80,16 @@ class Desk:
             if not isinstance(given, dict):
                 raise InvalidArgument("arguments are a JSON object")
             if verb in CARE:
-                self._counter.care(call_id, int(self._asker.group), verb)
+                self._counter.care(call_id, verb)
                 return
         except (KvartsError, ValueError, RecursionError) as error:
             self._refuse(call_id, error)
             return
         self._jobs.append(_Job(call_id, VERBS[verb](self._asker, given), now_ms + CALL_MS_MAX))
+
+    def peer_came(self, node: int, features: str) -> None:
+        """Another node told what it knows."""
+        self._asker.features[NodeId(node)] = parse_features(features)
 
     def work(self, now_ms: int) -> list[Event]:
         """Let every verb go on; return the events that they want."""

@@ -11,18 +11,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from kvarts.node.bridge import CALL, EVENTS, STOP, Native, native_of
+from kvarts.node.bridge import CALL, EVENTS, PEER_CAME, STOP, Native, native_of
 from kvarts.node.desk import Desk
 from kvarts.node.news import News
+from kvarts.node.shards import META, Line, Shards
 from kvarts.raft.ids import NodeId
 from kvarts.raft.messages import Role
-from kvarts.replication.events import Event, Events, GroupId, Restored, StopRequested
+from kvarts.replication.events import Event, Events, GroupId, GroupOpened, Restored, StopRequested
 from kvarts.replication.replicator import Replicator
 from kvarts.replication.turn import Turn
 from kvarts.statemachine.configuration import Configuration
-
-META = GroupId(1)
-"""The group that holds the configuration; so far it holds everything."""
 
 
 class Muscle(Protocol):
@@ -40,8 +38,14 @@ class Muscle(Protocol):
     def refuse(self, call_id: int, error: Mapping[str, Any]) -> None:
         """Refuse a call with the fields of an error."""
 
-    def care(self, call_id: int, group: int, verb: str) -> None:
-        """Have a group's state machine do what an operator asks, and answer the call. Never blocks."""
+    def care(self, call_id: int, verb: str) -> None:
+        """Have all state machines do what an operator asks, and answer the call. Never blocks."""
+
+    def open_group(self, group: int, membership: bytes) -> None:
+        """Make a group, or find it; an event says when it is there. Never blocks."""
+
+    def set_shards(self, version: int, keyspaces: list[Line], unready: list[int]) -> None:
+        """Say which shards there are."""
 
     def set_peers(self, peers: Mapping[int, str]) -> None:
         """Say where the other nodes listen."""
@@ -92,6 +96,7 @@ class Loop:
         self._clock_ns = clock_ns
         self._stop_ms_max = stop_ms_max
         self.desk = Desk(muscle, replicator, META, static_peers, cluster)
+        self.shards = Shards(muscle, replicator)
         self.figures = LoopFigures()
         self._told: dict[GroupId, _Told] = {}
         self._peers: dict[NodeId, str] = {}
@@ -106,27 +111,35 @@ class Loop:
         """Turn until a stop was asked for and others lead, or the muscle gives up: then return why."""
         self._tell_peers()
         self._tell(self.replicator.replicas)
+        self.shards.look()
         while True:
             due_ms = self.replicator.next_due_ms()
             now_ms, natives = self._muscle.poll(due_ms)
             begun_ns = self._clock_ns()
-            events, calls, stop = _sorted_out(natives)
+            events, calls, came, stop = _sorted_out(natives)
             if stop is not None:
                 self.may_pass = stop[2]
                 return stop[1] or "the muscle stopped"
             self._count(now_ms - due_ms, len(natives))
             for call in calls:
                 self.desk.take(*call[1:], now_ms=now_ms)
+            for _, node, features in came:
+                self.desk.peer_came(node, features)
+            opened = [each.group for each in events if type(each) is GroupOpened]
+            for group in opened:
+                self.shards.opened(group, now_ms)
             if self.stop_wanted and self._stop_by_ms is None:
                 events.append(self._stop_event(now_ms))
             events += self.desk.work(now_ms)
+            events += self.shards.work(now_ms)
             turn = self.replicator.turn(Events(now_ms, events))
             self._muscle.perform(native_of(turn))
             self.desk.settle(turn)
             # Only these change what a group's system keys say, and to read them costs more than most turns.
-            if turn.effects or Restored in map(type, events):
+            if turn.effects or opened or turn.closed or Restored in map(type, events):
                 self._tell_peers()
                 self._tell(self.replicator.replicas)
+                self.shards.look()
             else:
                 self._tell(self.replicator.stirred)
             self.figures.busy_ns += self._clock_ns() - begun_ns
@@ -173,10 +186,11 @@ class Loop:
             self._news.say("membership", group=META, membership=repr(membership))
 
 
-def _sorted_out(natives: Iterable[Native]) -> tuple[list[Event], list[Native], Native | None]:
-    """Return the replicator's events, calls, and the muscle's word that it stops, if it came."""
+def _sorted_out(natives: Iterable[Native]) -> tuple[list[Event], list[Native], list[Native], Native | None]:
+    """Return the replicator's events, calls, nodes that came, and the muscle's word that it stops, if it said so."""
     events: list[Event] = []
     calls: list[Native] = []
+    came: list[Native] = []
     stop = None
     for native in natives:
         kind = native[0]
@@ -184,6 +198,8 @@ def _sorted_out(natives: Iterable[Native]) -> tuple[list[Event], list[Native], N
             calls.append(native)
         elif kind == STOP:
             stop = native
+        elif kind == PEER_CAME:
+            came.append(native)
         else:
             events.append(EVENTS[kind](native))
-    return events, calls, stop
+    return events, calls, came, stop

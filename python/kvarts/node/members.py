@@ -25,7 +25,7 @@ Steps = Generator[Iterable[Event], None, None]
 
 
 def announce(asker: Asker) -> Verb:
-    """Whenever this node leads, see to it that the configuration names every node given at the start. Never ends."""
+    """Whenever this node leads, see to it that the configuration names every node, and what it knows. Never ends."""
     asked_ms = 0
     while True:
         yield NOTHING
@@ -33,11 +33,26 @@ def announce(asker: Asker) -> Verb:
         if raft.role is not Role.LEADER or asker.now_ms < asked_ms + ASK_AGAIN_MS:
             continue
         asked_ms = asker.now_ms
-        known = asker.configuration.nodes
-        for node, address in asker.static_peers.items():
-            listed = known.get(node)
-            if node in _members(asker) and (listed is None or listed.addresses != (address,)):
-                yield from _try(asker, encode(SetNode(node=node, addresses=(address,))))
+        for wanted in _unlisted(asker):
+            yield from _try(asker, encode(wanted))
+
+
+def _unlisted(asker: Asker) -> list[SetNode]:
+    """Return the nodes that are listed otherwise than they are, as they should be."""
+    configuration = asker.configuration
+    in_use, wanted = configuration.features, []
+    for node in sorted(_members(asker)):
+        listed = configuration.nodes.get(node)
+        before = listed or SetNode(node=node, addresses=())
+        address = asker.static_peers.get(node)
+        features = asker.features.get(node, before.features)
+        if any(features.get(name, 0) < level for name, level in in_use.items()):
+            # It would be refused: the node is older than what is in use, or has not told yet.
+            features = before.features
+        now = SetNode(node=node, addresses=(address,) if address else before.addresses, features=features)
+        if now.addresses and now != listed:
+            wanted.append(now)
+    return wanted
 
 
 def transfer(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
@@ -90,6 +105,11 @@ def remove_node(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
     membership = raft.status().membership
     if node not in membership.members and node not in asker.configuration.nodes:
         raise InvalidArgument(f"node {node} does not belong to the cluster", hint="`kvarts status` lists its nodes")
+    kept = asker.configuration.shard_map.held_by(node)
+    if kept:
+        raise InvalidArgument(
+            f"node {node} keeps replicas of {len(kept)} shards", hint="shards cannot be moved yet: leave the node in"
+        )
     voters = membership.voters.incoming.voters
     if node in voters and not arguments.get("force"):
         left = voters - {node}

@@ -20,10 +20,11 @@ from kvarts.node.codec import encode_membership
 from kvarts.node.config import Setting
 from kvarts.node.http import PROMETHEUS, PageServer, checks_page
 from kvarts.node.log import MuscleLog
-from kvarts.node.loop import META, Loop
+from kvarts.node.loop import Loop
 from kvarts.node.metrics import loop_samples, replica_samples, text_of
 from kvarts.node.news import News
 from kvarts.node.room import Room
+from kvarts.node.shards import META, features_text
 from kvarts.raft.ids import LogIndex, NodeId
 from kvarts.raft.membership import Membership
 from kvarts.raft.options import RaftOptions, ReadMode
@@ -148,6 +149,7 @@ def _open_muscle(value: Mapping[str, Any], identity: Identity, listen: str) -> I
             "node_id": identity.node,
             "cluster_id": identity.cluster,
             "listen": listen,
+            "features": features_text(),
             "memory": value["memory"],
             "request_timeout_ms": value["request_timeout_ms"],
         }

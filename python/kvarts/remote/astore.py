@@ -1,7 +1,7 @@
 """The async face: the same verbs, awaited; answers come through one descriptor per event loop, many at a time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Generator, Sequence
 from types import TracebackType
 from typing import Any, Generic, NoReturn, Self, TypeVar
 
@@ -11,11 +11,13 @@ from kvarts.base.compression import Compression
 from kvarts.base.errors import ClosedError
 from kvarts.base.types import Revision
 from kvarts.remote.batch import BatchFace
+from kvarts.remote.layout import layout_of
 from kvarts.remote.pages import KEYS, VALUES, Rows
 from kvarts.remote.space import Space, Timeout
 from kvarts.remote.store import _no_files, connect
 from kvarts.remote.target import parse
 from kvarts.remote.verbs import Verbs, first_space
+from kvarts.shardmap.partition import Partition
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -144,12 +146,16 @@ class AsyncStore(Verbs[K, V]):
         value: Any = codecs.Bytes,
         create: bool = True,
         compression: Compression | None = None,
+        shards: int | None = None,
+        partition: Partition | None = None,
+        ordered: bool | Sequence[K] = False,
         timeout: Timeout = None,
     ) -> "Opening[AsyncStore[Any, Any]]":
-        """Return, awaited or entered, a view of another keyspace, made if absent."""
+        """Return, awaited or entered, a view of another keyspace, made if absent: see RemoteStore.keyspace."""
         if compression is not None:
             raise _no_files("keyspace(compression=)", self._space.connection.target.uri)
-        return Opening(self._in_keyspace(name, key, value, create=create, timeout=timeout))
+        layout = layout_of(shards, partition, ordered, key)
+        return Opening(self._in_keyspace(name, key, value, create=create, timeout=timeout, layout=layout))
 
     async def checkpoint(self, path: Any, /) -> NoReturn:
         """Raise InvalidArgument: the files are on other machines."""

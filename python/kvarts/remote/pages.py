@@ -15,7 +15,10 @@ _KINDS = ("items", "keys", "values")
 
 
 class Pages:
-    """Fetches the rows of a range, page by page. A page that is lost is asked for again, of any leader."""
+    """Fetches the rows of a range, page by page. A page that is lost is asked for again, of any leader.
+
+    The rows of several shards are merged on their way here; those of each shard are as of one revision.
+    """
 
     def __init__(
         self,
@@ -26,33 +29,46 @@ class Pages:
         *,
         reverse: bool,
         limit: int | None,
+        cursor: _native.Cursor | None = None,
     ) -> None:
         self.speaker = speaker
         self.fresh = fresh
         self.timeout_ms = timeout_ms
         self.keys = keys
         self._reverse = reverse
-        self._limit = self._left = limit
-        self._last: bytes | None = None
+        self._limit = limit
+        self._cursor = cursor or _native.Cursor(
+            speaker._id,
+            keys.start,
+            keys.stop,
+            exclude_start=not keys.include_start,
+            include_stop=keys.include_stop,
+            reverse=reverse,
+            limit=min(limit or 0, 2**63),
+            fresh=fresh,
+        )
+        self._rows = ROWS_FIRST
         self.more = not keys.empty and limit != 0
 
     def again(self) -> "Pages":
         """Return the same rows from the first on, at the same revision."""
-        return Pages(self.speaker, self.keys, self.fresh, self.timeout_ms, reverse=self._reverse, limit=self._limit)
+        cursor = self._cursor.again()
+        return Pages(
+            self.speaker,
+            self.keys,
+            self.fresh,
+            self.timeout_ms,
+            reverse=self._reverse,
+            limit=self._limit,
+            cursor=cursor,
+        )
 
     async def fetch(self, *, keys_only: bool) -> tuple[list[bytes], list[bytes]]:
         """Return the next page; an empty one is the last."""
-        first = self._last is None
-        request = self._request(ROWS_FIRST if first else 0, keys_only=keys_only)
-        keys, values, self.more, revision, now_ms, _ = await self.speaker._send(request, self.timeout_ms)
-        level, max_staleness_ms = self.fresh[:2] if self.fresh else (0, 0)
-        self.fresh = (level, max_staleness_ms, revision, now_ms)
-        if self._left is not None:
-            self._left -= len(keys)
-            self.more = self.more and self._left > 0
-        if keys:
-            self._last = keys[-1]
-        else:
+        request = self._cursor.page(self._rows, keys_only)
+        keys, values, self.more = await self.speaker._send(request, self.timeout_ms)
+        self._rows = 0
+        if not keys:
             self.more = False
         return keys, values
 
@@ -60,30 +76,13 @@ class Pages:
         """Return the number of rows that are left."""
         if not self.more:
             return 0
-        answer = await self.speaker._send(self._request(0, count_only=True), self.timeout_ms)
-        counted: int = answer[5]
+        counted: int = await self.speaker._send(self._cursor.count(), self.timeout_ms)
         return counted
 
-    def _request(self, rows: int, *, keys_only: bool = False, count_only: bool = False) -> _native.Request:
-        start, stop, last = self.keys.start, self.keys.stop, self._last
-        exclude_start, include_stop = not self.keys.include_start, self.keys.include_stop
-        if last is not None and self._reverse:
-            stop, include_stop = last, False
-        elif last is not None:
-            start, exclude_start = last, True
-        return _native.Request.scan(
-            self.speaker._id,
-            start,
-            stop,
-            exclude_start=exclude_start,
-            include_stop=include_stop,
-            reverse=self._reverse,
-            limit=min(self._left or 0, 2**63),
-            rows=rows,
-            keys_only=keys_only,
-            count_only=count_only,
-            fresh=self.fresh,
-        )
+    async def look_up(self, key: bytes) -> bytes | None:
+        """Return the value of a key at the scan's revision."""
+        asked: bytes | None = await self.speaker._send(self._cursor.get(key), self.timeout_ms)
+        return asked
 
 
 class Rows:

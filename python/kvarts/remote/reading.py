@@ -73,7 +73,7 @@ class Reading(Speaker[K, V]):
         consistency: str | None = None,
         max_staleness: Timeout = None,
     ) -> list[V | None]:
-        """Return the values of many keys, in the order asked, all as of one revision; None where absent."""
+        """Return the values of many keys, in the order asked; those of one shard all as of one revision."""
         fresh = self._freshness(consistency, max_staleness)
         patience = self._patience(timeout)
         if not isinstance(keys, Iterable):
@@ -110,11 +110,12 @@ class Reading(Speaker[K, V]):
         return bool(keys)
 
     async def _newest(self, *, timeout: Timeout = None) -> Revision:
-        """Return the newest revision; of a snapshot the one it stays at."""
+        """Return the newest revision, of all shards the latest; of a snapshot the one it stays at."""
         self._check_open()
         if self._space.moment is not None:
             return self._space.moment.revision
-        revision, _ = await self._send(_native.Request.moment(), self._patience(timeout))
+        request = _native.Request.moment(self._id, *self._whole().half_open(), False)
+        revision, _ = await self._send(request, self._patience(timeout))
         return Revision(revision)
 
     def _pages_of(

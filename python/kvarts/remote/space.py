@@ -40,6 +40,8 @@ class Moment:
     revision: Revision
     now_ms: int
     keyspaces: tuple[tuple[int, str, str, str], ...]
+    shard: int
+    """The one that the revision is of."""
 
 
 @dataclass(frozen=True, slots=True)

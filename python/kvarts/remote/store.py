@@ -2,7 +2,7 @@
 
 import os
 from _thread import get_ident
-from collections.abc import Callable, Coroutine, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import Callable, Coroutine, ItemsView, Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Generic, NoReturn, Self, TypeVar
@@ -15,11 +15,13 @@ from kvarts.base.errors import InvalidArgument, KeyNotFound, WrongThread, WrongT
 from kvarts.base.types import ANY, Condition, Entry, KeyspaceInfo, OpenReport, Report, Revision, Stats
 from kvarts.base.views import StoreItems, StoreKeys, StoreValues
 from kvarts.remote.batch import BatchFace
+from kvarts.remote.layout import layout_of
 from kvarts.remote.pages import KEYS, VALUES, Pages, Rows
 from kvarts.remote.space import Connection, Timeout
 from kvarts.remote.target import Settings, Target, parse, settings
 from kvarts.remote.verbs import Verbs, first_space
 from kvarts.remote.writing import MISSING
+from kvarts.shardmap.partition import Partition
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -126,7 +128,7 @@ class RemoteStore(Store[K, V]):
         consistency: str | None = None,
         max_staleness: Timeout = None,
     ) -> list[V | None]:
-        """Return the values of many keys, in the order asked, all as of one revision; None where absent."""
+        """Return the values of many keys, in the order asked; those of one shard all as of one revision."""
         return run(self._verbs.get_many(keys, timeout=timeout, consistency=consistency, max_staleness=max_staleness))
 
     def __getitem__(self, key: Any, /) -> Any:
@@ -203,7 +205,7 @@ class RemoteStore(Store[K, V]):
         run(self._verbs.put(key, value))
 
     def put_many(self, items: Mapping[K, V] | Iterable[tuple[K, V]], /, *, timeout: Timeout = None) -> Revision:
-        """Write many pairs in order and return the last revision. Atomic per chunk of 1 MiB, not as a whole."""
+        """Write many pairs in order and return the last revision. Atomic per chunk of 1 MiB and shard."""
         return run(self._verbs.put_many(items, timeout=timeout))
 
     def delete(self, key: K, /, *, timeout: Timeout = None) -> Revision:
@@ -241,7 +243,7 @@ class RemoteStore(Store[K, V]):
         run(self._verbs.update(other, **more))
 
     def clear(self, *, timeout: Timeout = None) -> None:
-        """Delete every key of this keyspace, or view, as one step."""
+        """Delete every key of this keyspace, or view: in each shard as one step."""
         run(self._verbs.clear(timeout=timeout))
 
     def batch(self) -> "RemoteBatch[K, V]":
@@ -251,7 +253,10 @@ class RemoteStore(Store[K, V]):
     # Views
 
     def snapshot(self, *, timeout: Timeout = None) -> "RemoteStore[K, V]":
-        """Return a read-only store that stays at the newest revision as of now, as long as the cluster keeps it."""
+        """Return a read-only store that stays at the newest revision as of now, as long as the cluster keeps it.
+
+        Raises CrossShard where this keyspace, or view, lies in several shards.
+        """
         return RemoteStore(run(self._verbs._take_snapshot(timeout=timeout)))
 
     def prefixed(self, prefix: K, /) -> "RemoteStore[K, V]":
@@ -266,12 +271,22 @@ class RemoteStore(Store[K, V]):
         value: Any = codecs.Bytes,
         create: bool = True,
         compression: Compression | None = None,
+        shards: int | None = None,
+        partition: Partition | None = None,
+        ordered: bool | Sequence[K] = False,
         timeout: Timeout = None,
     ) -> "RemoteStore[Any, Any]":
-        """Return a view of another keyspace, made if absent; on a snapshot, of an existing one at its revision."""
+        """Return a view of another keyspace, made if absent; on a snapshot, of an existing one at its revision.
+
+        Where it is made, `shards` spreads its keys over so many Raft groups, by their hash; `partition` (Until, Prefix,
+        FirstItem) says which keys lie together, so that one batch or snapshot may touch them. `ordered` has shards of
+        ranges of keys, cut at the keys that are given instead of True.
+        """
         if compression is not None:
             raise _no_files("keyspace(compression=)", self._verbs._space.connection.target.uri)
-        return RemoteStore(run(self._verbs._in_keyspace(name, key, value, create=create, timeout=timeout)))
+        layout = layout_of(shards, partition, ordered, key)
+        verbs = run(self._verbs._in_keyspace(name, key, value, create=create, timeout=timeout, layout=layout))
+        return RemoteStore(verbs)
 
     def keyspaces(self, *, timeout: Timeout = None) -> dict[str, KeyspaceInfo]:
         """Return the keyspaces of the cluster by name, with the names of their codecs."""
@@ -303,7 +318,7 @@ class RemoteStore(Store[K, V]):
         return run(self._verbs.verify(progress=progress, timeout=timeout))
 
     def stats(self, *, timeout: Timeout = None) -> Stats:
-        """Return numbers about the leader's engine, which has all keyspaces in one."""
+        """Return numbers about the engines of the node that leads the meta group: one for each shard, added up."""
         return run(self._verbs.stats(timeout=timeout))
 
     def close(self) -> None:
@@ -405,10 +420,7 @@ class RemoteScan(Rows, Generic[K, V, T]):
         found = await self._beside._pass(key)
         if found is not None:
             return found
-        speaker = self._pages.speaker
-        request = _native.Request.get(speaker._id, key, self._pages.fresh)
-        asked: bytes | None = await speaker._send(request, self._pages.timeout_ms)
-        return asked
+        return await self._pages.look_up(key)
 
     def _check_thread(self) -> None:
         if get_ident() != self._thread:

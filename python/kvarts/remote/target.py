@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from kvarts.base.errors import InvalidArgument, WrongType
@@ -21,7 +22,7 @@ _MS_MAX = 1000 * 86_400 * 365
 LINEARIZABLE = "linearizable"
 STALE = "stale"
 
-_OPTIONS = ("create", "timeout", "consistency", "max_staleness")
+_OPTIONS = ("create", "timeout", "consistency", "max_staleness", "shards", "partition", "ordered")
 _URI_OPTIONS = ("timeout", "consistency", "max_staleness")
 _DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)\s*(ms|s|m|h|)", re.IGNORECASE)
 _UNITS_MS = {"": 1000, "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
@@ -41,6 +42,10 @@ class Settings:
     """Reads may be answered by any node, as it has the rows."""
     max_staleness_ms: int = 0
     """How far behind a node that answers a stale read may be; 0 = any."""
+    shards: int | None = None
+    partition: Any = None
+    ordered: Any = False
+    """What the keyspace is to be like if it is made: see RemoteStore.keyspace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,7 @@ def settings(target: Target, given: Mapping[str, object]) -> Settings:
                 hint="the nodes of a cluster have their own: a write is on stable storage of a majority on return",
             )
         raise _unknown(name, _OPTIONS, "no option")
-    values = {**target.options, **given}
+    values: dict[str, Any] = {**target.options, **given}
     create = values.get("create", True)
     if not isinstance(create, bool):
         raise WrongType(f"create={create!r} is not a bool", hint="True or False")
@@ -106,6 +111,9 @@ def settings(target: Target, given: Mapping[str, object]) -> Settings:
         timeout_ms=TIMEOUT_MS if timeout is None else milliseconds(timeout, "timeout"),
         stale=stale,
         max_staleness_ms=max_staleness_ms,
+        shards=values.get("shards"),
+        partition=values.get("partition"),
+        ordered=values.get("ordered", False),
     )
 
 

@@ -8,9 +8,10 @@ from typing import Any, Self
 from kvarts import _native
 from kvarts.base import codecs
 from kvarts.base.codecs import Codec, check_codec
-from kvarts.base.errors import InvalidArgument, KvartsError, ReadOnlyError, Unavailable, WrongType
+from kvarts.base.errors import CrossShard, InvalidArgument, KvartsError, ReadOnlyError, Unavailable, WrongType
 from kvarts.base.types import Damage, KeyspaceInfo, KeyspaceStats, Report, Revision, Stats
 from kvarts.embedded.paths import check_name
+from kvarts.remote.layout import Layout, layout_of
 from kvarts.remote.space import Connection, K, Moment, Space, Timeout, V
 from kvarts.remote.writing import Writing
 
@@ -43,18 +44,30 @@ class Verbs(Writing[K, V]):
             return self._view(self._space)
         patience = self._patience(timeout)
         listed = await self._send(_native.Request.keyspaces(), patience)
-        revision, now_ms = await self._send(_native.Request.moment(), patience)
-        return self._view(self._space.at(Moment(Revision(revision), now_ms, tuple(listed))))
+        range_ = self._whole().half_open()
+        revision, now_ms = await self._send(_native.Request.moment(self._id, *range_, True), patience)
+        shard = (await self._send(_native.Request.shards(self._id, *range_), patience))[0]
+        return self._view(self._space.at(Moment(Revision(revision), now_ms, tuple(listed), shard)))
 
     async def _in_keyspace(
-        self, name: str, key: Any, value: Any, *, create: bool = True, timeout: Timeout = None
+        self,
+        name: str,
+        key: Any,
+        value: Any,
+        *,
+        create: bool = True,
+        timeout: Timeout = None,
+        layout: Layout | None = None,
     ) -> Self:
         """Return a view of another keyspace, made if absent; on a snapshot, of an existing one at its revision."""
         self._check_open()
         check_codec(key, "key")
         check_codec(value, "value")
         check_name(name)
-        stored = await self._find(name, key, value, create, self._patience(timeout))
+        patience = self._patience(timeout)
+        stored = await self._find(name, key, value, create=create, patience=patience, layout=layout)
+        if self._space.moment is not None:
+            await self._check_shard(stored, self._space.moment, patience)
         return self._view(_checked(self._space.connection, stored, key, value, self._space.moment))
 
     async def keyspaces(self, *, timeout: Timeout = None) -> dict[str, KeyspaceInfo]:
@@ -101,7 +114,7 @@ class Verbs(Writing[K, V]):
         return Report(**numbers, damage=damage)
 
     async def stats(self, *, timeout: Timeout = None) -> Stats:
-        """Return numbers about the leader's engine, which has all keyspaces in one."""
+        """Return numbers about the engines of the node that leads the meta group."""
         self._check_open()
         answer = json.loads(await self._send(_native.Request.admin("stats"), self._patience(timeout)))
         numbers = {field.name: answer.get(field.name, 0) for field in fields(Stats) if field.name != "keyspaces"}
@@ -154,14 +167,34 @@ class Verbs(Writing[K, V]):
             raise [*failed, *missed.values()][0]
         return answers, missed
 
-    async def _find(self, name: str, key: Codec[Any], value: Codec[Any], create: bool, patience: int) -> Listed:
+    async def _check_shard(self, stored: Listed, moment: Moment, patience: int) -> None:
+        """Raise CrossShard unless a keyspace lies where a snapshot was taken: a revision is of one shard."""
+        shards = await self._send(_native.Request.shards(stored[0], b"", b""), patience)
+        if shards != [moment.shard]:
+            raise CrossShard(
+                f"the snapshot is of shard {moment.shard}, keyspace {stored[1]!r} lies elsewhere",
+                hint="take a snapshot of each keyspace",
+                shards=(moment.shard, *shards),
+            )
+
+    async def _find(
+        self,
+        name: str,
+        key: Codec[Any],
+        value: Codec[Any],
+        *,
+        create: bool,
+        patience: int,
+        layout: Layout | None = None,
+    ) -> Listed:
         moment = self._space.moment
         if moment is not None:
             for listed in moment.keyspaces:
                 if listed[1] == name:
                     return listed
             raise InvalidArgument(f"the snapshot has no keyspace {name!r}", hint="its keyspaces() lists those it has")
-        request = _native.Request.make_keyspace(name, key.name, value.name, create)
+        more = () if layout is None else layout.fields
+        request = _native.Request.make_keyspace(name, key.name, value.name, create, *more)
         found: list[Listed] = await self._send(request, patience)
         return found[0]
 
@@ -174,7 +207,9 @@ async def first_space(
     codecs.check_codec(value, "value")
     name, create = connection.target.keyspace, connection.settings.create
     asker = verbs_of(Space(connection, 0, name, key, value), **more)
-    stored = await asker._find(name, key, value, create, connection.settings.timeout_ms)
+    settings = connection.settings
+    layout = layout_of(settings.shards, settings.partition, settings.ordered, key)
+    stored = await asker._find(name, key, value, create=create, patience=settings.timeout_ms, layout=layout)
     return _checked(connection, stored, key, value, None)
 
 

@@ -10,7 +10,9 @@ pub fn to_python<'py>(py: Python<'py>, shape: Shape, answer: Answer) -> PyResult
     match answer {
         Answer::Get(answer) => got(py, shape, &answer),
         Answer::Write(result) => written(py, &result),
+        Answer::Scan(page) if matches!(shape, Shape::Count) => Ok(page.count.into_pyobject(py)?.into_any()),
         Answer::Scan(page) => scanned(py, &page),
+        Answer::Shards(ids) => Ok(PyList::new(py, ids)?.into_any()),
         Answer::Text(text) => Ok(PyString::new(py, &text).into_any()),
         Answer::Keyspaces(keyspaces) => {
             let keyspaces = keyspaces.into_iter().map(|one| (one.id, one.name, one.key_codec, one.value_codec));
@@ -29,7 +31,7 @@ pub fn to_python<'py>(py: Python<'py>, shape: Shape, answer: Answer) -> PyResult
 fn got<'py>(py: Python<'py>, shape: Shape, answer: &v1::GetResponse) -> PyResult<Bound<'py, PyAny>> {
     let first = answer.rows.first().filter(|row| row.found);
     Ok(match shape {
-        Shape::Value | Shape::Whole => {
+        Shape::Value | Shape::Whole | Shape::Page | Shape::Count => {
             first.map_or_else(|| py.None().into_bound(py), |row| PyBytes::new(py, &row.value).into_any())
         }
         Shape::Entry => match first {
@@ -57,7 +59,7 @@ fn written<'py>(py: Python<'py>, result: &v1::Result) -> PyResult<Bound<'py, PyA
 
 fn scanned<'py>(py: Python<'py>, page: &v1::ScanResponse) -> PyResult<Bound<'py, PyAny>> {
     let (keys, values) = (column(py, &page.keys, &page.key_ends)?, column(py, &page.values, &page.value_ends)?);
-    Ok((keys, values, page.more, page.revision, page.now_ms, page.count).into_pyobject(py)?.into_any())
+    Ok((keys, values, page.more).into_pyobject(py)?.into_any())
 }
 
 fn column<'py>(py: Python<'py>, bytes: &[u8], ends: &[u32]) -> PyResult<Bound<'py, PyList>> {

@@ -8,7 +8,7 @@ mod request;
 mod rows;
 
 pub use gate::Gate;
-pub use request::Request;
+pub use request::{Cursor, Request};
 pub use rows::Rows;
 
 use crate::fault::{Fault, Outcome};

@@ -2,12 +2,13 @@
 use crate::arguments::revision_of;
 use crate::fault::{Fault, Outcome};
 use bytes::Bytes;
-use kvarts_serve::client::{Aim, Request as Ask, Unary};
+use kvarts_serve::client::{Aim, Cursor as Native, Request as Ask, Span, Unary, Wish};
 use kvarts_wire::v1;
 use kvarts_wire::v1::condition::Kind as ConditionKind;
 use kvarts_wire::v1::operation::Kind as OperationKind;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+use std::sync::Arc;
 
 /// (level, max_staleness_ms, revision, now_ms): `kvarts.v1.Freshness`.
 type Fresh = (i32, u64, u64, u64);
@@ -29,6 +30,10 @@ pub enum Shape {
     Many,
     /// (revision, now_ms).
     Moment,
+    /// (keys, values, more).
+    Page,
+    /// A number of rows.
+    Count,
     /// As the answer is.
     Whole,
 }
@@ -55,15 +60,15 @@ impl Request {
     }
 
     fn read(space: u32, keys: Vec<Bytes>, fresh: Option<Fresh>, shape: Shape) -> Self {
-        let keys_only = matches!(shape, Shape::Exists | Shape::Moment);
-        let request = v1::GetRequest { keyspace: space, keys, freshness: freshness(fresh), keys_only };
+        let keys_only = matches!(shape, Shape::Exists);
+        let request = v1::GetRequest { keyspace: space, keys, freshness: freshness(fresh), keys_only, owner: None };
         Self { ask: Ask::Get(request), aim: aim(fresh), shape }
     }
 
     /// One command, of many operations.
-    pub fn command(operations: Vec<v1::Operation>, fence: Option<v1::Fence>) -> Self {
+    pub fn command(operations: Vec<v1::Operation>, fence: Option<v1::Fence>, span: Span) -> Self {
         let command = v1::Command { operations, fence, ..v1::Command::default() };
-        Self { ask: Ask::Write(command), aim: Aim::Leader, shape: Shape::Whole }
+        Self { ask: Ask::Write { command, span }, aim: Aim::Leader, shape: Shape::Whole }
     }
 
     fn unary(unary: Unary, address: Option<String>) -> Self {
@@ -103,18 +108,30 @@ impl Request {
         Self::read(space, keys, fresh, Shape::Many)
     }
 
-    /// Answered by (revision, now_ms): what a snapshot reads at.
+    /// Answered by (revision, now_ms): the newest of the shards that may hold keys of a range. `one`: what a snapshot reads at,
+    /// refused where there are several.
     #[staticmethod]
-    #[pyo3(signature = (fresh=None, /))]
-    fn moment(fresh: Option<Fresh>) -> Self {
-        Self::read(0, vec![Bytes::from_static(b"\0")], fresh, Shape::Moment)
+    #[pyo3(signature = (space, start, stop, one, /))]
+    fn moment(space: u32, start: &[u8], stop: &[u8], one: bool) -> Self {
+        let (start, stop) = (Bytes::copy_from_slice(start), Bytes::copy_from_slice(stop));
+        let span = if one { Span::One } else { Span::Any };
+        let ask = Ask::Moment { keyspace: space, start, stop, span, freshness: None };
+        Self { ask, aim: Aim::Leader, shape: Shape::Moment }
+    }
+
+    /// Answered by the numbers of the shards that may hold keys of a range.
+    #[staticmethod]
+    #[pyo3(signature = (space, start, stop, /))]
+    fn shards(space: u32, start: &[u8], stop: &[u8]) -> Self {
+        let (start, stop) = (Bytes::copy_from_slice(start), Bytes::copy_from_slice(stop));
+        Self { ask: Ask::Shards { keyspace: space, start, stop }, aim: Aim::Leader, shape: Shape::Whole }
     }
 
     /// Answered by (outcome, revision, sums, found, failed), as all writes are.
     #[staticmethod]
     #[pyo3(signature = (space, key, value, condition=None, ttl_ms=0, /))]
     fn put(space: u32, key: &[u8], value: &[u8], condition: Option<Given<'_>>, ttl_ms: u64) -> Outcome<Self> {
-        Ok(Self::command(vec![put(space, key, value, condition, ttl_ms)?], None))
+        Ok(Self::command(vec![put(space, key, value, condition, ttl_ms)?], None, Span::One))
     }
 
     /// Puts a value that lasts as long as the one before it was to.
@@ -124,21 +141,22 @@ impl Request {
         let (key, value) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
         let condition = condition.map(self::condition).transpose()?;
         let put = v1::Put { keyspace: space, key, value, condition, ttl_ms: 0, keep_ttl: true };
-        Ok(Self::command(vec![operation(OperationKind::Put(put))], None))
+        Ok(Self::command(vec![operation(OperationKind::Put(put))], None, Span::One))
     }
 
     #[staticmethod]
     #[pyo3(signature = (space, key, condition=None, /))]
     fn delete(space: u32, key: &[u8], condition: Option<Given<'_>>) -> Outcome<Self> {
-        Ok(Self::command(vec![delete(space, key, condition)?], None))
+        Ok(Self::command(vec![delete(space, key, condition)?], None, Span::One))
     }
 
+    /// In each shard as one step.
     #[staticmethod]
     #[pyo3(signature = (space, start, stop, /))]
     fn delete_range(space: u32, start: &[u8], stop: &[u8]) -> Self {
         let (start, stop) = (Bytes::copy_from_slice(start), Bytes::copy_from_slice(stop));
         let range = v1::DeleteRange { keyspace: space, start, stop };
-        Self::command(vec![operation(OperationKind::DeleteRange(range))], None)
+        Self::command(vec![operation(OperationKind::DeleteRange(range))], None, Span::Any)
     }
 
     /// `encoding`: 0 for decimal digits, 1 for U64.
@@ -150,7 +168,7 @@ impl Request {
         };
         let key = Bytes::copy_from_slice(key);
         let incr = v1::Incr { keyspace: space, key, negative: by < 0, by: magnitude, encoding };
-        Ok(Self::command(vec![operation(OperationKind::Incr(incr))], None))
+        Ok(Self::command(vec![operation(OperationKind::Incr(incr))], None, Span::One))
     }
 
     /// Many operations as one: each of `writes` a `Row`.
@@ -162,40 +180,7 @@ impl Request {
             None => delete(*space, key.as_bytes(), None),
         });
         let fence = fence.map(|(lock, token)| v1::Fence { lock: Bytes::copy_from_slice(lock.as_bytes()), token });
-        Ok(Self::command(operations.collect::<Outcome<_>>()?, fence))
-    }
-
-    /// One page. Answered by (keys, values, more, revision, now_ms, count).
-    #[staticmethod]
-    #[pyo3(signature = (space, start, stop, *, exclude_start, include_stop, reverse, limit, rows, keys_only, count_only, fresh))]
-    fn scan(
-        space: u32,
-        start: &[u8],
-        stop: &[u8],
-        exclude_start: bool,
-        include_stop: bool,
-        reverse: bool,
-        limit: u64,
-        rows: u32,
-        keys_only: bool,
-        count_only: bool,
-        fresh: Option<Fresh>,
-    ) -> Self {
-        let request = v1::ScanRequest {
-            keyspace: space,
-            start: Bytes::copy_from_slice(start),
-            exclude_start,
-            stop: Bytes::copy_from_slice(stop),
-            include_stop,
-            reverse,
-            limit,
-            page_rows: rows,
-            page_bytes: 0,
-            keys_only,
-            count_only,
-            freshness: freshness(fresh),
-        };
-        Self { ask: Ask::Scan(request), aim: aim(fresh), shape: Shape::Whole }
+        Ok(Self::command(operations.collect::<Outcome<_>>()?, fence, Span::One))
     }
 
     /// Answered by a list of (id, name, key codec, value codec), as `make_keyspace` is.
@@ -205,9 +190,20 @@ impl Request {
     }
 
     #[staticmethod]
-    #[pyo3(signature = (name, key_codec, value_codec, create, /))]
-    fn make_keyspace(name: String, key_codec: String, value_codec: String, create: bool) -> Self {
-        let request = v1::MakeKeyspaceRequest { name, key_codec, value_codec, create };
+    #[pyo3(signature = (name, key_codec, value_codec, create, shards=0, partition=String::new(), ordered=false, bounds=vec![], /))]
+    fn make_keyspace(
+        name: String,
+        key_codec: String,
+        value_codec: String,
+        create: bool,
+        shards: u32,
+        partition: String,
+        ordered: bool,
+        bounds: Vec<Bound<'_, PyBytes>>,
+    ) -> Self {
+        let bounds = bounds.iter().map(|bound| Bytes::copy_from_slice(bound.as_bytes())).collect();
+        let request =
+            v1::MakeKeyspaceRequest { name, key_codec, value_codec, create, shards, partition, ordered, bounds };
         Self::unary(Unary::MakeKeyspace(request), None)
     }
 
@@ -227,12 +223,81 @@ impl Request {
 
     fn __repr__(&self) -> String {
         let verb = match &self.ask {
-            Ask::Get(request) => format!("get of {} keys", request.keys.len()),
-            Ask::Write(command) => format!("write of {} operations", command.operations.len()),
-            Ask::Scan(_) => "scan".to_owned(),
+            Ask::Get(request) | Ask::GetAt(request, _) => format!("get of {} keys", request.keys.len()),
+            Ask::Write { command, .. } => format!("write of {} operations", command.operations.len()),
+            Ask::Page(..) | Ask::Scan(_) => "scan".to_owned(),
+            Ask::Moment { .. } => "moment".to_owned(),
+            Ask::Shards { .. } => "shards".to_owned(),
             Ask::Unary(unary) => format!("{unary:?}"),
         };
         format!("<kvarts Request {verb} to {:?}>", self.aim)
+    }
+}
+
+/// A scan over the shards of a keyspace, one page after the other. One caller at a time.
+#[pyclass(frozen, module = "kvarts._native")]
+pub struct Cursor {
+    native: Arc<Native>,
+    space: u32,
+    aim: Aim,
+}
+
+#[pymethods]
+impl Cursor {
+    #[new]
+    #[pyo3(signature = (space, start, stop, *, exclude_start, include_stop, reverse, limit, fresh))]
+    fn new(
+        space: u32,
+        start: &[u8],
+        stop: &[u8],
+        exclude_start: bool,
+        include_stop: bool,
+        reverse: bool,
+        limit: u64,
+        fresh: Option<Fresh>,
+    ) -> Self {
+        let ask = v1::ScanRequest {
+            keyspace: space,
+            start: Bytes::copy_from_slice(start),
+            exclude_start,
+            stop: Bytes::copy_from_slice(stop),
+            include_stop,
+            reverse,
+            limit,
+            freshness: freshness(fresh),
+            ..v1::ScanRequest::default()
+        };
+        Self { native: Arc::new(Native::new(ask)), space, aim: aim(fresh) }
+    }
+
+    /// The next page: answered by (keys, values, more). `rows` 0: as many as the client likes.
+    #[pyo3(signature = (rows, keys_only, /))]
+    fn page(&self, rows: u32, keys_only: bool) -> Request {
+        self.ask(Wish { rows, keys_only, count: false }, Shape::Page)
+    }
+
+    /// Answered by the number of rows that are left.
+    fn count(&self) -> Request {
+        self.ask(Wish { rows: 0, keys_only: true, count: true }, Shape::Count)
+    }
+
+    /// A key as the scan sees it: answered by the value, or None.
+    #[pyo3(signature = (key, /))]
+    fn get(&self, key: &[u8]) -> Request {
+        let keys = vec![Bytes::copy_from_slice(key)];
+        let get = v1::GetRequest { keyspace: self.space, keys, ..v1::GetRequest::default() };
+        Request { ask: Ask::GetAt(get, Arc::clone(&self.native)), aim: self.aim.clone(), shape: Shape::Value }
+    }
+
+    /// The same rows from the first on, as of the same moment.
+    fn again(&self) -> Self {
+        Self { native: Arc::new(self.native.again()), space: self.space, aim: self.aim.clone() }
+    }
+}
+
+impl Cursor {
+    fn ask(&self, wish: Wish, shape: Shape) -> Request {
+        Request { ask: Ask::Page(Arc::clone(&self.native), wish), aim: self.aim.clone(), shape }
     }
 }
 

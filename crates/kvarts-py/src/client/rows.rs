@@ -5,6 +5,7 @@ use crate::fault::{Fault, Outcome};
 use crate::rows::{CHUNK_BYTES, ROW_OVERHEAD_BYTES, ROWS_PER_CHECK, each_of, pair_of};
 use crate::tree::check_key_bytes;
 use bytes::Bytes;
+use kvarts_serve::client::Span;
 use kvarts_wire::v1;
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
@@ -73,7 +74,7 @@ impl Rows {
             bytes += row.bytes;
             operations.push(row.operation);
         }
-        Ok((!operations.is_empty()).then(|| Request::command(operations, None)))
+        Ok((!operations.is_empty()).then(|| Request::command(operations, None, Span::Any)))
     }
 }
 

@@ -14,6 +14,8 @@ const SNAPSHOT_SENT: u8 = 7;
 const CALL: u8 = 8;
 const STOP: u8 = 9;
 const RESTORED: u8 = 10;
+const OPENED: u8 = 11;
+const PEER_CAME: u8 = 12;
 
 /// A list of tuples.
 pub fn to_python(py: Python<'_>, events: Vec<Event>) -> PyResult<Bound<'_, PyList>> {
@@ -41,12 +43,15 @@ fn tuple_of(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>> {
             let may_pass = reason.as_ref().is_some_and(|reason| reason.may_pass);
             (STOP, reason.map(|reason| reason.what), may_pass).into_pyobject(py)
         }
-        Event::Restored { group, index, rows } => {
-            let rows: Vec<_> =
-                rows.iter().map(|(key, value)| (PyBytes::new(py, key), PyBytes::new(py, value))).collect();
-            (RESTORED, group, index, PyTuple::new(py, rows)?).into_pyobject(py)
-        }
+        Event::Restored { group, index, rows } => (RESTORED, group, index, row_tuples(py, &rows)?).into_pyobject(py),
+        Event::Opened { group, index, rows } => (OPENED, group, index, row_tuples(py, &rows)?).into_pyobject(py),
+        Event::PeerCame { node, features } => (PEER_CAME, node, features).into_pyobject(py),
     }
+}
+
+fn row_tuples<'py>(py: Python<'py>, rows: &[(Vec<u8>, Vec<u8>)]) -> PyResult<Bound<'py, PyTuple>> {
+    let rows: Vec<_> = rows.iter().map(|(key, value)| (PyBytes::new(py, key), PyBytes::new(py, value))).collect();
+    PyTuple::new(py, rows)
 }
 
 fn received_tuple(py: Python<'_>, received: Received) -> PyResult<Bound<'_, PyTuple>> {

@@ -100,10 +100,11 @@ impl Muscle {
         Ok(())
     }
 
-    /// Has a group's state machine do a verb of the desk ("flush", "compact", "verify", "stats"), which answers the call.
-    fn care(&self, call_id: u64, group: u64, verb: &str) -> Outcome<()> {
+    /// Has all state machines do a verb of the desk ("flush", "compact", "verify", "stats"), and the call answered.
+    fn care(&self, call_id: u64, verb: &str) -> Outcome<()> {
         let care = Care::of(verb).ok_or_else(|| Fault::invalid(format!("no care {verb:?}"), "see muscle::Care"))?;
-        Ok(self.native()?.care(group, care, call_id)?)
+        self.native()?.care(care, call_id);
+        Ok(())
     }
 
     /// Says where nodes listen.
@@ -126,6 +127,19 @@ impl Muscle {
     fn add_group(&self, py: Python<'_>, group: u64, membership: &[u8]) -> Outcome<()> {
         let native = self.native()?;
         Ok(py.detach(|| native.add_group(group, membership))?)
+    }
+
+    /// The same without waiting: an event says when it is there.
+    fn open_group(&self, group: u64, membership: &[u8]) -> Outcome<()> {
+        self.native()?.open_group(group, membership.to_vec());
+        Ok(())
+    }
+
+    /// Says which shards there are: the version of their map, keyspaces as (id, ordered, partition, hash, shards), each shard
+    /// as (id, start, epoch, voters), in order; and which keyspaces are to have some and have none yet.
+    fn set_shards(&self, version: u64, keyspaces: Vec<settings::RawLine>, unready: Vec<u32>) -> Outcome<()> {
+        self.native()?.set_shards(settings::shards_from(version, keyspaces, unready)?);
+        Ok(())
     }
 
     /// (index, term) that the state machine has reached.

@@ -1,6 +1,7 @@
 //! Settings, roles and refusals from Python.
 use crate::fault::{Fault, Outcome};
-use kvarts_serve::muscle::{Config, Role};
+use kvarts_formats::shards::{Line, Map, Shard, Space};
+use kvarts_serve::muscle::{Config, Known, Role};
 use kvarts_wire::v1;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -18,6 +19,7 @@ pub fn config_from(given: &Bound<'_, PyDict>) -> Outcome<Config> {
         match name.extract::<&str>()? {
             "data" | "node_id" | "cluster_id" => {}
             "listen" => config.listen = value.extract()?,
+            "features" => config.features = value.extract()?,
             "memory" => config.memory_bytes = value.extract()?,
             "workers" => config.workers = value.extract()?,
             "durable" => config.durable = value.extract()?,
@@ -41,6 +43,24 @@ fn bytes_of_hex(text: &str) -> Outcome<Vec<u8>> {
     }
     let pairs = (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16));
     pairs.collect::<Result<_, _>>().map_err(|_| refused())
+}
+
+/// Keyspace, ordered, partition, hash, shards: each with id, start, epoch, voters.
+pub type RawLine = (u32, bool, String, u32, Vec<RawShard>);
+type RawShard = (u64, Vec<u8>, u64, Vec<u64>);
+
+/// Reads a shard map. Errors: `InvalidArgument` for shards that do not cover their keyspace.
+pub fn shards_from(version: u64, keyspaces: Vec<RawLine>, unready: Vec<u32>) -> Outcome<Known> {
+    let mut map = Map { version, ..Map::default() };
+    for (keyspace, ordered, partition, hash, shards) in keyspaces {
+        let shards = shards.into_iter().map(|(id, start, epoch, voters)| Shard { id, start, epoch, voters });
+        let line = Space::parse(ordered, &partition, hash).and_then(|space| Line::new(space, shards.collect()));
+        let Some(line) = line else {
+            return Err(Fault::invalid(format!("the shards of keyspace {keyspace}"), "see kvarts.shardmap"));
+        };
+        map.lines.insert(keyspace, line);
+    }
+    Ok(Known { map, unready: unready.into_iter().collect() })
 }
 
 /// The role that Python names as `kvarts.raft.messages.Role` does, in lower case.

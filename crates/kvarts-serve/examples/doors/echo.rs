@@ -56,13 +56,15 @@ impl Intake for Echo {
         });
     }
 
-    fn describe(&self) -> v1::DescribeResponse {
+    fn describe(&self, _request: v1::DescribeRequest) -> v1::DescribeResponse {
         v1::DescribeResponse { node_id: 1, leader_id: 1, ..v1::DescribeResponse::default() }
     }
 
     fn keyspaces(&self) -> Result<Vec<v1::Keyspace>, v1::Error> {
         Ok(Vec::new())
     }
+
+    fn peer_came(&self, _from: u64, _features: String) {}
 
     fn peer_messages(&self, _from: u64, _batch: v1::PeerBatch) {}
 

@@ -198,6 +198,7 @@ impl v1::cluster_server::Cluster for Tiny {
             term: world.term,
             nodes: world.nodes.clone(),
             version: "0".to_owned(),
+            ..v1::DescribeResponse::default()
         }))
     }
 

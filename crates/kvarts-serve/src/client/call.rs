@@ -1,5 +1,7 @@
 //! What callers ask, what they get, and where the answer is put.
+use super::cursor::{Cursor, Wish};
 use super::signal::Signal;
+use bytes::Bytes;
 use kvarts_wire::v1;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,16 +12,59 @@ use tokio::time::Instant;
 pub type Outcome = Result<Answer, Box<v1::Error>>;
 
 /// What a node is asked.
-#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "fields whose names say it: a keyspace, the bounds of a range")]
+#[derive(Clone)]
 pub enum Request {
     /// Reads keys.
     Get(v1::GetRequest),
+    /// Reads keys of one shard as a scan sees them.
+    GetAt(v1::GetRequest, Arc<Cursor>),
     /// Does a command, once. The driver adds the session.
-    Write(v1::Command),
-    /// Reads one page of rows.
+    Write { command: v1::Command, span: Span },
+    /// Reads the next page of a scan.
+    Page(Arc<Cursor>, Wish),
+    /// Reads one page of one shard's rows.
     Scan(v1::ScanRequest),
+    /// Tells the newest revision, and the time, of the shards that may hold rows of a range: of all the latest.
+    Moment { keyspace: u32, start: Bytes, stop: Bytes, span: Span, freshness: Option<v1::Freshness> },
+    /// Tells which shards may hold rows of a range.
+    Shards { keyspace: u32, start: Bytes, stop: Bytes },
     /// A call outside the stream.
     Unary(Unary),
+}
+
+/// How many shards a request may touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Span {
+    /// One: it takes place as a whole.
+    One,
+    /// Any number: in each as a whole.
+    Any,
+}
+
+impl Request {
+    /// The keyspace that it is about; the first, of a command.
+    pub(super) fn keyspace(&self) -> Option<u32> {
+        use v1::operation::Kind;
+        Some(match self {
+            Self::Get(get) | Self::GetAt(get, _) => get.keyspace,
+            Self::Scan(scan) => scan.keyspace,
+            Self::Page(cursor, _) => cursor.range().0,
+            Self::Moment { keyspace, .. } | Self::Shards { keyspace, .. } => *keyspace,
+            Self::Write { command, .. } => match command.operations.first()?.kind.as_ref()? {
+                Kind::Put(put) => put.keyspace,
+                Kind::Delete(delete) => delete.keyspace,
+                Kind::DeleteRange(range) => range.keyspace,
+                Kind::Incr(incr) => incr.keyspace,
+            },
+            Self::Unary(_) => return None,
+        })
+    }
+
+    /// How many keys it reads.
+    pub(super) fn keys(&self) -> usize {
+        if let Self::Get(get) = self { get.keys.len() } else { 0 }
+    }
 }
 
 /// Calls outside the stream: rare ones.
@@ -49,11 +94,13 @@ pub enum Aim {
 /// What a node answers.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// To `Get`.
+    /// To `Get`, `GetAt` and `Moment`.
     Get(v1::GetResponse),
+    /// To `Shards`.
+    Shards(Vec<u64>),
     /// To `Write`.
     Write(v1::Result),
-    /// To `Scan`.
+    /// To `Page`.
     Scan(v1::ScanResponse),
     /// To `Keyspaces`, and one to `MakeKeyspace`.
     Keyspaces(Vec<v1::Keyspace>),
@@ -75,6 +122,18 @@ pub(super) struct Call {
 pub(super) enum Completion {
     Slot(Arc<Slot>),
     Queue(Arc<Queue>, u64),
+    /// To another call, of which this one is a part.
+    Part(u64, Part),
+}
+
+/// Where in the whole a part belongs.
+pub(super) enum Part {
+    /// Its rows have these places.
+    Places(Vec<u32>),
+    /// It is a page of this source of a scan.
+    Source(usize),
+    /// It counts as it is.
+    Whole,
 }
 
 /// One waiting thread's place: filled once per call.

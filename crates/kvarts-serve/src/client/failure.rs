@@ -23,6 +23,16 @@ pub fn unavailable(tried: &str) -> Box<v1::Error> {
     failure("Unavailable", format!("no leader answered in time: {tried}"), hint, true, false)
 }
 
+/// What must lie in one shard touches several.
+pub fn cross_shard(message: &str, ordered: bool) -> Box<v1::Error> {
+    let hint = if ordered {
+        "create the keyspace with shards=1, or do it shard by shard"
+    } else {
+        "create the keyspace with partition=, such as Until(b\"/\"), so that keys used together lie together"
+    };
+    failure("CrossShard", message.to_owned(), hint, false, false)
+}
+
 /// A node was asked and did not answer in time; nothing was written.
 pub fn deadline(node: &str) -> Box<v1::Error> {
     failure("DeadlineExceeded", format!("no answer from {node} in time"), "a longer timeout= waits longer", true, false)

@@ -134,6 +134,7 @@ fn finish(done: Completion, outcome: Outcome) {
                 queue.tell();
             }
         }
+        Completion::Part(..) => {}
     }
 }
 

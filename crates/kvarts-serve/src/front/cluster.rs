@@ -15,8 +15,8 @@ pub struct Cluster(pub Arc<Desk>);
 
 #[tonic::async_trait]
 impl v1::cluster_server::Cluster for Cluster {
-    async fn describe(&self, _request: Request<v1::DescribeRequest>) -> Result<Response<v1::DescribeResponse>, Status> {
-        Ok(Response::new(self.0.intake.describe()))
+    async fn describe(&self, request: Request<v1::DescribeRequest>) -> Result<Response<v1::DescribeResponse>, Status> {
+        Ok(Response::new(self.0.intake.describe(request.into_inner())))
     }
 
     async fn list_keyspaces(
@@ -53,9 +53,14 @@ impl Ask for v1::MakeKeyspaceRequest {
     }
 
     fn ask(self, intake: &dyn Intake, deadline: Instant, reply: Reply<Self::Answer>) {
-        let Self { name, key_codec, value_codec, create } = self;
-        let arguments =
-            json!({"name": name, "key_codec": key_codec, "value_codec": value_codec, "create": create}).to_string();
+        let Self { name, key_codec, value_codec, create, shards, partition, ordered, bounds } = self;
+        let mut arguments = json!({"name": name, "key_codec": key_codec, "value_codec": value_codec, "create": create});
+        if shards > 0 || ordered || !partition.is_empty() {
+            let bounds: Vec<String> = bounds.iter().map(|bound| hex(bound)).collect();
+            arguments["space"] =
+                json!({"shards": shards, "partition": partition, "ordered": ordered, "bounds": bounds});
+        }
+        let arguments = arguments.to_string();
         let answered = |answer: Result<String, v1::Error>| keyspace_of(&answer?);
         intake.call("make-keyspace".to_owned(), arguments, deadline, Box::new(move |answer| reply(answered(answer))));
     }
@@ -89,6 +94,10 @@ impl Ask for v1::AdminRequest {
     async fn send(request: Request<Self>, way: Channel, bytes_max: usize) -> Result<Response<Self::Answer>, Status> {
         v1::admin_client::AdminClient::new(way).max_decoding_message_size(bytes_max).call(request).await
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Reads the keyspace that Python answers with.

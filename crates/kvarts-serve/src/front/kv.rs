@@ -106,7 +106,11 @@ impl Ask for v1::OpenSessionRequest {
         let opened = |answer: v1::WriteResponse| v1::OpenSessionResponse {
             session: answer.result.map_or(0, |result| result.revision),
         };
-        intake.write(v1::WriteRequest { command }, deadline, Box::new(move |answer| reply(answer.map(opened))));
+        intake.write(
+            v1::WriteRequest { command, owner: self.owner },
+            deadline,
+            Box::new(move |answer| reply(answer.map(opened))),
+        );
     }
 
     /// A session that nobody knows of goes by itself: asking again does no harm.

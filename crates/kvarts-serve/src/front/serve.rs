@@ -99,7 +99,7 @@ async fn watch_health(desk: &Desk, reporter: &HealthReporter) {
     let mut known = None;
     loop {
         interval.tick().await;
-        let leads = desk.intake.describe().leader_id != 0;
+        let leads = desk.intake.describe(Default::default()).leader_id != 0;
         if known.replace(leads) != Some(leads) {
             let status = if leads { ServingStatus::Serving } else { ServingStatus::NotServing };
             reporter.set_service_status(SERVICE_NAME, status).await;

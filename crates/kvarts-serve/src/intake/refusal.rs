@@ -37,6 +37,19 @@ pub fn not_leader(node: u64, leader_id: u64, leader_address: &str) -> v1::Error 
     v1::Error { retryable: true, leader_id, leader_address, ..error("KV-3002", "NotLeader", message, hint) }
 }
 
+/// The shard that was asked does not own what it was asked for, as far as is known here. The request had no effect.
+pub fn wrong_shard(message: impl Into<String>, owner: Option<v1::Shard>) -> v1::Error {
+    let owners = owner.into_iter().collect();
+    v1::Error { retryable: true, owners, ..error("KV-3008", "WrongShard", message, "ask with the newer shard map") }
+}
+
+/// This node keeps nothing of what was asked for; `other` does. The request had no effect.
+pub fn no_replica(node: u64, group: u64, other: u64, address: &str) -> v1::Error {
+    let message = format!("node {node} keeps no replica of shard {group}");
+    let (leader_id, leader_address) = (other, address.to_owned());
+    v1::Error { retryable: true, leader_id, leader_address, ..error("KV-3002", "NotLeader", message, "ask another") }
+}
+
 /// A read waited too long.
 pub fn deadline_exceeded() -> v1::Error {
     v1::Error {

@@ -25,7 +25,7 @@ const PYTHON: u32 = 2;
 const RUN_BYTES: u64 = 1 << 20;
 
 /// System rows that Python owns.
-const PYTHON_ROWS: &[u8] = b"config/";
+pub const PYTHON_ROWS: &[u8] = b"config/";
 
 /// What the thread is asked to do.
 pub enum Job {

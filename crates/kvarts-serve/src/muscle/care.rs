@@ -40,13 +40,14 @@ impl Care {
 }
 
 /// Begins, and returns at once; the call is answered with JSON when it is done.
-pub fn begin(core: &Core, group: Arc<Group>, care: Care, call: u64) {
+pub fn begin(core: &Core, groups: Vec<Arc<Group>>, care: Care, call: u64) {
     let me = core.me();
     core.runtime.spawn(async move {
         let _turn = if care.is_long() { Some(me.care.lock().await) } else { None };
         let core = Arc::clone(&me);
         let done = tokio::task::spawn_blocking(move || {
-            let answer = take_care(&core, &group, care);
+            let answers: Result<Vec<Value>> = groups.iter().map(|group| take_care(&core, group, care)).collect();
+            let answer = answers.map(together);
             core.calls
                 .settle(call, answer.map(|answer| answer.to_string()).map_err(|error| refusal::of_machine(&error)));
         });
@@ -55,6 +56,28 @@ pub fn begin(core: &Core, group: Arc<Group>, care: Care, call: u64) {
         }
     });
 }
+
+/// The answers of several groups as one: numbers are added up but for positions and revisions, of which the highest counts.
+fn together(answers: Vec<Value>) -> Value {
+    let mut all = serde_json::Map::new();
+    for answer in answers {
+        let Value::Object(answer) = answer else { continue };
+        for (name, value) in answer {
+            match (all.get_mut(&name), value) {
+                (Some(Value::Array(known)), Value::Array(more)) => known.extend(more),
+                (Some(known), more) => {
+                    let (a, b) = (known.as_u64().unwrap_or(0), more.as_u64().unwrap_or(0));
+                    *known = if HIGHEST.contains(&&*name) { a.max(b) } else { a + b }.into();
+                }
+                (None, value) => drop(all.insert(name, value)),
+            }
+        }
+    }
+    Value::Object(all)
+}
+
+/// Numbers that are not added up.
+const HIGHEST: [&str; 2] = ["index", "revision"];
 
 fn take_care(core: &Core, group: &Group, care: Care) -> Result<Value> {
     let machine = &group.machine;

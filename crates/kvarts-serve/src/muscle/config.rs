@@ -12,6 +12,8 @@ pub struct Config {
     pub cluster: Vec<u8>,
     /// host:port to listen at; port 0 takes a free one.
     pub listen: String,
+    /// What other nodes are told that this one knows, in Python's words.
+    pub features: String,
     /// Bytes of memory for state machines. Default 256 MiB.
     pub memory_bytes: usize,
     /// Threads for connections. Default 2.
@@ -44,6 +46,7 @@ impl Config {
             node,
             cluster,
             listen: "127.0.0.1:0".to_owned(),
+            features: String::new(),
             memory_bytes: 256 << 20,
             workers: 2,
             durable: true,

@@ -13,6 +13,7 @@ use super::keeper;
 use super::members::Members;
 use super::pending::Crowd;
 use super::queue::Queue;
+use super::routes::Routes;
 use super::stats::{Gauge, Stats};
 use super::sync::Syncs;
 use crate::nodelog::NodeLog;
@@ -26,9 +27,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock, Weak};
 use tokio::runtime::Handle;
-
-/// The group that holds every row, so far.
-pub const ROWS: u64 = 1;
 
 /// What all threads share.
 pub struct Core {
@@ -54,6 +52,8 @@ pub struct Core {
     pub crowd: Arc<Crowd>,
     /// Who is in the cluster.
     pub members: Members,
+    /// Which group keeps what.
+    pub routes: Routes,
     /// Figures.
     pub stats: Stats,
     /// Streams to other nodes, once the node has started.
@@ -97,6 +97,7 @@ impl Core {
             care: tokio::sync::Mutex::default(),
             crowd: Crowd::new(config.requests_max),
             members: Members::default(),
+            routes: Routes::default(),
             stats: Stats::default(),
             peers: OnceLock::new(),
             groups: RwLock::default(),

@@ -1,6 +1,6 @@
 //! What connections bring in: requests of clients, messages of other nodes. Never blocks on Python.
 use super::apply::NORMAL;
-use super::core::{Core, ROWS};
+use super::core::Core;
 use super::event::{Event, Received, ReceivedEntry, ReceivedPayload, ReceivedSnapshot};
 use super::group::Group;
 use super::handles::{Held, WaitingWrite};
@@ -9,6 +9,7 @@ use super::members::{KEYSPACES, keyspace_of};
 use super::pending::Answer;
 use super::reads::{Ask, WaitingRead};
 use super::refusal;
+use super::routes::{self, META, Route};
 use super::send::{head_of, membership_of};
 use super::serve;
 use crate::intake::{Intake, Reply};
@@ -26,21 +27,37 @@ const APPEND_RESPONSE: u32 = 2;
 pub struct Door(pub Arc<Core>);
 
 impl Door {
-    /// Takes a request in, unless there are too many or the node is on its way out.
-    fn admit<R>(&self, reply: Reply<R>) -> Option<(Answer<R>, Arc<Group>)> {
+    /// Takes a request in, unless there are too many, the node is on its way out, or it belongs elsewhere.
+    fn admit<R>(&self, reply: Reply<R>, route: Result<Route, v1::Error>) -> Option<(Answer<R>, Arc<Group>)> {
         let core = &self.0;
         let answer = Answer::admit(&core.crowd, core.time.boot_ns(), reply);
         if answer.is_none() {
             core.stats.refused.one();
         }
         let answer = answer?;
-        match core.group(ROWS) {
-            Some(group) if core.failure().is_none() => Some((answer, group)),
-            _ => {
-                answer.refuse(refusal::unavailable("the node does not serve now"));
+        match route.and_then(|route| self.group(&route)) {
+            Ok(group) => Some((answer, group)),
+            Err(error) => {
+                core.stats.refused.one();
+                answer.refuse(error);
                 None
             }
         }
+    }
+
+    fn group(&self, route: &Route) -> Result<Arc<Group>, v1::Error> {
+        let core = &self.0;
+        if core.failure().is_some() {
+            return Err(refusal::unavailable("the node does not serve now"));
+        }
+        core.group(route.group).ok_or_else(|| {
+            let node = core.config.node;
+            match route.voters.iter().find(|voter| **voter != node) {
+                Some(_) if route.voters.contains(&node) => refusal::unavailable("the shard is being made here"),
+                Some(&other) => refusal::no_replica(node, route.group, other, &core.members.address(other)),
+                None => refusal::unavailable("the node does not serve now"),
+            }
+        })
     }
 
     fn read(&self, group: &Arc<Group>, freshness: Option<&v1::Freshness>, ask: Ask, deadline: Instant) {
@@ -69,14 +86,16 @@ impl Door {
 
 impl Intake for Door {
     fn get(&self, request: v1::GetRequest, deadline: Instant, reply: Reply<v1::GetResponse>) {
-        if let Some((answer, group)) = self.admit(reply) {
+        let route = self.0.routes.of_keys(request.keyspace, &request.keys, request.owner.as_ref());
+        if let Some((answer, group)) = self.admit(reply, route) {
             let freshness = request.freshness;
             self.read(&group, freshness.as_ref(), Ask::Get(request, answer), deadline);
         }
     }
 
     fn scan(&self, request: v1::ScanRequest, deadline: Instant, reply: Reply<v1::ScanResponse>) {
-        if let Some((answer, group)) = self.admit(reply) {
+        let route = self.0.routes.of_scan(&request);
+        if let Some((answer, group)) = self.admit(reply, route) {
             let freshness = request.freshness;
             self.read(&group, freshness.as_ref(), Ask::Scan(request, answer), deadline);
         }
@@ -84,8 +103,10 @@ impl Intake for Door {
 
     fn write(&self, request: v1::WriteRequest, deadline: Instant, reply: Reply<v1::WriteResponse>) {
         let core = &self.0;
-        let Some((answer, group)) = self.admit(reply) else { return };
-        let command = Bytes::from(request.command.unwrap_or_default().encode_length_delimited_to_vec());
+        let command = request.command.unwrap_or_default();
+        let route = core.routes.of_command(&command, request.owner.as_ref());
+        let Some((answer, group)) = self.admit(reply, route) else { return };
+        let command = Bytes::from(command.encode_length_delimited_to_vec());
         let size = command.len();
         let refused = if !group.leads() {
             Some(group.not_leader())
@@ -109,16 +130,20 @@ impl Intake for Door {
     }
 
     fn call(&self, verb: String, arguments: String, deadline: Instant, reply: Reply<String>) {
-        if let Some((answer, _)) = self.admit(reply) {
+        if let Some((answer, _)) = self.admit(reply, Ok(Route { group: META, voters: Vec::new() })) {
             let id = self.0.calls.keep(answer, deadline);
             self.0.queue.push(Event::Call { id, verb, arguments });
         }
     }
 
-    fn describe(&self) -> v1::DescribeResponse {
+    fn describe(&self, request: v1::DescribeRequest) -> v1::DescribeResponse {
         let core = &self.0;
         let (role, membership) =
-            core.group(ROWS).map(|group| (group.role(), group.machine.membership())).unwrap_or_default();
+            core.group(META).map(|group| (group.role(), group.machine.membership())).unwrap_or_default();
+        let roles = core.groups().into_iter().map(|group| (group.id, group.role()));
+        let leads = roles.filter(|(_, role)| role.leads);
+        let known = core.routes.known();
+        let map = if request.map_version == known.map.version { Vec::new() } else { routes::map_of(&known.map) };
         v1::DescribeResponse {
             cluster_id: Bytes::copy_from_slice(&core.config.cluster),
             node_id: core.config.node,
@@ -126,15 +151,22 @@ impl Intake for Door {
             term: role.term,
             nodes: core.members.nodes(&membership),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            leads: leads.map(|(group, role)| v1::Leadership { group, term: role.term }).collect(),
+            map_version: known.map.version,
+            map,
         }
     }
 
     fn keyspaces(&self) -> Result<Vec<v1::Keyspace>, v1::Error> {
-        let Some(group) = self.0.group(ROWS) else {
+        let Some(group) = self.0.group(META) else {
             return Err(refusal::unavailable("the node does not serve now"));
         };
         let rows = group.machine.system_scan(KEYSPACES).map_err(|error| refusal::of_machine(&error))?;
         Ok(rows.iter().filter_map(|(key, row)| keyspace_of(key, row)).collect())
+    }
+
+    fn peer_came(&self, from: u64, features: String) {
+        self.0.queue.push(Event::PeerCame { node: from, features });
     }
 
     fn peer_messages(&self, from: u64, batch: v1::PeerBatch) {

@@ -103,6 +103,10 @@ pub enum Event {
     Write { group: u64, handle: u64, size: usize },
     /// Reads wait to be confirmed.
     Read { group: u64, context: u64 },
+    /// A group that was asked for is there, with what its state machine holds.
+    Opened { group: u64, index: u64, rows: Vec<(Vec<u8>, Vec<u8>)> },
+    /// A node has come to send messages; what it says that it knows.
+    PeerCame { node: u64, features: String },
     /// What was sent last to a node is probably lost.
     PeerLost(u64),
     /// A snapshot arrived, or will not.

@@ -1,7 +1,9 @@
 //! The thread for what takes long and nobody waits for: flushes, snapshots for other nodes, directories to remove.
+use super::apply;
 use super::core::Core;
 use super::event::Event;
 use super::group::Group;
+use super::open;
 use crate::machine;
 use bytes::Bytes;
 use kvarts_wire::v1::{PeerMessage, SnapshotMark};
@@ -16,6 +18,8 @@ pub enum Job {
     Flush(Arc<Group>),
     /// Send a group's newest snapshot with a message.
     SendSnapshot { group: u64, to: u64, message: PeerMessage },
+    /// Make a group, or open again what a crash left of it.
+    Open { group: u64, membership: Vec<u8> },
     /// Remove a directory that nobody needs.
     Remove(PathBuf),
     /// End.
@@ -40,11 +44,27 @@ pub fn run(core: &Core, jobs: &Receiver<Job>) {
                     core.queue.push(Event::SnapshotSent { group, node: to, delivered: false });
                 }
             }
+            Job::Open { group, membership } => {
+                if let Err(error) = open_group(core, group, &membership) {
+                    core.fail(error.into());
+                }
+            }
             // What stays is removed at the next start.
             Job::Remove(dir) => drop(core.remove_dir(&dir)),
             Job::Stop => return,
         }
     }
+}
+
+fn open_group(core: &Core, id: u64, membership: &[u8]) -> kvarts_engine::Result<()> {
+    if core.group(id).is_some() {
+        return Ok(());
+    }
+    open::add_group(core, id, membership)?;
+    let Some(group) = core.group(id) else { return Ok(()) };
+    let rows = group.machine.system_scan(apply::PYTHON_ROWS).map_err(|error| open::of_machine(core, id, error))?;
+    core.queue.push(Event::Opened { group: id, index: group.machine.position().index, rows });
+    Ok(())
 }
 
 /// Puts a state machine on disk, and says so where that is news.

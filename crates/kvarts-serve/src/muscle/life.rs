@@ -10,6 +10,7 @@ use super::group::{Group, Role};
 use super::keeper;
 use super::open;
 use super::perform;
+use super::routes::Known;
 use super::turn::Turn;
 use crate::front::{Front, FrontOptions};
 use crate::intake::Intake;
@@ -101,7 +102,8 @@ impl Muscle {
         let address = listener.local_addr().map_err(refused)?;
         let door: Arc<dyn Intake> = Arc::new(Door(Arc::clone(core)));
         let (threads, fs) = (runtime.handle().clone(), Arc::clone(&core.fs));
-        let peers = Peers::new(threads, Arc::clone(&door), fs, core.incoming(), PeerOptions::default());
+        let options = PeerOptions { features: core.config.features.clone(), ..PeerOptions::default() };
+        let peers = Peers::new(threads, Arc::clone(&door), fs, core.incoming(), options);
         peers.set(self.others());
         drop(core.peers.set(peers.clone()));
         let (shutdown, stopped) = oneshot::channel();
@@ -195,6 +197,16 @@ impl Muscle {
         open::add_group(&self.core, group, membership)
     }
 
+    /// The same without waiting for it: an event says when the group is there. One that is there already is left as it is.
+    pub fn open_group(&self, group: u64, membership: Vec<u8>) {
+        self.core.to_keeper(keeper::Job::Open { group, membership });
+    }
+
+    /// Says which group keeps what.
+    pub fn set_shards(&self, known: Known) {
+        self.core.routes.set(known);
+    }
+
     /// Index and term that a group's state machine has reached.
     pub fn position(&self, group: u64) -> Result<(u64, u64)> {
         let position = self.group(group)?.machine.position();
@@ -259,10 +271,9 @@ impl Muscle {
         keeper::flush(&self.core, &group).map_err(|error| self.refused(group.id, error))
     }
 
-    /// Does what an operator asks of a group, without waiting for it; answers the call when it is done.
-    pub fn care(&self, group: u64, care: Care, call_id: u64) -> Result<()> {
-        care::begin(&self.core, self.group(group)?, care, call_id);
-        Ok(())
+    /// Does what an operator asks of all groups, without waiting for it; answers the call when it is done.
+    pub fn care(&self, care: Care, call_id: u64) {
+        care::begin(&self.core, self.core.groups(), care, call_id);
     }
 
     /// Counters and gauges by name.

@@ -22,6 +22,7 @@ mod pending;
 mod perform;
 mod queue;
 mod reads;
+mod routes;
 mod send;
 mod serve;
 mod stats;
@@ -40,4 +41,5 @@ pub use event::{Event, MessageHead, Received, ReceivedEntry, ReceivedPayload, Re
 pub use failure::Failure;
 pub use group::Role;
 pub use life::Muscle;
+pub use routes::Known;
 pub use turn::{Apply, Effects, NewEntry, NewSnapshot, Outgoing, Payload, Turn, Why, Write, WriteRefused};

@@ -3,6 +3,7 @@ use super::config::Config;
 use super::core::Core;
 use super::group::Group;
 use super::perform::install_dir;
+use super::routes::META;
 use crate::machine::{self, Machine, MachineOptions};
 use crate::nodelog::{NodeLog, NodeLogOptions};
 use kvarts_engine::fs::{Fs, guard, hold};
@@ -12,6 +13,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Memory that a shard is given, if the node has it: a batch may take a quarter of it.
+const MEMORY_BYTES_MIN: usize = 64 << 20;
 /// Says of a shard's directory that its group was closed: without a log it may go.
 const CLOSED: &str = "CLOSED";
 /// Name of a directory that goes: this, and a number.
@@ -119,13 +122,20 @@ pub fn add_group(core: &Core, id: u64, membership: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// The budget of a state machine. Each has an engine of its own, so many shards may take more together than the node was
+/// given; none takes less than the largest command needs.
+fn memory_of(node_bytes: usize, group: u64) -> usize {
+    if group == META { node_bytes } else { (node_bytes / 4).max(node_bytes.min(MEMORY_BYTES_MIN)) }
+}
+
 fn open_machine(core: &Core, id: u64) -> Result<Machine> {
+    let memory_bytes = memory_of(core.config.memory_bytes, id);
     let options = MachineOptions {
         // Twice the engine's own share: versions of the retention window outlive a flush, so what is flushed early is
         // written again and again by compaction.
         engine: Options {
-            memory_bytes: core.config.memory_bytes,
-            memtable_bytes: (core.config.memory_bytes / 8).clamp(64 << 10, 64 << 20),
+            memory_bytes,
+            memtable_bytes: (memory_bytes / 8).clamp(64 << 10, 64 << 20),
             ..Options::default()
         },
         holder: format!("node {}", core.config.node),

@@ -1,4 +1,6 @@
 //! A muscle under turns made by hand: what is answered, to whom, and when.
+mod shards;
+
 use super::door::Door;
 use super::*;
 use crate::intake::{Intake, Reply};
@@ -94,7 +96,7 @@ impl Bench {
 
     fn write(&self, command: v1::Command) -> Receiver<Result<v1::WriteResponse, v1::Error>> {
         let (reply, answer) = reply();
-        self.door.write(v1::WriteRequest { command: Some(command) }, self.soon(), reply);
+        self.door.write(v1::WriteRequest { command: Some(command), owner: None }, self.soon(), reply);
         answer
     }
 
@@ -440,10 +442,9 @@ fn care_is_answered_by_the_muscle_itself() {
         let (reply, answer) = reply();
         bench.door.call(verb.to_owned(), "{}".to_owned(), bench.soon(), reply);
         let id = bench.event(|event| if let Event::Call { id, .. } = event { Some(*id) } else { None });
-        bench.muscle.care(GROUP, Care::of(verb).unwrap(), id).unwrap();
+        bench.muscle.care(Care::of(verb).unwrap(), id);
         let said = of(&answer).unwrap();
         assert!(said.contains(part), "{verb}: {said}");
     }
     assert_eq!(Care::of("status"), None);
-    assert!(bench.muscle.care(9, Care::Flush, 1).is_err(), "a group that it does not hold");
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 /// Limits and times of connections between nodes.
 #[derive(Clone, Debug)]
 pub struct PeerOptions {
+    /// What this node tells the others that it knows, in Python's words.
+    pub features: String,
     /// Bytes of messages that wait for one node; more are dropped.
     pub queue_bytes_max: usize,
     /// Longest wait for a connection.
@@ -25,6 +27,7 @@ pub struct PeerOptions {
 impl Default for PeerOptions {
     fn default() -> Self {
         Self {
+            features: String::new(),
             queue_bytes_max: 64 << 20,
             connect_timeout: Duration::from_secs(1),
             pause_min: Duration::from_millis(50),

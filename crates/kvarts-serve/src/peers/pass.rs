@@ -6,6 +6,7 @@ use tonic::{Request, Status};
 const CLUSTER: &str = "kvarts-cluster";
 const FROM: &str = "kvarts-from";
 const TO: &str = "kvarts-to";
+const FEATURES: &str = "kvarts-features";
 
 /// Puts the pass on a request.
 pub fn show<Q>(request: &mut Request<Q>, cluster: &[u8], from: u64, to: u64) {
@@ -13,6 +14,18 @@ pub fn show<Q>(request: &mut Request<Q>, cluster: &[u8], from: u64, to: u64) {
     for (key, text) in [(CLUSTER, hex(cluster)), (FROM, from.to_string()), (TO, to.to_string())] {
         metadata.insert(key, AsciiMetadataValue::try_from(text).expect("digits are ASCII"));
     }
+}
+
+/// Says what the sender knows, in Python's words.
+pub fn tell_features<Q>(request: &mut Request<Q>, features: &str) {
+    if let Ok(text) = AsciiMetadataValue::try_from(features) {
+        request.metadata_mut().insert(FEATURES, text);
+    }
+}
+
+/// Returns what a sender said that it knows; nothing where it is older than that word.
+pub fn features(metadata: &MetadataMap) -> String {
+    metadata.get(FEATURES).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
 }
 
 /// Returns who asks. Errors: `PERMISSION_DENIED` for a node of another cluster, one that means another node, or no node.

@@ -19,7 +19,7 @@ pub async fn run(lane: Arc<Lane>, intake: Arc<dyn Intake>, to: u64, address: Str
         let since = Instant::now();
         if let Ok(channel) = connect(&address, &options).await {
             lane.connected();
-            send(channel, &lane, &*intake, to).await;
+            send(channel, &lane, &*intake, to, &options.features).await;
         }
         if lane.lose() {
             intake.peer_lost(to);
@@ -46,10 +46,11 @@ pub async fn connect(address: &str, options: &PeerOptions) -> Result<Channel, to
 }
 
 /// Sends what comes until the connection breaks or the other node ends it.
-async fn send(channel: Channel, lane: &Arc<Lane>, intake: &dyn Intake, to: u64) {
+async fn send(channel: Channel, lane: &Arc<Lane>, intake: &dyn Intake, to: u64, features: &str) {
     let mut request = Request::new(Batches(Arc::clone(lane)));
     let (cluster, own) = intake.identity();
     pass::show(&mut request, &cluster, own, to);
+    pass::tell_features(&mut request, features);
     // Why it ended makes no difference to what is done about it.
     drop(PeerClient::new(channel).messages(request).await);
 }

@@ -26,6 +26,7 @@ impl PeerService {
 impl Peer for PeerService {
     async fn messages(&self, request: Request<Streaming<PeerBatch>>) -> Result<Response<PeerDone>, Status> {
         let from = self.check(request.metadata())?;
+        self.context.intake.peer_came(from, pass::features(request.metadata()));
         let (mut batches, mut stop) = (request.into_inner(), self.stop.clone());
         let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
         tokio::pin!(stopped);

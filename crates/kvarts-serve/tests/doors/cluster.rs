@@ -9,7 +9,7 @@ async fn a_node_says_who_it_is_and_who_leads() {
     let node = Node::start(3).await;
     node.small.follow(2, "127.0.0.1:1");
     let mut cluster = v1::cluster_client::ClusterClient::new(node.channel().await);
-    let told = cluster.describe(v1::DescribeRequest {}).await.unwrap().into_inner();
+    let told = cluster.describe(v1::DescribeRequest::default()).await.unwrap().into_inner();
     assert_eq!((&told.cluster_id[..], told.node_id, told.leader_id), (CLUSTER, 3, 2));
 }
 
@@ -22,6 +22,7 @@ async fn keyspaces_are_made_once_and_listed() {
         key_codec: "str".to_owned(),
         value_codec: "json".to_owned(),
         create: true,
+        ..v1::MakeKeyspaceRequest::default()
     };
     let absent = v1::MakeKeyspaceRequest { create: false, ..asked.clone() };
     let status = cluster.make_keyspace(absent.clone()).await.unwrap_err();

@@ -19,7 +19,7 @@ async fn every_unary_request_is_sent_on_to_the_leader() {
     assert_eq!(kv.get(get(&["k"])).await.unwrap().into_inner().rows[0].value, "v");
     let channel = follower.channel().await;
     let mut sessions = v1::session_client::SessionClient::new(channel.clone());
-    assert_eq!(sessions.open(v1::OpenSessionRequest {}).await.unwrap().into_inner().session, 2);
+    assert_eq!(sessions.open(v1::OpenSessionRequest::default()).await.unwrap().into_inner().session, 2);
     let mut cluster = v1::cluster_client::ClusterClient::new(channel.clone());
     let asked = v1::MakeKeyspaceRequest { name: "n".to_owned(), create: true, ..Default::default() };
     assert_eq!(cluster.make_keyspace(asked).await.unwrap().into_inner().keyspace.unwrap().id, 1);

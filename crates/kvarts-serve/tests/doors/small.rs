@@ -225,7 +225,7 @@ impl Intake for Small {
         self.answer(deadline, answer, reply);
     }
 
-    fn describe(&self) -> v1::DescribeResponse {
+    fn describe(&self, _request: v1::DescribeRequest) -> v1::DescribeResponse {
         let leader_id = self.state.lock().leader.0;
         v1::DescribeResponse { cluster_id: CLUSTER.into(), node_id: self.node, leader_id, ..Default::default() }
     }
@@ -233,6 +233,8 @@ impl Intake for Small {
     fn keyspaces(&self) -> Result<Vec<v1::Keyspace>, v1::Error> {
         Ok(self.state.lock().keyspaces.clone())
     }
+
+    fn peer_came(&self, _from: u64, _features: String) {}
 
     fn peer_messages(&self, from: u64, batch: v1::PeerBatch) {
         let _ = self.events.send(Event::Messages(from, batch.messages));

@@ -20,8 +20,8 @@ async fn what_was_written_is_read() {
 async fn a_session_is_the_revision_of_its_command() {
     let node = Node::start(1).await;
     let mut sessions = v1::session_client::SessionClient::new(node.channel().await);
-    let first = sessions.open(v1::OpenSessionRequest {}).await.unwrap().into_inner().session;
-    let second = sessions.open(v1::OpenSessionRequest {}).await.unwrap().into_inner().session;
+    let first = sessions.open(v1::OpenSessionRequest::default()).await.unwrap().into_inner().session;
+    let second = sessions.open(v1::OpenSessionRequest::default()).await.unwrap().into_inner().session;
     assert_eq!((first, second), (1, 2));
 }
 

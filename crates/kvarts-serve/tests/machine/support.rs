@@ -81,7 +81,7 @@ pub fn apply_put(machine: &Machine, stamp_us: u64, key: &str, value: &str) -> u6
 
 pub fn get_request(keys: &[&str], freshness: Option<v1::Freshness>) -> v1::GetRequest {
     let keys = keys.iter().map(|key| Bytes::copy_from_slice(key.as_bytes())).collect();
-    v1::GetRequest { keyspace: KEYSPACE, keys, freshness, keys_only: false }
+    v1::GetRequest { keyspace: KEYSPACE, keys, freshness, ..v1::GetRequest::default() }
 }
 
 /// The newest value of a key.

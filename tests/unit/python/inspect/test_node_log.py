@@ -7,7 +7,7 @@ import pytest
 
 from kvarts.base.errors import NotAStore
 from kvarts.inspect import inspect_log, inspect_store
-from kvarts.node.loop import META
+from kvarts.node.shards import META
 from tests.unit.python.serve.nodes import Node, cluster, until
 
 

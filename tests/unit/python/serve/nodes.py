@@ -14,10 +14,12 @@ from pathlib import Path
 import kvarts
 from kvarts import _native
 from kvarts.base.api import Store
+from kvarts.node.bridge import PEER_CAME
 from kvarts.node.codec import encode_membership
 from kvarts.node.log import MuscleLog
-from kvarts.node.loop import META, Loop
+from kvarts.node.loop import Loop
 from kvarts.node.news import News
+from kvarts.node.shards import META, features_text
 from kvarts.raft.ids import LogIndex, NodeId
 from kvarts.raft.membership import Membership
 from kvarts.raft.options import RaftOptions
@@ -54,7 +56,13 @@ class Node:
 
     def open(self) -> None:
         """Open the directory and listen; nothing happens yet."""
-        config = {"data": str(self._data), "node_id": self.number, "cluster_id": CLUSTER, "listen": self._address}
+        config = {
+            "data": str(self._data),
+            "node_id": self.number,
+            "cluster_id": CLUSTER,
+            "listen": self._address,
+            "features": features_text(),
+        }
         self.muscle = _native.Muscle({**config, **self._settings})
         if META not in self.muscle.groups():
             founding = Membership.of(*self._voters)
@@ -77,7 +85,7 @@ class Node:
             )
             for group in muscle.groups()
         ]
-        now_ms, _ = muscle.poll(0)
+        now_ms, early = muscle.poll(0)
         options = ReplicatorOptions(raft=raft, tick_ms=TICK_MS, ticks_max=50, keep_entries=self.keep_entries)
         seeds = random.Random(self.number)
         replicator = Replicator(
@@ -92,6 +100,10 @@ class Node:
             clock_ns=time.perf_counter_ns,
             stop_ms_max=2_000,
         )
+        # In production nobody comes before the loop is there.
+        for event in early:
+            if event[0] == PEER_CAME:
+                self.loop.desk.peer_came(*event[1:])
         self._reason: str | None = "still running"
         self._thread = threading.Thread(target=self._run, args=(self.loop,), daemon=True)
         self._thread.start()

@@ -1,8 +1,9 @@
 //! What an answer or an error does to its call: end it, or send it again.
+use super::groups::META;
 use super::link::LinkId;
 use super::live::{Live, Place};
 use super::{Driver, failure};
-use crate::client::call::{Aim, Answer, Completion, Outcome, Request, Unary};
+use crate::client::call::{Aim, Answer, Completion, Outcome, Request, Span, Unary};
 use crate::client::handle::is_expired;
 use kvarts_wire::v1;
 use kvarts_wire::v1::stream_response::Kind;
@@ -39,7 +40,7 @@ impl Driver {
             return self.finish(id, Err(error));
         }
         live.place = Place::Waiting;
-        if let Some(leader) = self.leader.take() {
+        if let Some(leader) = self.groups.get(META).leader.take() {
             self.nodes[leader.node].news = error.message;
         }
         self.rest(id);
@@ -56,8 +57,8 @@ impl Driver {
         if !is_expired(&result) {
             return self.finish(id, Ok(Answer::Write(result)));
         }
-        if let Some((session, _)) = live.once.take() {
-            self.session.forget(session);
+        if let Some((group, session, _)) = live.once.take() {
+            self.groups.get(group).session.forget(session);
         }
         if live.uncertain {
             return self.finish(id, Err(failure::session_expired()));
@@ -85,23 +86,39 @@ impl Driver {
         if live.aim == Aim::Any {
             live.aim = Aim::Leader;
         }
-        if error.kind == "NotLeader" || error.maybe_applied {
-            self.not_leader(link, &error);
+        let group = live.owner.shard;
+        if error.kind == "WrongShard" {
+            self.wrong_shard(id, &error);
+        } else if error.kind == "NotLeader" || error.maybe_applied {
+            self.not_leader(link, group, &error);
         }
         self.rest(id);
     }
 
+    /// The map was old, or is older than ours at the node that was asked.
+    fn wrong_shard(&mut self, id: u64, error: &v1::Error) {
+        self.learn_owner(id, error);
+        if let Some(live) = self.calls.get_mut(&id)
+            && !live.uncertain
+            && let Some((group, session, sequence)) = live.once.take()
+        {
+            // It never took place: wherever it goes now, it takes a sequence of the session there.
+            self.groups.get(group).session.end(session, sequence);
+        }
+        self.reroute(id);
+    }
+
     /// The node of a stream does not lead; it may know who does.
-    fn not_leader(&mut self, link: LinkId, error: &v1::Error) {
+    fn not_leader(&mut self, link: LinkId, group: u64, error: &v1::Error) {
         if let Some(node) = self.node_of(link) {
             "does not lead".clone_into(&mut self.nodes[node].news);
-            self.dethrone(node);
+            self.dethrone(node, group);
         }
         if !error.leader_address.is_empty() {
             let _ = self.node_at(&error.leader_address);
         }
-        if self.leader.is_none() {
-            self.seek(Instant::now());
+        if self.groups.leader(group).is_none() {
+            self.seek(group, Instant::now());
         }
     }
 
@@ -113,36 +130,39 @@ impl Driver {
     }
 
     /// Asks for a session, unless that is under way, or there is one whose window is full.
-    pub(super) fn open_session(&mut self) {
-        if self.session.id != 0 || self.session.opening {
+    pub(super) fn open_session(&mut self, group: u64) {
+        let session = &mut self.groups.get(group).session;
+        if session.id != 0 || session.opening {
             return;
         }
-        self.session.opening = true;
+        session.opening = true;
         let special = Some(v1::command::Special::OpenSession(v1::OpenSession {}));
         let command = v1::Command { special, ..v1::Command::default() };
         let deadline = Instant::now() + OPENING;
         let id = self.next_call;
         self.next_call += 1;
         self.next_check = self.next_check.min(deadline);
-        self.calls.insert(id, Live::opening(Request::Write(command), deadline));
+        let request = Request::Write { command, span: Span::One };
+        self.calls.insert(id, Live::opening(request, group, deadline));
         self.dispatch(id);
     }
 
-    fn session_opened(&mut self, outcome: Outcome) {
-        self.session.opening = false;
+    fn session_opened(&mut self, group: u64, outcome: Outcome) {
+        let known = self.groups.get(group);
+        known.session.opening = false;
         match outcome {
             Ok(Answer::Write(result)) => {
-                self.session.begin(result.revision);
-                self.dispatch_sessionless();
+                known.session.begin(result.revision);
+                self.dispatch_sessionless(group);
             }
             // Nobody led for too long: those that still wait ask again.
             Err(error) if error.retryable || error.maybe_applied => {
-                if !self.sessionless.is_empty() {
-                    self.open_session();
+                if !known.sessionless.is_empty() {
+                    self.open_session(group);
                 }
             }
             Err(error) => {
-                for id in std::mem::take(&mut self.sessionless) {
+                for id in std::mem::take(&mut known.sessionless) {
                     self.finish(id, Err(error.clone()));
                 }
             }
@@ -153,11 +173,12 @@ impl Driver {
     /// Ends a call and hands its outcome over.
     pub(super) fn finish(&mut self, id: u64, outcome: Outcome) {
         let Some(live) = self.calls.remove(&id) else { return };
-        if let Some((session, sequence)) = live.once {
-            self.session.end(session, sequence);
+        if let Some((group, session, sequence)) = live.once {
+            self.groups.get(group).session.end(session, sequence);
         }
         match live.done {
-            None => self.session_opened(outcome),
+            None => self.session_opened(live.owner.shard, outcome),
+            Some(Completion::Part(whole, part)) => self.part_ended(whole, part, live.owner, outcome),
             Some(Completion::Slot(slot)) => slot.fill(outcome),
             Some(Completion::Queue(queue, number)) => {
                 if queue.add(number, outcome) {
@@ -165,8 +186,10 @@ impl Driver {
                 }
             }
         }
-        if live.once.is_some() && !self.sessionless.is_empty() {
-            self.dispatch_sessionless();
+        if let Some((group, ..)) = live.once
+            && !self.groups.get(group).sessionless.is_empty()
+        {
+            self.dispatch_sessionless(group);
         }
     }
 }

@@ -83,12 +83,12 @@ impl Node {
         Ok(Self { address: address.into(), channel, link: None, probing: false, answers: false, news })
     }
 
-    /// Asks the node who leads.
-    pub fn probe(&mut self, node: NodeId, events: &UnboundedSender<Event>) {
+    /// Asks the node who leads, and for the shard map unless it is this version.
+    pub fn probe(&mut self, node: NodeId, map_version: u64, events: &UnboundedSender<Event>) {
         self.probing = true;
         let (mut client, events) = (ClusterClient::new(self.channel.clone()), events.clone());
         tokio::spawn(async move {
-            let asked = timeout(PROBE_TIMEOUT, client.describe(v1::DescribeRequest {})).await;
+            let asked = timeout(PROBE_TIMEOUT, client.describe(v1::DescribeRequest { map_version })).await;
             let answer = match asked {
                 Ok(Ok(response)) => Ok(response.into_inner()),
                 Ok(Err(status)) => Err(root_cause(&status)),
@@ -138,7 +138,7 @@ async fn unary(channel: Channel, request: super::Unary, patience: Duration) -> R
             Answer::Text(AdminClient::new(channel).call(within(request, patience)).await?.into_inner().answer)
         }
         Unary::Describe => {
-            Answer::Describe(cluster.describe(within(v1::DescribeRequest {}, patience)).await?.into_inner())
+            Answer::Describe(cluster.describe(within(v1::DescribeRequest::default(), patience)).await?.into_inner())
         }
     })
 }

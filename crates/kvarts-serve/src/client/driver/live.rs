@@ -1,5 +1,6 @@
 //! A call while the driver has it, and what is sent for it.
 use super::super::call::{Aim, Call, Completion, Request};
+use super::gather::Gather;
 use super::link::LinkId;
 use kvarts_wire::v1;
 use kvarts_wire::v1::stream_request::Kind;
@@ -19,8 +20,14 @@ pub struct Live {
     /// `None`: the driver's own, to open a session.
     pub done: Option<Completion>,
     pub place: Place,
-    /// Session and sequence of a write, once it has them.
-    pub once: Option<(u64, u64)>,
+    /// The shard it is for; otherwise the map says it.
+    pub fixed: Option<v1::Owner>,
+    /// The shard it was sent to last, or is waiting for.
+    pub owner: v1::Owner,
+    /// What came of its parts.
+    pub gather: Option<Gather>,
+    /// Group, session and sequence of a write, once it has them.
+    pub once: Option<(u64, u64, u64)>,
     /// It was sent, and nobody knows what came of that.
     pub uncertain: bool,
     rest: Duration,
@@ -35,6 +42,8 @@ pub enum Place {
     Stream(LinkId, Instant),
     /// Under way outside the streams.
     Outside,
+    /// Waits for its parts.
+    Parts,
 }
 
 impl Live {
@@ -43,18 +52,25 @@ impl Live {
         Self::with(request, aim, deadline, Some(done))
     }
 
-    /// The driver's own call that opens a session.
-    pub fn opening(request: Request, deadline: Instant) -> Self {
-        Self::with(request, Aim::Leader, deadline, None)
+    /// The driver's own call that opens a session of a group.
+    pub fn opening(request: Request, group: u64, deadline: Instant) -> Self {
+        let owner = v1::Owner { shard: group, epoch: 0 };
+        Self { fixed: Some(owner), owner, ..Self::with(request, Aim::Leader, deadline, None) }
+    }
+
+    /// A part of another call.
+    pub fn part(request: Request, aim: Aim, deadline: Instant, done: Completion) -> Self {
+        Self::with(request, aim, deadline, Some(done))
     }
 
     fn with(request: Request, aim: Aim, deadline: Instant, done: Option<Completion>) -> Self {
         let place = Place::Waiting;
-        Self { request, aim, deadline, done, place, once: None, uncertain: false, rest: REST_FIRST }
+        let (fixed, owner, gather, once) = (None, v1::Owner::default(), None, None);
+        Self { request, aim, deadline, done, place, fixed, owner, gather, once, uncertain: false, rest: REST_FIRST }
     }
 
     pub fn is_write(&self) -> bool {
-        matches!(self.request, Request::Write(_))
+        matches!(self.request, Request::Write { .. })
     }
 
     /// Tells whether it is a write that a node may have taken.
@@ -64,15 +80,18 @@ impl Live {
 
     /// Returns what goes on the stream. `answered`: of the session.
     pub fn encode(&self, id: u64, answered: u64, now: Instant) -> Option<v1::StreamRequest> {
+        let owner = Some(self.owner);
         let kind = match &self.request {
-            Request::Get(request) => Kind::Get(request.clone()),
-            Request::Scan(request) => Kind::Scan(request.clone()),
-            Request::Write(command) => {
-                let (session, sequence) = self.once.unwrap_or_default();
-                let command = v1::Command { session, sequence, answered, ..command.clone() };
-                Kind::Write(v1::WriteRequest { command: Some(command) })
+            Request::Get(request) | Request::GetAt(request, _) => {
+                Kind::Get(v1::GetRequest { owner, ..request.clone() })
             }
-            Request::Unary(_) => return None,
+            Request::Scan(request) => Kind::Scan(v1::ScanRequest { owner, ..request.clone() }),
+            Request::Write { command, .. } => {
+                let (_, session, sequence) = self.once.unwrap_or_default();
+                let command = v1::Command { session, sequence, answered, ..command.clone() };
+                Kind::Write(v1::WriteRequest { command: Some(command), owner })
+            }
+            Request::Page(..) | Request::Moment { .. } | Request::Shards { .. } | Request::Unary(_) => return None,
         };
         let left = self.deadline.saturating_duration_since(now).as_millis();
         Some(v1::StreamRequest { id, timeout_ms: u32::try_from(left.max(1)).unwrap_or(u32::MAX), kind: Some(kind) })
@@ -81,10 +100,10 @@ impl Live {
     /// Bytes of the request, about.
     pub fn bytes(&self) -> usize {
         match &self.request {
-            Request::Get(request) => request.encoded_len(),
-            Request::Write(command) => command.encoded_len(),
+            Request::Get(request) | Request::GetAt(request, _) => request.encoded_len(),
+            Request::Write { command, .. } => command.encoded_len(),
             Request::Scan(request) => request.encoded_len(),
-            Request::Unary(_) => 0,
+            Request::Page(..) | Request::Moment { .. } | Request::Shards { .. } | Request::Unary(_) => 0,
         }
     }
 

@@ -1,21 +1,27 @@
 //! The one task that owns all state of a client: calls come in, go to the node they are for, and end.
 //!
-//! Rooms: `link` (a node's channel, stream and tasks), `live` (a call), `session` (exactly once), `search` (who leads),
+//! Rooms: `link` (a node's channel, stream and tasks), `live` (a call), `session` (exactly once), `search` (who leads), `groups`
+//! (leader and session of each), `routes` (which shards a call is for), `gather` (the answers of several),
 //! `answers` (what an answer or an error does to its call).
 mod answers;
+mod gather;
+mod groups;
 mod link;
 mod live;
+mod routes;
 mod search;
 mod session;
 
 use super::call::{Aim, Answer, Call, Queue, Request, Unary};
 use super::failure;
 use super::handle::{ClientOptions, Inbox};
+use groups::{Groups, META};
+use kvarts_formats::shards::Map;
 use link::{Event, LinkId, Node, NodeId};
 use live::{Live, Place};
-use search::{Leader, Search};
-use session::Session;
-use std::collections::{HashMap, VecDeque};
+use routes::Route;
+use search::Search;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -32,9 +38,9 @@ pub struct Driver {
     events: UnboundedReceiver<Event>,
     sender: UnboundedSender<Event>,
     nodes: Vec<Node>,
-    leader: Option<Leader>,
+    map: Map,
+    groups: Groups,
     search: Search,
-    session: Session,
     calls: HashMap<u64, Live>,
     next_call: u64,
     next_link: LinkId,
@@ -42,8 +48,6 @@ pub struct Driver {
     next_stale: NodeId,
     /// Calls that wait for a leader.
     leaderless: Vec<u64>,
-    /// Writes that wait for a session, or for room in its window.
-    sessionless: VecDeque<u64>,
     /// Calls that a node was too busy for, and when they are sent again.
     resting: Vec<(Instant, u64)>,
     /// No deadline passes, and no silence becomes suspect, before.
@@ -61,15 +65,14 @@ impl Driver {
             events,
             sender,
             nodes: Vec::new(),
-            leader: None,
+            map: Map::default(),
+            groups: Groups::default(),
             search: Search::new(options.hosts),
-            session: Session::default(),
             calls: HashMap::new(),
             next_call: 1,
             next_link: 1,
             next_stale: 0,
             leaderless: Vec::new(),
-            sessionless: VecDeque::new(),
             resting: Vec::new(),
             next_check: Instant::now() + IDLE,
             untold: Vec::new(),
@@ -130,15 +133,29 @@ impl Driver {
 
     /// Sends a call where it belongs, or puts it where it waits.
     fn dispatch(&mut self, id: u64) {
-        let to = match self.calls.get(&id).map(|live| live.aim.clone()) {
-            Some(Aim::Leader) => self.leader.as_ref().map(|leader| leader.node),
-            Some(Aim::Any) => self.stale_node(),
+        let aim = match self.calls.get(&id).map(|live| live.aim.clone()) {
             Some(Aim::Node(address)) => return self.dispatch_to(id, &address),
+            Some(aim) => aim,
             None => return,
+        };
+        // Nothing is known before a node was heard: neither the map nor who leads.
+        let owner = match self.search.heard.then(|| self.route(id)) {
+            Some(Route::To(owner)) => owner,
+            Some(Route::Taken) => return,
+            None => {
+                self.leaderless.push(id);
+                return self.seek(META, Instant::now());
+            }
+        };
+        let Some(live) = self.calls.get_mut(&id) else { return };
+        live.owner = owner;
+        let to = match aim {
+            Aim::Any => self.stale_node(),
+            _ => self.groups.leader(owner.shard).map(|leader| leader.node),
         };
         let Some(node) = to else {
             self.leaderless.push(id);
-            return self.seek(Instant::now());
+            return self.seek(owner.shard, Instant::now());
         };
         let Some(live) = self.calls.get(&id) else { return };
         match &live.request {
@@ -146,7 +163,7 @@ impl Driver {
                 self.nodes[node].ask(id, request.clone(), live.deadline, &self.sender);
                 self.place(id, Place::Outside);
             }
-            Request::Write(_) if live.once.is_none() && live.done.is_some() => self.dispatch_write(id, node),
+            Request::Write { .. } if live.once.is_none() && live.done.is_some() => self.dispatch_write(id, node),
             _ => self.send(id, node),
         }
     }
@@ -167,19 +184,24 @@ impl Driver {
 
     /// Gives a write its sequence, or lets it wait for a session.
     fn dispatch_write(&mut self, id: u64, node: NodeId) {
-        let sequence = if self.session.id == 0 { None } else { self.session.next() };
-        let (Some(sequence), Some(live)) = (sequence, self.calls.get_mut(&id)) else {
-            self.sessionless.push_back(id);
-            return self.open_session();
+        let Some(live) = self.calls.get_mut(&id) else { return };
+        let group = live.owner.shard;
+        let known = self.groups.get(group);
+        let sequence = if known.session.id == 0 { None } else { known.session.next() };
+        let Some(sequence) = sequence else {
+            known.sessionless.push_back(id);
+            return self.open_session(group);
         };
-        live.once = Some((self.session.id, sequence));
+        live.once = Some((group, known.session.id, sequence));
         self.send(id, node);
     }
 
     fn send(&mut self, id: u64, node: NodeId) {
         let now = Instant::now();
         let Some(live) = self.calls.get_mut(&id) else { return };
-        let Some(request) = live.encode(id, self.session.answered(), now) else { return };
+        let group = live.once.map_or(live.owner.shard, |(group, ..)| group);
+        let answered = self.groups.get(group).session.answered();
+        let Some(request) = live.encode(id, answered, now) else { return };
         let node = &mut self.nodes[node];
         if node.link.is_none() {
             node.open(self.next_link, &self.sender);
@@ -200,12 +222,16 @@ impl Driver {
     }
 
     /// Sends writes that waited for their session, as far as its window goes.
-    fn dispatch_sessionless(&mut self) {
-        while self.session.id != 0 && self.leader.is_some() {
-            let Some(id) = self.sessionless.pop_front() else { return };
-            let left = self.sessionless.len();
+    fn dispatch_sessionless(&mut self, group: u64) {
+        loop {
+            let known = self.groups.get(group);
+            if known.session.id == 0 || known.leader.is_none() {
+                return;
+            }
+            let Some(id) = known.sessionless.pop_front() else { return };
+            let left = known.sessionless.len();
             self.dispatch(id);
-            if self.sessionless.len() > left {
+            if self.groups.get(group).sessionless.len() > left {
                 return;
             }
         }
@@ -238,15 +264,19 @@ impl Driver {
     fn check_calls(&mut self, now: Instant) {
         let late: Vec<u64> = self.calls.iter().filter(|(_, live)| live.deadline <= now).map(|(id, _)| *id).collect();
         late.into_iter().for_each(|id| self.expire(id));
-        let assured = self.search.assured;
         let silences = self.calls.values().filter_map(|live| match live.place {
-            Place::Stream(_, since) => Some(assured.map_or(since, |at| at.max(since)) + SUSPICION),
+            Place::Stream(_, since) => {
+                let group = live.owner.shard;
+                let assured = self.groups.leader(group).map_or(since, |leader| leader.assured.max(since));
+                Some((assured + SUSPICION, group))
+            }
             _ => None,
         });
-        let suspect = silences.min();
-        if suspect.is_some_and(|at| at <= now) {
-            self.seek(now);
+        let silences: Vec<(Instant, u64)> = silences.collect();
+        for &(_, group) in silences.iter().filter(|(at, _)| *at <= now) {
+            self.seek(group, now);
         }
+        let suspect = silences.into_iter().map(|(at, _)| at).min();
         let deadline = self.calls.values().map(|live| live.deadline).min();
         let suspect = suspect.map(|at| if at <= now { now + SUSPICION } else { at });
         self.next_check = [deadline, suspect].into_iter().flatten().fold(now + IDLE, Instant::min);

@@ -1,19 +1,16 @@
 //! Who leads: every known node is asked at once, and the one that says "I" in the newest term is believed.
+use super::groups::{Leader, META};
 use super::link::{LinkId, Node, NodeId};
 use super::live::{Live, Place};
 use super::{Driver, failure};
+use crate::client::call::Aim;
 use kvarts_wire::v1;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::Instant;
 
 const PAUSE_FIRST: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_millis(200);
-
-/// The node that calls and writes go to.
-pub struct Leader {
-    pub node: NodeId,
-    pub term: u64,
-}
 
 /// The search for it.
 pub struct Search {
@@ -23,19 +20,25 @@ pub struct Search {
     pub next: Option<Instant>,
     /// Zero again once an answer came.
     pub pause: Duration,
-    /// When the leader last said that it leads.
-    pub assured: Option<Instant>,
+    /// Groups whose leader is looked for.
+    pub wanted: BTreeSet<u64>,
+    /// The map is known to be old.
+    pub map_wanted: bool,
+    /// A node has told of itself and of the map.
+    pub heard: bool,
 }
 
 impl Search {
     pub fn new(hosts: Vec<String>) -> Self {
-        Self { hosts, next: None, pause: Duration::ZERO, assured: None }
+        let (wanted, map_wanted, heard) = (BTreeSet::new(), false, false);
+        Self { hosts, next: None, pause: Duration::ZERO, wanted, map_wanted, heard }
     }
 }
 
 impl Driver {
-    /// Begins to look for a leader, unless that is under way.
-    pub(super) fn seek(&mut self, now: Instant) {
+    /// Begins to look for the leader of a group, unless that is under way.
+    pub(super) fn seek(&mut self, group: u64, now: Instant) {
+        self.search.wanted.insert(group);
         if self.search.next.is_some() {
             return;
         }
@@ -55,10 +58,11 @@ impl Driver {
     pub(super) fn probe_all(&mut self, now: Instant) {
         if self.calls.is_empty() {
             self.search.next = None;
+            self.search.wanted.clear();
             return;
         }
         for (id, node) in self.nodes.iter_mut().enumerate().filter(|(_, node)| !node.probing) {
-            node.probe(id, &self.sender);
+            node.probe(id, self.map.version, &self.sender);
         }
         self.search.pause = (self.search.pause * 2).clamp(PAUSE_FIRST, PAUSE_MAX);
         self.search.next = Some(now + self.search.pause);
@@ -85,30 +89,67 @@ impl Driver {
         for known in said.nodes.iter().filter(|known| !known.address.is_empty()) {
             let _ = self.node_at(&known.address);
         }
-        if said.leader_id != 0 && said.leader_id == said.node_id {
-            self.claimed(id, said.term);
+        let before = self.map.version;
+        self.learn_map(said.map_version, said.map);
+        // Before it was heard of, nothing could be sent anywhere.
+        let mut news = fresh || self.map.version > before || !self.search.heard;
+        self.search.heard = true;
+        let leads = said.leads.iter().map(|led| (led.group, led.term));
+        let meta = (said.leader_id != 0 && said.leader_id == said.node_id).then_some((META, said.term));
+        for (group, term) in meta.into_iter().chain(leads) {
+            news |= self.claimed(id, group, term);
         }
-        if fresh && self.leader.is_none() {
+        if self.search.wanted.is_empty() && !self.search.map_wanted {
+            self.search.next = None;
+        }
+        if news {
             self.dispatch_leaderless();
         }
     }
 
-    /// A node says that it leads.
-    fn claimed(&mut self, id: NodeId, term: u64) {
-        match &mut self.leader {
-            Some(leader) if leader.node == id => leader.term = term,
-            Some(leader) if leader.term >= term => return,
-            Some(leader) => {
-                let old = leader.node;
-                self.drop_link(old);
-                self.leader = Some(Leader { node: id, term });
+    /// A node says that it leads a group. Returns whether that is news.
+    fn claimed(&mut self, id: NodeId, group: u64, term: u64) -> bool {
+        let assured = Instant::now();
+        let found = Leader { node: id, term, assured };
+        let known = &mut self.groups.get(group).leader;
+        let old = match known {
+            Some(leader) if leader.node == id => {
+                *leader = found;
+                self.search.wanted.remove(&group);
+                return false;
             }
-            None => self.leader = Some(Leader { node: id, term }),
+            Some(leader) if leader.term >= term => return false,
+            Some(leader) => Some(leader.node),
+            None => None,
+        };
+        *known = Some(found);
+        self.search.wanted.remove(&group);
+        if let Some(old) = old {
+            self.recall(group, old);
         }
-        self.search.next = None;
-        self.search.assured = Some(Instant::now());
-        self.dispatch_leaderless();
-        self.dispatch_sessionless();
+        self.dispatch_sessionless(group);
+        true
+    }
+
+    /// What a node was asked of a group that it leads no more is sent again, elsewhere.
+    fn recall(&mut self, group: u64, node: NodeId) {
+        let Some(link) = self.nodes[node].link.as_ref().map(|link| link.id) else { return };
+        let theirs = |live: &Live| {
+            live.owner.shard == group
+                && live.aim == Aim::Leader
+                && matches!(live.place, Place::Stream(on, _) if on == link)
+        };
+        let ids: Vec<u64> = self.calls.iter().filter(|(_, live)| theirs(live)).map(|(id, _)| *id).collect();
+        self.take_off(&ids);
+        self.leaderless.extend(ids);
+    }
+
+    fn take_off(&mut self, ids: &[u64]) {
+        for id in ids {
+            if let Some(live) = self.calls.get_mut(id) {
+                live.lose();
+            }
+        }
     }
 
     /// The stream to a node ended.
@@ -119,8 +160,11 @@ impl Driver {
         }
         self.nodes[id].news = why;
         self.nodes[id].answers = false;
-        self.dethrone(id);
+        let lost = self.groups.dethrone(id);
         self.drop_link(id);
+        if !self.calls.is_empty() {
+            lost.into_iter().for_each(|group| self.seek(group, Instant::now()));
+        }
     }
 
     /// Ends the largest request of a stream with the error for it: sent again, it would end the next stream too.
@@ -132,10 +176,11 @@ impl Driver {
         }
     }
 
-    /// A node does not lead, whatever we believed; it may have said who does.
-    pub(super) fn dethrone(&mut self, id: NodeId) {
-        if self.leader.as_ref().is_some_and(|leader| leader.node == id) {
-            self.leader = None;
+    /// A node does not lead a group, whatever we believed; it may have said who does.
+    pub(super) fn dethrone(&mut self, id: NodeId, group: u64) {
+        let leader = &mut self.groups.get(group).leader;
+        if leader.as_ref().is_some_and(|leader| leader.node == id) {
+            *leader = None;
         }
     }
 
@@ -144,15 +189,13 @@ impl Driver {
         let Some(link) = self.nodes[id].link.take() else { return };
         let on_it = |place| matches!(place, Place::Stream(on, _) if on == link.id);
         let ids: Vec<u64> = self.calls.iter().filter(|(_, live)| on_it(live.place)).map(|(id, _)| *id).collect();
+        self.take_off(&ids);
         for id in &ids {
-            if let Some(live) = self.calls.get_mut(id) {
-                live.lose();
+            if let Some(group) = self.calls.get(id).map(|live| live.owner.shard) {
+                self.seek(group, Instant::now());
             }
         }
         self.leaderless.extend(ids);
-        if !self.leaderless.is_empty() {
-            self.seek(Instant::now());
-        }
     }
 
     /// Returns the node that a stream goes to.
@@ -168,7 +211,7 @@ impl Driver {
         let id = self.nodes.len();
         self.nodes.push(Node::new(address)?);
         if self.search.next.is_some() {
-            self.nodes[id].probe(id, &self.sender);
+            self.nodes[id].probe(id, self.map.version, &self.sender);
         }
         Ok(id)
     }
@@ -186,6 +229,8 @@ impl Driver {
     pub(super) fn expire(&mut self, id: u64) {
         let Some(live) = self.calls.get(&id) else { return };
         let asked = match live.place {
+            // They have the same deadline, and know better what became of them.
+            Place::Parts => return,
             Place::Stream(link, _) => self.node_of(link).map(|node| self.nodes[node].address.to_string()),
             Place::Outside => Some("the leader".to_owned()),
             Place::Waiting => None,

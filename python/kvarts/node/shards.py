@@ -1,0 +1,178 @@
+"""The shards of a node: its groups come and go as the meta group says, and their leaders are spread over nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from kvarts.node.codec import encode_membership
+from kvarts.placement.leaders import spread
+from kvarts.placement.nodes import Duty, Node
+from kvarts.raft.ids import NODE_NONE, NodeId
+from kvarts.raft.membership import Membership
+from kvarts.raft.messages import Role
+from kvarts.replication.events import CloseRequested, Event, GroupId, StandRequested, TransferRequested
+from kvarts.replication.replicator import Replicator
+from kvarts.shardmap.map import EMPTY, ShardMap
+from kvarts.shardmap.shard import EPOCH_FIRST, Shard, ShardId
+from kvarts.statemachine.configuration import Configuration
+from kvarts.statemachine.rows import LAST_SHARD, MAP_VERSION, META_GROUP, SPACE, numbered
+
+META = GroupId(META_GROUP)
+"""The group that holds the configuration, and the rows of keyspaces without shards."""
+
+FEATURE = "shards"
+FEATURES: Mapping[str, int] = {FEATURE: 1}
+"""What this program knows, by the names under which clusters agree on using it."""
+
+STAND_MS = 150
+"""How often the first leader of a new shard asks for votes: others may not hold the group yet."""
+STAND_MS_MAX = 10_000
+SPREAD_MS = 2_000
+
+Line = tuple[int, bool, str, int, list[tuple[int, bytes, int, Sequence[int]]]]
+"""A keyspace as the muscle takes it: id, ordered, partition, hash, and its shards: id, start, epoch, voters."""
+
+
+class Muscle(Protocol):
+    """What is told to `_native.Muscle`."""
+
+    def open_group(self, group: int, membership: bytes) -> None:
+        """Make a group, or find it; an event says when it is there. Does not wait."""
+
+    def set_shards(self, version: int, keyspaces: list[Line], unready: list[int]) -> None:
+        """Say which shards there are, so that requests which belong elsewhere are refused at the door."""
+
+
+class Shards:
+    """Keeps the node's groups as the map wants them. Called by the loop, once per turn at most."""
+
+    def __init__(self, muscle: Muscle, replicator: Replicator) -> None:
+        self._muscle = muscle
+        self._replicator = replicator
+        self.map: ShardMap = EMPTY
+        self._told: tuple[int, tuple[int, ...]] = (0, ())
+        """Version of the map, and keyspaces without shards, as the muscle was told."""
+        self._opening: set[GroupId] = set()
+        self._closing: list[GroupId] = []
+        self._fresh_ms: dict[GroupId, int] = {}
+        """Groups that came while the node ran and have no leader yet, and until when this node stands for them."""
+        self._due_ms = 0
+        self._spread_ms = 0
+
+    def look(self) -> None:
+        """See what the meta group's rows say now."""
+        meta = self._replicator.replicas.get(META)
+        if meta is None:
+            return
+        rows = meta.system.rows
+        unready = tuple(unready_keyspaces(rows))
+        told = int(rows.get(MAP_VERSION, b"0")), unready
+        if told != self._told:
+            self._told = told
+            self.map = Configuration(rows).shard_map
+            self._muscle.set_shards(told[0], lines_of(self.map), list(unready))
+        self._keep(last=int(rows.get(LAST_SHARD, b"0")))
+
+    def _keep(self, last: int) -> None:
+        held = self._replicator.replicas.keys()
+        wanted = {GroupId(each.id): each for each in self.map.held_by(self._replicator.node)}
+        for group in wanted.keys() - held - self._opening:
+            self._opening.add(group)
+            self._muscle.open_group(group, first_membership(wanted[group], self._replicator.node))
+        # One with a higher number is of a map that this node has not reached yet.
+        self._closing = [each for each in held if each != META and each not in wanted and each <= last]
+
+    def opened(self, group: GroupId, now_ms: int) -> None:
+        """A group is there that was asked for."""
+        self._opening.discard(group)
+        self._fresh_ms[group] = now_ms + STAND_MS_MAX
+
+    def work(self, now_ms: int) -> list[Event]:
+        """Return what is to be done with groups now."""
+        events: list[Event] = [CloseRequested(group) for group in self._closing if group in self._replicator.replicas]
+        self._closing = []
+        if self._fresh_ms and now_ms >= self._due_ms:
+            self._due_ms = now_ms + STAND_MS
+            events += self._stand(now_ms)
+        if self.map.shards and now_ms >= self._spread_ms:
+            self._spread_ms = now_ms + SPREAD_MS
+            events += self._spread()
+        return events
+
+    def _stand(self, now_ms: int) -> Iterable[Event]:
+        for group, until_ms in list(self._fresh_ms.items()):
+            replica = self._replicator.replicas.get(group)
+            shard = self.map.get(ShardId(group))
+            if replica is None or shard is None or replica.leader != NODE_NONE or now_ms > until_ms:
+                del self._fresh_ms[group]
+            elif first_leader(shard) == self._replicator.node and replica.raft.role is not Role.CANDIDATE:
+                yield StandRequested(group)
+
+    def _spread(self) -> Iterable[Event]:
+        """Hand over at most one shard that this node leads, if it leads too many. Each node sees to its own."""
+        replicas = self._replicator.replicas
+        leaders = {
+            ShardId(group): each.leader
+            for group, each in replicas.items()
+            if group != META and each.leader != NODE_NONE
+        }
+        own = self._replicator.node
+        alive = {own, *leaders.values()}
+        voters = {voter for shard in self.map.shards for voter in shard.voters}
+        led = [each for group, each in replicas.items() if group != META and each.leader == own]
+        alive |= {voter for voter in voters if any(each.raft.heard_from(voter) for each in led)}
+        nodes = [Node(id=each, duty=Duty.SERVES if each in alive else Duty.AWAY) for each in sorted(voters)]
+        for transfer in spread(self.map, leaders, nodes, len(leaders)):
+            replica = replicas.get(GroupId(transfer.shard))
+            if transfer.source == own and replica is not None and replica.raft.heard_from(transfer.target):
+                return [TransferRequested(GroupId(transfer.shard), transfer.target)]
+        return ()
+
+
+def unready_keyspaces(rows: Mapping[bytes, bytes]) -> list[int]:
+    """Return the keyspaces that are to have shards and have none yet."""
+    return [
+        number
+        for number, made in Configuration(rows).keyspaces.values()
+        if made.options.get("shards") and numbered(SPACE, number) not in rows
+    ]
+
+
+def lines_of(shard_map: ShardMap) -> list[Line]:
+    """Return the map as the muscle takes it."""
+    return [
+        (
+            keyspace,
+            space.ordered,
+            "" if space.ordered else space.partition.text,
+            space.hash,
+            [(each.id, each.start, each.epoch, each.voters) for each in shard_map.shards_in(keyspace)],
+        )
+        for keyspace, space in shard_map.spaces.items()
+    ]
+
+
+def first_membership(shard: Shard, node: NodeId) -> bytes:
+    """Return with which members a node founds its replica of a shard; nothing where a leader is to tell it.
+
+    All voters of a new shard found it alike. Once its voters or its range have changed, only its log knows.
+    """
+    founds = shard.epoch == EPOCH_FIRST and node in shard.voters
+    return encode_membership(Membership.of(*shard.voters)) if founds else b""
+
+
+def first_leader(shard: Shard) -> NodeId:
+    """Return who stands first for a new shard: voters take turns, so that the shards of a keyspace are spread."""
+    return shard.voters[shard.id % len(shard.voters)]
+
+
+def parse_features(text: str) -> dict[str, int]:
+    """Return the levels of features that a node told: "shards=1,…". What cannot be read is left out."""
+    pairs = (each.partition("=") for each in text.split(","))
+    return {name: int(level) for name, _, level in pairs if name and level.isdecimal()}
+
+
+def features_text() -> str:
+    """Return what this node tells the others."""
+    return ",".join(f"{name}={level}" for name, level in FEATURES.items())
