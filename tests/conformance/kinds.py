@@ -97,7 +97,7 @@ def remote(_folder: Path, **codecs: Any) -> "kvarts.Store[Any, Any]":
     return store
 
 
-_clusters: dict[int, Cluster] = {}
+_clusters: dict[int | str, Cluster] = {}
 _spaces = count(1)
 
 
@@ -117,6 +117,48 @@ def _begun(store: "kvarts.Store[Any, Any]") -> "kvarts.Store[Any, Any]":
     # As in `remote`.
     store.clear()
     return store
+
+
+SHARDS = 8
+_spaces_free: dict[tuple[str, ...], list[str]] = {}
+"""Keyspaces with shards that cases have used and cleared, by what they are like."""
+_spaces_used: list[tuple[tuple[str, ...], str]] = []
+
+
+def _shared_space(*like: str) -> str:
+    """Names a keyspace that no other store of this case uses. Each has Raft groups of its own: they are used again."""
+    if "shards" not in _clusters:
+        _clusters["shards"] = Cluster(3)
+        _spaces_free.clear()
+    free = _spaces_free.setdefault(like, [])
+    name = free.pop() if free else f"case{next(_spaces)}"
+    _spaces_used.append((like, name))
+    return f"{_clusters['shards'].uri}/{name}"
+
+
+def sharded(_folder: Path, **codecs: Any) -> "kvarts.Store[Any, Any]":
+    """Opens a keyspace of its own, of eight shards, in a cluster of three nodes."""
+    uri = _shared_space("hashed", *(repr(codec) for codec in sorted(codecs.items(), key=str)))
+    return _begun(kvarts.open(uri, timeout=20, shards=SHARDS, **codecs))
+
+
+def sharded_async(_folder: Path, **codecs: Any) -> "kvarts.Store[Any, Any]":
+    """Opens the same as `sharded`, by the async face."""
+    uri = _shared_space("hashed", *(repr(codec) for codec in sorted(codecs.items(), key=str)))
+    return _begun(open_face(_loop(), uri, timeout=20, shards=SHARDS, **codecs))
+
+
+def together(_folder: Path, **codecs: Any) -> "kvarts.Store[Any, Any]":
+    """Views the keys with one partition part: they lie in one of eight shards."""
+    key = codecs.get("key", kvarts.Bytes)
+    if key not in (kvarts.Bytes, kvarts.Str, kvarts.Tuple):
+        raise Unfit("prefixed() needs Bytes, Str or Tuple keys")
+    uri = _shared_space("parted", *(repr(codec) for codec in sorted(codecs.items(), key=str)))
+    part: Any = kvarts.FirstItem if key is kvarts.Tuple else kvarts.Until(b"/")
+    store: Any = _begun(kvarts.open(uri, timeout=20, shards=SHARDS, partition=part, **codecs))
+    prefix = {kvarts.Bytes: b"p/", kvarts.Str: "p/", kvarts.Tuple: ("p",)}[key]
+    view: kvarts.Store[Any, Any] = store.prefixed(prefix)
+    return view
 
 
 def node(_folder: Path, **codecs: Any) -> "kvarts.Store[Any, Any]":
@@ -155,6 +197,18 @@ def end_clusters() -> None:
     _loop().close()
 
 
+def free_spaces() -> None:
+    """Lets later cases use what this one has used."""
+    while _spaces_used:
+        like, name = _spaces_used.pop()
+        _spaces_free.setdefault(like, []).append(name)
+
+
+def may_span_shards(kind: str) -> bool:
+    """True where keys of one batch or snapshot may lie in several shards, which is refused."""
+    return kind in ("sharded", "sharded-async")
+
+
 def numbers_refusals(db: "kvarts.Store[Any, Any]") -> bool:
     """True where a write that was refused takes a revision too: it has an entry of its own in a cluster's log."""
     return isinstance(db, RemoteStore | Face) and "/case" in repr(db)
@@ -178,6 +232,12 @@ def skip_where_tiny_cluster(db: "kvarts.Store[Any, Any]", why: str) -> None:
         pytest.skip(why)
 
 
+def skip_where_together(db: "kvarts.Store[Any, Any]", why: str) -> None:
+    """Skips a case about keyspaces that share what one shard has."""
+    if "/case" in repr(db) and "prefix=" in repr(db):
+        pytest.skip(why)
+
+
 def stop_servers() -> None:
     """Ends the clusters of the test that ran."""
     while _servers:
@@ -196,4 +256,7 @@ KINDS: dict[str, Callable[..., "kvarts.Store[Any, Any]"]] = {
     "cluster": cluster,
     "node-async": node_async,
     "cluster-async": cluster_async,
+    "sharded": sharded,
+    "sharded-async": sharded_async,
+    "together": together,
 }

@@ -20,7 +20,7 @@ def rows(db: Db) -> Db:
     for key in (*KEYS, b"aa", b"bb"):
         db[key] = b"old"
     db.flush()
-    db.update(dict(ROWS))
+    db.put_many(dict(ROWS))
     db.delete(b"aa")
     db.delete(b"bb")
     return db
