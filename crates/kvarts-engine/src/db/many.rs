@@ -85,7 +85,14 @@ impl ReadPoint {
     /// Looks up many keys, from memory only and without waiting. `each` gets the position of the key in `keys` and its entry,
     /// or that it takes a read; in the order of `keys`.
     pub fn try_find_many(&self, keys: &[&[u8]], each: &mut dyn FnMut(usize, Attempt<Option<Entry<'_>>>)) -> Result<()> {
-        for (group, keys) in keys.chunks(GROUP).enumerate() {
+        let fetch = |keys: &[&[u8]]| keys.iter().for_each(|key| prefetch::line(key.as_ptr()));
+        let mut groups = keys.chunks(GROUP).enumerate().peekable();
+        fetch(&keys[..keys.len().min(GROUP)]);
+        while let Some((group, keys)) = groups.next() {
+            // Keys of Python lie anywhere.
+            if let Some((_, next)) = groups.peek() {
+                fetch(next);
+            }
             self.find_group(group * GROUP, keys, each)?;
         }
         Ok(())
@@ -156,7 +163,6 @@ impl ReadPoint {
         keys: &[&[u8]],
         each: &mut dyn FnMut(usize, Attempt<Option<Entry<'_>>>),
     ) -> Result<()> {
-        keys.iter().for_each(|key| prefetch::line(key.as_ptr()));
         let mut hashes = [0; GROUP];
         for (hash, key) in hashes.iter_mut().zip(keys) {
             *hash = key_hash(key);
