@@ -33,11 +33,11 @@ pub struct Options {
     pub block_bytes: usize,
     /// Bytes of a table made by compaction. Default 32 MiB.
     pub table_bytes: u64,
-    /// Bytes of level 1; each deeper level is `level_growth` times larger. Default 128 MiB.
+    /// Bytes of level 1; each deeper level is `level_growth` times larger, level 0 at most half of it. Default 1 GiB.
     pub level_base_bytes: u64,
     /// Growth from level to level. Default 10.
     pub level_growth: u64,
-    /// Tables in level 0 that start a compaction. Default 4.
+    /// Runs in level 0 (a flush makes one) from which they are merged with level 1. Default 4.
     pub level0_tables: usize,
     /// Bits per key in filters; 0 = no filters. Default 10.
     pub filter_bits: usize,
@@ -72,7 +72,7 @@ impl Default for Options {
             memtable_bytes: 0,
             block_bytes: 8 << 10,
             table_bytes: 32 << 20,
-            level_base_bytes: 128 << 20,
+            level_base_bytes: 1 << 30,
             level_growth: 10,
             level0_tables: 4,
             filter_bits: 10,

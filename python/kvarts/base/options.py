@@ -78,12 +78,12 @@ class Options:
     """Bytes of a data block before compression: 4 KiB for random gets, 16 to 32 KiB for scans."""
     table_bytes: int = 32 << 20
     """Bytes of a table made by compaction."""
-    level_base_bytes: int = 128 << 20
-    """Bytes of level 1; each deeper level is `level_growth` times larger."""
+    level_base_bytes: int = 1 << 30
+    """Bytes of level 1; each deeper level is `level_growth` times larger, level 0 at most half of it."""
     level_growth: int = 10
     """Growth from level to level, at least 2. Less writes slower and takes less room."""
     level0_tables: int = 4
-    """Fresh tables that start a compaction, at least 1."""
+    """Fresh runs of tables from which they are merged with level 1, at least 1."""
     filter_bits: int = 10
     """Filter bits per key, 0 to 32. 10 lets one absent key in a hundred cost a read; 0 for stores only scanned."""
     compression: tuple[str, ...] = ("lz4",)

@@ -22,7 +22,7 @@ pub fn full_plan<T: HasRecord + Clone>(
     for level in 0..bottom {
         let inputs = match level {
             0 => with_overlapping(version, version.levels[0].iter().filter(|table| counts(table)).cloned().collect()),
-            _ => first_run(&version.levels[level], options, counts),
+            _ => next_run(&version.levels[level], options, counts),
         };
         if !inputs.is_empty() {
             let mut deeper = level + 1..=bottom;
@@ -32,7 +32,7 @@ pub fn full_plan<T: HasRecord + Clone>(
             return Some(CompactionPlan { trivial_move: plan.trivial_move && !shrinks, ..plan });
         }
     }
-    let inputs = first_run(&version.levels[bottom], options, |table| can_shrink(table.record(), retention));
+    let inputs = next_run(&version.levels[bottom], options, |table| can_shrink(table.record(), retention));
     (!inputs.is_empty()).then(|| CompactionPlan::in_place(bottom, inputs))
 }
 
@@ -44,7 +44,7 @@ fn can_shrink(record: &TableRecord, retention: &Retention) -> bool {
 }
 
 /// Returns the first neighbours in `tables` that are all `wanted`, up to the size of a step.
-fn first_run<T: HasRecord + Clone>(tables: &[T], options: &Options, wanted: impl Fn(&T) -> bool) -> Vec<T> {
+pub(super) fn next_run<T: HasRecord + Clone>(tables: &[T], options: &Options, wanted: impl Fn(&T) -> bool) -> Vec<T> {
     let bytes_max = options.table_bytes.saturating_mul(STEP_TABLES_MAX);
     let mut bytes = 0;
     let run = tables.iter().skip_while(|table| !wanted(table)).take_while(|table| wanted(table));

@@ -1,6 +1,7 @@
 //! Running a plan.
 use super::output::write_rows;
 use super::retain::Collector;
+use super::runs::runs;
 use super::{CompactionPlan, OutputContext, Retention};
 use crate::Result;
 use crate::iter::{BoxCursor, MergeCursor};
@@ -29,8 +30,13 @@ pub fn run(
 fn rows(plan: &CompactionPlan) -> BoxCursor {
     let sorted =
         |tables: &[TableRef]| level_cursor(tables.iter().map(|table| Arc::clone(&table.table)).collect(), false);
+    let by_key = |run: &[TableRef]| {
+        let mut tables = run.to_vec();
+        tables.sort_by(|a, b| a.record.smallest.cmp(&b.record.smallest));
+        sorted(&tables)
+    };
     let mut sources: Vec<BoxCursor> = match plan.level {
-        0 => plan.inputs.iter().map(|table| table.table.cursor(false)).collect(),
+        0 => runs(&plan.inputs).into_iter().map(|run| by_key(&plan.inputs[run.tables])).collect(),
         _ => vec![sorted(&plan.inputs)],
     };
     if !plan.overlaps.is_empty() {

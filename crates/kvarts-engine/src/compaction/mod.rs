@@ -10,7 +10,9 @@ mod job;
 mod output;
 mod plan;
 mod policy;
+mod resting;
 mod retain;
+mod runs;
 #[cfg(test)]
 mod simulation;
 
@@ -18,5 +20,7 @@ pub use full::full_plan;
 pub use job::run;
 pub use output::{OutputContext, record, write_tables};
 pub use plan::CompactionPlan;
-pub use policy::{CompactionPolicy, Leveled};
+pub use policy::{CompactionPolicy, Debt, Leveled, debt};
+pub use resting::{Earned, Rest, resting_plan};
 pub use retain::Retention;
+pub use runs::{merge_level0, runs_merged};

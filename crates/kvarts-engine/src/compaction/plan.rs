@@ -15,7 +15,7 @@ pub struct CompactionPlan<T = TableRef> {
     pub(super) overlaps: Vec<T>,
     /// Where the inputs are.
     pub(super) level: usize,
-    /// Where the outputs go: a deeper level, or the same one where nothing deeper overlaps.
+    /// Where the outputs go: a deeper level; level 0 again; or the same one where nothing deeper overlaps.
     pub(super) target: usize,
     /// True where the inputs can be moved down as they are: no rewriting.
     pub(super) trivial_move: bool,
@@ -68,9 +68,19 @@ impl<T: HasRecord + Clone> CompactionPlan<T> {
         Self { inputs, overlaps: Vec::new(), level, target: level, trivial_move: false }
     }
 
+    /// Plans to merge neighbours of level 0, newest first, into one run there.
+    pub(super) fn within_level0(inputs: Vec<T>) -> Self {
+        Self { inputs, overlaps: Vec::new(), level: 0, target: 0, trivial_move: false }
+    }
+
     /// Bytes of the tables that are read.
     pub fn bytes(&self) -> u64 {
         self.tables().map(|table| table.record().bytes).sum()
+    }
+
+    /// Bytes that running it writes, about.
+    pub fn cost(&self) -> u64 {
+        if self.trivial_move { 0 } else { self.bytes() }
     }
 
     /// Smallest and largest key of all tables that are read.
@@ -83,6 +93,9 @@ impl<T: HasRecord + Clone> CompactionPlan<T> {
     /// Rows of its keys that are older than an input lie in deeper levels, in the target (all in `overlaps`), or, of level
     /// 0, in older tables there (all in `inputs`, see [`Self::check`]).
     pub(super) fn is_bottom(&self, version: &Version<T>) -> bool {
+        if self.target == 0 {
+            return false; // What is older may lie in level 0 itself.
+        }
         let (smallest, largest) = self.key_range();
         !version.overlaps_below(self.target, smallest, largest)
     }
@@ -104,11 +117,17 @@ impl<T: HasRecord + Clone> CompactionPlan<T> {
         self.inputs.iter().for_each(|table| live(self.level, table));
         self.overlaps.iter().for_each(|table| live(self.target, table));
         if self.level == 0 {
-            // Rows that stay in level 0 lie above those that go down, so they must be newer.
+            // Rows that stay in level 0 lie above those that go down, so they must be newer. What is merged within it must
+            // not have others in between.
             let newest = self.inputs.iter().map(|table| table.record().revision_max).max();
+            let oldest = self.inputs.iter().map(|table| table.record().revision_min).min();
             let stays = |table: &T| !self.inputs.iter().any(|input| input.record().file == table.record().file);
             let mut rest = version.overlapping(0, smallest, largest).into_iter().filter(stays);
-            assert!(rest.all(|table| Some(table.record().revision_min) > newest), "{self:?} leaves older rows above");
+            let fits = |table: T| {
+                let record = table.record();
+                Some(record.revision_min) > newest || (self.target == 0 && Some(record.revision_max) < oldest)
+            };
+            assert!(rest.all(fits), "{self:?} leaves older rows above");
         }
         for between in self.level + 1..self.target {
             let rest = version.overlapping_range(between, smallest, largest);

@@ -1,5 +1,6 @@
 //! Which tables to rewrite next. Pure.
 use super::plan::hull;
+use super::runs::{merge_level0, runs};
 use super::{CompactionPlan, Retention};
 use crate::options::Options;
 use crate::version::{HasRecord, LEVELS, TableRef, Version};
@@ -26,11 +27,14 @@ pub struct Leveled;
 
 impl<T: HasRecord + Clone> CompactionPolicy<T> for Leveled {
     fn pick(&self, version: &Version<T>, options: &Options, retention: &Retention) -> Option<CompactionPlan<T>> {
-        match fullest(version, options) {
-            Some(0) => {
-                let oldest = version.levels[0].last()?.clone();
-                Some(CompactionPlan::down(version, options, 0, 1, with_overlapping(version, vec![oldest])))
-            }
+        let fullest = fullest(version, options);
+        if fullest != Some(0)
+            && let Some(plan) = thinning(version, options)
+        {
+            return Some(plan);
+        }
+        match fullest {
+            Some(0) => oldest_down(version, options),
             Some(level) => {
                 let cheapest = cheapest(version, level)?.clone();
                 Some(CompactionPlan::down(version, options, level, level + 1, vec![cheapest]))
@@ -40,16 +44,61 @@ impl<T: HasRecord + Clone> CompactionPolicy<T> for Leveled {
     }
 }
 
-/// How full a level is: 1.0 is its target size. The deepest level has none.
+/// Plans for a level 0 that has many runs but not so many bytes that they are worth merging with level 1: the oldest
+/// goes there where that is but a move, else its runs are merged with each other.
+fn thinning<T: HasRecord + Clone>(version: &Version<T>, options: &Options) -> Option<CompactionPlan<T>> {
+    let moves = || oldest_down(version, options).filter(CompactionPlan::is_move);
+    let is_full = runs(&version.levels[0]).len() >= options.level0_tables;
+    is_full.then(moves).flatten().or_else(|| merge_level0(version, options, &|_| false))
+}
+
+/// Plans to bring the oldest run of level 0 down, with all that overlaps it.
+pub(super) fn oldest_down<T: HasRecord + Clone>(version: &Version<T>, options: &Options) -> Option<CompactionPlan<T>> {
+    let oldest = version.levels[0].last()?.clone();
+    Some(CompactionPlan::down(version, options, 0, 1, with_overlapping(version, vec![oldest])))
+}
+
+/// Bytes of level 0 from which it is worth merging with level 1: as many as lie below, so that a row is rewritten about
+/// twice while the store grows to the size of level 1, and then half of that level, so that it is rewritten three times.
+pub(super) fn level0_bytes<T: HasRecord + Clone>(version: &Version<T>, options: &Options) -> u64 {
+    let below: u64 = (1..LEVELS).map(|level| version.level_bytes(level)).sum();
+    below.clamp(options.level_base_bytes / 16, options.level_base_bytes / 2).max(1)
+}
+
+/// How full a level is: 1.0 is its target size. The deepest level has none. Level 0 is full once it has both runs and bytes.
 pub(super) fn fullness<T: HasRecord + Clone>(version: &Version<T>, options: &Options, level: usize) -> f64 {
     if level == 0 {
-        return version.levels[0].len() as f64 / options.level0_tables as f64;
+        let by_runs = runs(&version.levels[0]).len() as f64 / options.level0_tables as f64;
+        return by_runs.min(version.level_bytes(0) as f64 / level0_bytes(version, options) as f64);
     }
     if level == LEVELS - 1 {
         return 0.0;
     }
-    let target_bytes = options.level_base_bytes.max(1) as f64 * (options.level_growth as f64).powi(level as i32 - 1);
-    version.level_bytes(level) as f64 / target_bytes
+    version.level_bytes(level) as f64 / target_bytes(options, level)
+}
+
+fn target_bytes(options: &Options, level: usize) -> f64 {
+    options.level_base_bytes.max(1) as f64 * (options.level_growth as f64).powi(level as i32 - 1)
+}
+
+/// What compaction has still to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Debt {
+    /// Runs in level 0.
+    pub runs: usize,
+    /// Bytes that levels hold beyond their targets.
+    pub bytes: u64,
+}
+
+/// Returns the debt of a tree. Where it has bytes, there is something to pick.
+pub fn debt<T: HasRecord + Clone>(version: &Version<T>, options: &Options) -> Debt {
+    let runs = runs(&version.levels[0]).len();
+    let over = |level: usize| match fullness(version, options, level) {
+        fullness if fullness < 1.0 => 0,
+        _ if level == 0 => version.level_bytes(0).saturating_sub(level0_bytes(version, options)),
+        _ => version.level_bytes(level).saturating_sub(target_bytes(options, level) as u64),
+    };
+    Debt { runs, bytes: (0..LEVELS - 1).map(over).sum() }
 }
 
 /// Returns the level furthest over its target; of equal ones the upper.

@@ -2,7 +2,10 @@
 use super::cut::Cutter;
 use super::output::record;
 use super::retain::{Collector, Verdict};
-use super::{CompactionPlan, CompactionPolicy, Leveled, Retention, full_plan, policy::fullness};
+use super::{
+    CompactionPlan, CompactionPolicy, Earned, Leveled, Rest, Retention, debt, full_plan, policy::fullness,
+    resting_plan, runs_merged,
+};
 use crate::options::Options;
 use crate::version::{LEVELS, Version, VersionEdit};
 use crate::{FileId, Kind, Revision};
@@ -65,10 +68,11 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    /// A world whose level 1 holds so many rows.
+    fn new(level_rows: u64) -> Self {
         let options = Options {
             table_bytes: 40 * ROW_BYTES,
-            level_base_bytes: 160 * ROW_BYTES,
+            level_base_bytes: level_rows * ROW_BYTES,
             level_growth: 8,
             level0_tables: 4,
             ..Default::default()
@@ -166,6 +170,22 @@ impl World {
         plan.inspect(|plan| self.execute(plan)).is_some()
     }
 
+    /// Takes the steps that are paid for, until none is.
+    fn rest(&mut self, earned: Earned) -> Rest {
+        let start = self.picks;
+        loop {
+            match resting_plan(&self.version, &self.options, earned) {
+                Ok((plan, _)) => self.execute(&plan),
+                Err(rest) => return rest,
+            }
+            assert!(self.picks - start < PICKS_MAX, "resting spins: {:?}", self.version);
+        }
+    }
+
+    fn runs(&self) -> usize {
+        debt(&self.version, &self.options).runs
+    }
+
     /// Compacts until the policy is content and checks that every level is within its target.
     fn settle(&mut self) {
         let start = self.picks;
@@ -175,6 +195,8 @@ impl World {
         for level in 0..LEVELS {
             assert!(fullness(&self.version, &self.options, level) < 1.0, "level {level} of {:?}", self.version);
         }
+        assert_eq!(debt(&self.version, &self.options).bytes, 0);
+        assert!(debt(&self.version, &self.options).runs < 2 * runs_merged(&self.options), "{:?}", self.version);
     }
 
     fn read(&self, key: u32, at: u64) -> Option<u64> {
@@ -205,8 +227,18 @@ impl World {
 
 /// Flushes `flushes` times what `write` puts, compacting a little each time and until quiet now and then.
 fn simulate(name: &str, seed: u64, flushes: usize, write: impl Fn(&mut World, &mut Random, &mut Vec<Row>)) -> World {
+    simulate_in(World::new(160), name, seed, flushes, write)
+}
+
+fn simulate_in(
+    mut world: World,
+    name: &str,
+    seed: u64,
+    flushes: usize,
+    write: impl Fn(&mut World, &mut Random, &mut Vec<Row>),
+) -> World {
     println!("{name}: seed={seed}");
-    let (mut world, mut random) = (World::new(), Random(seed));
+    let mut random = Random(seed);
     for flush in 0..flushes {
         let mut pending = Vec::new();
         (0..20 + random.below(40)).for_each(|_| write(&mut world, &mut random, &mut pending));
@@ -236,6 +268,14 @@ fn levels_stay_within_targets_under_uniform_overwrites() {
         world.write(rows, random.below(20_000) as u32, u64::MAX);
     });
     assert!(world.write_amplification() < 20.0, "{}", world.write_amplification());
+}
+
+#[test]
+fn a_large_level_1_is_fed_by_runs_merged_before() {
+    let world = simulate_in(World::new(16_000), "runs", 5, 4000, |world, random, rows| {
+        world.write(rows, random.below(20_000) as u32, u64::MAX);
+    });
+    assert!(world.write_amplification() < 6.0, "{}", world.write_amplification());
 }
 
 #[test]
@@ -307,5 +347,30 @@ fn a_full_compaction_leaves_the_live_rows_in_one_level() {
         let live = world.history.keys().filter(|key| world.read(**key, world.revision).is_some()).count() as u64;
         assert_eq!(world.table_rows(), live, "seed {seed}: {:?}", world.version);
         assert_eq!(world.version.levels.iter().filter(|tables| !tables.is_empty()).count(), 1, "{:?}", world.version);
+    }
+}
+
+#[test]
+fn a_store_that_is_only_read_comes_to_rest_and_shows_the_same() {
+    for seed in 30..40 {
+        let flushes = 50 + 13 * (seed as usize - 30);
+        let mut world = simulate_in(World::new(3000), "resting", seed, flushes, |world, random, rows| {
+            world.now_ms += 1;
+            let until_ms = [0, world.now_ms + random.below(3000), u64::MAX][random.below(3) as usize];
+            world.write(rows, random.below(5000) as u32, until_ms);
+            if random.below(500) == 0 {
+                world.snapshots.push(world.revision);
+            }
+        });
+        let before = format!("{:?}", world.version);
+        assert_ne!(world.rest(Earned::default()), Rest::Complete);
+        assert_eq!(format!("{:?}", world.version), before, "nothing is done that was not paid for");
+        world.rest(Earned { quiet: u64::MAX, reads: 0 });
+        assert!(world.runs() <= 1, "quiet merges level 0: {:?}", world.version);
+        world.check_reads();
+        assert_eq!(world.rest(Earned { quiet: 0, reads: u64::MAX }), Rest::Complete);
+        assert_eq!(world.version.levels.iter().filter(|tables| !tables.is_empty()).count(), 1, "{:?}", world.version);
+        world.check_reads();
+        assert!(!world.step(), "the policy and what reads pay for do not undo each other");
     }
 }

@@ -98,6 +98,11 @@ impl<T: HasRecord + Clone> Version<T> {
         self.levels[level].iter().map(|table| table.record().bytes).sum()
     }
 
+    /// Tables and levels that may hold a key.
+    pub fn sources(&self) -> usize {
+        self.levels[0].len() + self.levels[1..].iter().filter(|tables| !tables.is_empty()).count()
+    }
+
     /// All tables, with their level.
     pub fn tables(&self) -> impl Iterator<Item = (usize, &T)> {
         self.levels.iter().enumerate().flat_map(|(level, tables)| tables.iter().map(move |table| (level, table)))
