@@ -1,4 +1,5 @@
 //! The threads of a store: flush, compaction, and the timer that syncs. They wait without waking up for nothing.
+use super::compact::Quiet;
 use super::scrub::scrub_loop;
 use super::state::{Shared, Work};
 use crate::sync::panic_text;
@@ -51,15 +52,27 @@ pub(super) fn stop(shared: &Shared, threads: Vec<JoinHandle<()>>) {
 
 fn flush_loop(shared: &Shared) {
     let mut retry = None;
-    while shared.next_job(|work| std::mem::take(&mut work.flush), retry) {
-        retry = shared.attempt(Shared::flush_all);
+    while shared.next_job(|work| work.flush || work.log, retry) {
+        let (flush, log) = shared.take_jobs();
+        if log {
+            let _ = shared.attempt(Shared::prepare_log);
+        }
+        if flush || retry.is_some() {
+            retry = shared.attempt(Shared::flush_all);
+        }
     }
 }
 
 fn compact_loop(shared: &Shared) {
-    let mut retry = None;
+    let (mut retry, mut quiet) = (None, Quiet::default());
     while shared.next_job(|work| std::mem::take(&mut work.compact), retry) {
-        retry = shared.attempt(Shared::compact_pending).or_else(|| shared.expires().then_some(EXPIRY_CHECK));
+        let mut look = None;
+        retry = shared.attempt(|shared| {
+            shared.compact_pending()?;
+            look = shared.compact_resting(&mut quiet)?;
+            Ok(())
+        });
+        retry = retry.or(look).or_else(|| shared.expires().then_some(EXPIRY_CHECK));
     }
 }
 
@@ -95,6 +108,12 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// Takes what the flush thread is asked to do.
+    fn take_jobs(&self) -> (bool, bool) {
+        let mut work = self.signals.work.lock();
+        (std::mem::take(&mut work.flush), std::mem::take(&mut work.log))
     }
 
     /// Runs a job and settles how it failed, if it did. Returns the wait before it is worth trying again by itself.
@@ -135,6 +154,9 @@ impl Shared {
                 if write.active_bytes >= shared.options.memtable_bytes {
                     shared.seal_largest(&mut write);
                 }
+            }
+            if shared.take_jobs().1 {
+                shared.prepare_log()?;
             }
             if shared.sealed.load(Ordering::Acquire) == 0 {
                 return Ok(());

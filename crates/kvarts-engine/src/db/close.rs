@@ -17,6 +17,7 @@ impl Db {
         }
         let clean = self.shared.drain();
         background::stop(&self.shared, std::mem::take(&mut threads));
+        self.shared.drop_log();
         let closed = clean.and_then(|()| self.shared.write_clean_manifest());
         self.shared.let_go();
         closed

@@ -1,11 +1,14 @@
 //! Compaction: running what the policy picks, and rewriting whole trees on request.
-use super::room::LEVEL0_SLOW;
 use super::state::Shared;
 use super::trees::TreeShared;
 use super::{Db, Tree};
-use crate::compaction::{self, CompactionPlan, CompactionPolicy, Leveled, full_plan};
-use crate::version::Version;
-use crate::{Error, Result, TreeId};
+use crate::compaction::{
+    self, CompactionPlan, CompactionPolicy, Earned, Leveled, Rest, full_plan, merge_level0, resting_plan, runs_merged,
+};
+use crate::version::{TableRef, Version};
+use crate::{Error, FileId, Result, TreeId};
+use std::cell::Cell;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,8 +16,35 @@ use std::time::Duration;
 /// How often level 0 has a turn within one rewriting of a tree.
 const RELIEFS_MAX: u32 = 16;
 
+/// How near writers must be to stopping for that.
+const RELIEF_PRESSURE: f64 = 0.5;
+
 /// Wait between looks whether a compaction by hand still wants its turn.
 const HAND_WAIT: Duration = Duration::from_millis(1);
+
+/// Wait between looks whether writers are quiet, while that may pay for something.
+const QUIET_LOOK: Duration = Duration::from_secs(1);
+/// Bytes that a second without a write pays for: a tenth of what compaction can do.
+const QUIET_BYTES_PER_S: u64 = 64 << 20;
+/// Wait between looks at what reads have lost, where only that may pay for something.
+const READS_LOOK: Duration = Duration::from_secs(10);
+
+/// How quiet writers are, as the compaction thread sees it.
+#[derive(Default)]
+pub(super) struct Quiet {
+    /// The newest revision at the last look, and when that was.
+    seen: (u64, u64),
+    /// Bytes that may be rewritten for it.
+    bytes: u64,
+}
+
+impl Quiet {
+    fn look(&mut self, applied: u64, now_ns: u64) {
+        let (revision, then_ns) = std::mem::replace(&mut self.seen, (applied, now_ns));
+        let quiet_ms = if revision == applied { now_ns.saturating_sub(then_ns) / 1_000_000 } else { 0 };
+        self.bytes = if quiet_ms == 0 { 0 } else { self.bytes + quiet_ms * QUIET_BYTES_PER_S / 1000 };
+    }
+}
 
 impl Db {
     /// Flushes, then rewrites every tree (or one) into its deepest level and waits. Space of deleted and expired rows returns.
@@ -82,6 +112,33 @@ impl Shared {
         Ok(false)
     }
 
+    /// Takes the next step that reads or quiet have paid for, and returns when it is worth looking again, if ever.
+    pub(super) fn compact_resting(&self, quiet: &mut Quiet) -> Result<Option<Duration>> {
+        quiet.look(self.applied.load(Ordering::Relaxed), self.clock.monotonic_ns());
+        let mut last = self.compacting.lock();
+        let mut rest = Rest::Complete;
+        for tree in &self.live_trees() {
+            self.check_open()?;
+            let state = tree.state.load_full();
+            let earned = Earned { reads: state.waste.bytes(), quiet: quiet.bytes };
+            match resting_plan(&state.version, &self.options, earned) {
+                Ok((plan, cost)) => {
+                    *last = tree.id();
+                    quiet.bytes -= cost.min(quiet.bytes);
+                    state.waste.spend(cost);
+                    self.compact_plan(tree, &state.version, plan)?;
+                    return Ok(Some(Duration::ZERO));
+                }
+                Err(later) => rest = rest.max(later),
+            }
+        }
+        Ok(match rest {
+            Rest::Complete => None,
+            Rest::Reads => Some(READS_LOOK),
+            Rest::Quiet => Some(QUIET_LOOK),
+        })
+    }
+
     /// Rewrites a tree step by step into its deepest level. Called with `compacting` held.
     fn compact_tree(&self, tree: &TreeShared, last: &mut TreeId) -> Result<()> {
         // One retention decides when the work is done: rows that others write meanwhile do not prolong it.
@@ -96,7 +153,7 @@ impl Shared {
             self.compact_plan(tree, &version, plan)?;
             // Writers go on meanwhile: what slows them has a turn between two steps. It mixes newer rows into deeper
             // levels, which makes more steps; so only so often, and then writers wait for the end.
-            if reliefs < RELIEFS_MAX && self.level0_tables.load(Ordering::Acquire) >= LEVEL0_SLOW {
+            if reliefs < RELIEFS_MAX && self.pressure(0) > RELIEF_PRESSURE {
                 reliefs += 1;
                 self.compact_next(last)?;
             }
@@ -104,10 +161,49 @@ impl Shared {
     }
 
     /// Runs a plan for a tree and installs what comes of it. Called with `compacting` held.
+    ///
+    /// Flushes go on meanwhile, and what they add to level 0 is merged there in between: a long job need not end before
+    /// reads look into fewer tables again, and writers never wait for it.
     fn compact_plan(&self, tree: &TreeShared, version: &Version, plan: CompactionPlan) -> Result<()> {
+        let busy: HashSet<FileId> = plan.tables().map(|table| table.record.file).collect();
+        let seen = Cell::new(self.counters.flushes.load(Ordering::Relaxed));
+        let failed = Cell::new(None);
+        let relieves = || {
+            let flushes = self.counters.flushes.load(Ordering::Relaxed);
+            let relief = if seen.replace(flushes) == flushes { Ok(()) } else { self.thin_level0(&busy) };
+            relief.map_err(|error| failed.set(Some(error))).is_ok()
+        };
+        let outcome = self.run_plan(tree, version, plan, &|| !relieves());
+        failed.take().map_or(outcome, Err)
+    }
+
+    /// Merges what is ripe in level 0 of any tree, but for tables that are `busy` and older ones.
+    fn thin_level0(&self, busy: &HashSet<FileId>) -> Result<()> {
+        // Twice as many as could be merged: from there on writers are slowed.
+        if self.level0_runs.load(Ordering::Relaxed) < 2 * runs_merged(&self.options) {
+            return Ok(());
+        }
+        let is_busy = |table: &TableRef| busy.contains(&table.record.file);
+        for tree in self.live_trees() {
+            let version = Arc::clone(&tree.state.load().version);
+            if let Some(plan) = merge_level0(&version, &self.options, &is_busy) {
+                self.run_plan(&tree, &version, plan, &|| false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a plan and installs what comes of it, unless `stop` says so every few rows, or the tree or the store goes.
+    fn run_plan(
+        &self,
+        tree: &TreeShared,
+        version: &Version,
+        plan: CompactionPlan,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<()> {
         let retention = self.retention();
         let dropped = || tree.dropped.load(Ordering::Acquire);
-        let stop = || self.is_closed() || dropped();
+        let stop = || self.is_closed() || dropped() || stop();
         let compression = tree.compression(&self.options, plan.target());
         let keeps = compression == tree.compression(&self.options, plan.level());
         let plan = if keeps { plan } else { plan.rewriting() };

@@ -76,7 +76,7 @@ impl Db {
         let version = Arc::clone(&tree.shared.state.load().version);
         self.shared.check_readable(&tree.shared)?;
         for (position, key) in keys.iter().enumerate() {
-            let row = match find_in_tables(&version, key, key_hash(key), Revision::MAX, true)? {
+            let row = match find_in_tables(&version, key, key_hash(key), Revision::MAX, true, &mut 0)? {
                 Lookup::Found(row) => Some(row),
                 Lookup::Absent | Lookup::NeedsRead => None,
             };

@@ -6,6 +6,7 @@ use super::TreeInfo;
 use super::floor::{Bound, Floor};
 use super::state::Shared;
 use super::trees::{Mem, TreeShared, TreeState};
+use crate::compaction::{self, Debt};
 use crate::fs::Fs;
 use crate::keys::{Identity, NewFile};
 use crate::log::log_path;
@@ -160,6 +161,7 @@ impl Shared {
             active: Arc::clone(&state.active),
             sealed: state.sealed.iter().filter(|&mem| !is_same(flushed, mem)).map(Arc::clone).collect(),
             version,
+            waste: Arc::clone(&state.waste),
         });
         if let Some(mem) = flushed {
             self.sealed_gone(std::slice::from_ref(mem));
@@ -228,13 +230,14 @@ impl Shared {
 
     /// Brings the numbers that depend on the set of tables up to date, and wakes those who wait for them.
     pub(super) fn installed(&self, install: &mut Install) {
-        let (mut level0, mut memory) = (0, 0);
+        let (mut debt, mut memory) = (Debt::default(), 0);
         for tree in install.trees.values() {
             let version = Arc::clone(&tree.state.load().version);
-            level0 = level0.max(version.levels.first().map_or(0, Vec::len));
+            let of_tree = compaction::debt(&version, &self.options);
+            debt = Debt { runs: debt.runs.max(of_tree.runs), bytes: debt.bytes + of_tree.bytes };
             memory += version.levels.iter().flatten().map(|table| table.table.memory_bytes()).sum::<usize>();
         }
-        self.level0_tables.store(level0, Ordering::Release);
+        self.set_debt(debt);
         self.cache.set_capacity(cache_bytes(self.options.memory_bytes, memory));
         self.progress();
     }

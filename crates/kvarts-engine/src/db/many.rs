@@ -209,8 +209,9 @@ impl ReadPoint {
                 return Step::Done(Some(Row::Mem(row)));
             }
         }
-        for candidate in self.state.version.candidates(key) {
+        for (vain, candidate) in self.state.version.candidates(key).enumerate() {
             if let Some(block) = candidate.table.locate(key, hash, self.revision) {
+                self.state.waste.add_probes(hash, vain as u64);
                 candidate.table.prefetch_slot(block);
                 return Step::Block(&candidate.table, block);
             }

@@ -24,8 +24,10 @@ mod manifest;
 mod many;
 #[cfg(all(test, feature = "model"))]
 mod models;
+mod next_log;
 mod open;
 mod open_read;
+mod pace;
 mod publish;
 mod read;
 mod recover;
@@ -41,6 +43,7 @@ mod state;
 mod stats;
 mod trees;
 mod verify;
+mod waste;
 mod write;
 
 pub use apply::Applier;

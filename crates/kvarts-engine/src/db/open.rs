@@ -2,17 +2,18 @@
 use super::background;
 use super::floor::{self, Floor};
 use super::manifest::{Install, MANIFEST, MANIFEST_TMP, new_cache, place, read_manifest};
+use super::next_log::log_mode;
 use super::recover::{Recovering, Recovery, Replay};
 use super::state::{Parts, Shared};
 use super::trees::TreeShared;
 use super::write::WriteState;
 use super::{Db, OpenReport};
 use crate::clock::Clock;
-use crate::fs::{Finding, Fs, LockOutcome, LogMode, guard, hold, mend, survey};
+use crate::fs::{Finding, Fs, LockOutcome, guard, hold, mend, survey};
 use crate::keys::{Identity, Keys};
 use crate::log::LogWriter;
 use crate::memtable::Chunks;
-use crate::options::{Durability, Options};
+use crate::options::Options;
 use crate::sync::Mutex;
 use crate::table::BlockCache;
 use crate::{Error, FileId, Result, Revision};
@@ -342,9 +343,8 @@ pub(super) fn logs_to_replay(manifest: &Manifest, names: &[String]) -> Vec<FileI
 /// Begins the first log after recovery, and puts a manifest in place that names it and everything recovered.
 fn begin(recovery: &Recovery<'_>, floor: &mut Floor) -> Result<LogWriter> {
     let options = recovery.options;
-    let mode = if options.durability == Durability::Sync { LogMode::Written } else { LogMode::Mapped };
     // A store without a log has an empty one: the manifest names it, and recovery finds nothing in it.
-    let (mode, bytes) = if options.log { (mode, options.log_bytes) } else { (LogMode::Written, 0) };
+    let (mode, bytes) = (log_mode(options), if options.log { options.log_bytes } else { 0 });
     let file = recovery.new_file();
     let (fs, dir) = (Arc::clone(recovery.fs), recovery.dir);
     let log = LogWriter::create(fs, dir, &recovery.store, file, bytes, mode)?;

@@ -39,23 +39,32 @@ pub(super) fn find<'a>(state: &'a TreeState, key: &[u8], at: Revision, may_read:
             return Ok(Lookup::Found(Row::Mem(row)));
         }
     }
-    find_in_tables(&state.version, key, hash, at, may_read)
+    let mut vain = 0;
+    let found = find_in_tables(&state.version, key, hash, at, may_read, &mut vain)?;
+    match found {
+        Lookup::Found(_) => state.waste.add_probes(hash, vain),
+        // One table would have been asked anyhow.
+        Lookup::Absent => state.waste.add_probes(hash, vain.saturating_sub(1)),
+        Lookup::NeedsRead => {}
+    }
+    Ok(found)
 }
 
-/// The same in tables only.
+/// The same in tables only. `vain` counts those without the row.
 pub(super) fn find_in_tables<'a>(
     version: &Version,
     key: &[u8],
     hash: u64,
     at: Revision,
     may_read: bool,
+    vain: &mut u64,
 ) -> Result<Lookup<'a>> {
     for candidate in version.candidates(key) {
         let table = &candidate.table;
         let answer = if may_read { table.get(key, hash, at)? } else { table.try_get(key, hash, at) };
         match answer {
             TableAnswer::Found(block, row) => return Ok(Lookup::Found(Row::Block(block, row))),
-            TableAnswer::Absent => {}
+            TableAnswer::Absent => *vain += 1,
             TableAnswer::NeedsRead => return Ok(Lookup::NeedsRead),
         }
     }

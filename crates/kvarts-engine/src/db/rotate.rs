@@ -32,7 +32,7 @@ impl Db {
         let keys = shared.store.keys().ok_or_else(|| Error::NotEncrypted(shared.dir.join(MANIFEST)))?;
         let id = key.id();
         let _rotating = shared.rotating.lock();
-        keys.put_first(key);
+        shared.put_key_first(keys, key);
         shared.renew_log()?;
         let done = shared.renew_tables(id, progress)?;
         shared.renew_manifest(keys)?;

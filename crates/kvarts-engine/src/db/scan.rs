@@ -317,6 +317,7 @@ impl Db {
             if self.shared.scans_rest() { Some(at.map_or_else(|| self.hold(), |at| Ok(at.clone()))?) } else { None };
         let at = held.as_ref().or(at);
         let (state, revision) = self.shared.read_at(&tree.shared, at)?;
+        state.waste.add_seeks(state.version.sources().saturating_sub(1));
         let mut scan = Scan::new(&self.shared, &state, bounds, reverse, revision, self.shared.now_ms(at))?;
         scan.rest = held.map(|held| Rest { tree: Arc::clone(&tree.shared), held });
         Ok(scan)

@@ -9,14 +9,14 @@ use super::write::WriteState;
 use crate::clock::Clock;
 use crate::fs::Fs;
 use crate::keys::Identity;
-use crate::log::{LogPosition, LogSyncer};
+use crate::log::{LogPosition, LogSyncer, PreparedLog};
 use crate::memtable::Chunks;
 use crate::options::{Durability, Options};
 use crate::sync::{Condvar, Mutex, atomic};
 use crate::table::BlockCache;
 use crate::{Error, FileId, Result, Revision, TreeId};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// Bit of `status`: no more calls.
@@ -29,7 +29,7 @@ const READ_ONLY: u8 = 4;
 
 /// An open store, as its threads, scans and snapshots share it.
 ///
-/// Lock order: `rotating`, `compacting`, `write`, `flushing`, `install`, then the leaves, of which none is held while another
+/// Lock order: `rotating`, `compacting`, `write`, `next_log`, `flushing`, `install`, then the leaves, of which none is held while another
 /// is taken: `snapshots`, `logs`, `ended`, `failure`, a tree's swap, the mutexes of `signals`.
 pub(super) struct Shared {
     pub(super) fs: Arc<dyn Fs>,
@@ -68,6 +68,8 @@ pub(super) struct Shared {
     pub(super) retain_from: AtomicU64,
     /// Log files that exist, oldest first, with the bytes written to those that are ended.
     pub(super) logs: Mutex<Vec<(FileId, u64)>>,
+    /// The log file that comes next, where it was made in advance. Held while it is made.
+    pub(super) next_log: Mutex<Option<PreparedLog>>,
     /// The newest log that was ended, and its last revision, until the floor says that it is durable.
     pub(super) ended: Mutex<Option<(FileId, Revision)>>,
     /// True while there is one.
@@ -76,8 +78,10 @@ pub(super) struct Shared {
     pub(super) sealed: AtomicUsize,
     /// Their bytes.
     pub(super) sealed_bytes: AtomicUsize,
-    /// Tables in the fullest level 0.
-    pub(super) level0_tables: AtomicUsize,
+    /// Runs in the fullest level 0.
+    pub(super) level0_runs: AtomicUsize,
+    /// How near compaction is to stopping writers, in millionths: see `pace`.
+    pub(super) pressure: AtomicU32,
     /// Live scans.
     pub(super) scans: AtomicUsize,
     /// Bytes that they may hold of rows handed out in advance.
@@ -134,6 +138,8 @@ pub(super) struct Work {
     pub(super) flush: bool,
     /// There may be something to compact.
     pub(super) compact: bool,
+    /// The log will soon need its next file.
+    pub(super) log: bool,
     /// There are bytes in the log that the timer has to sync.
     pub(super) sync: bool,
     /// End.
@@ -182,11 +188,13 @@ impl Shared {
             snapshots: Mutex::default(),
             retain_from: AtomicU64::new(retain_from),
             logs: Mutex::new(vec![(position.file, 0)]),
+            next_log: Mutex::new(None),
             ended: Mutex::new(None),
             has_ended: AtomicBool::new(false),
             sealed: AtomicUsize::new(0),
             sealed_bytes: AtomicUsize::new(0),
-            level0_tables: AtomicUsize::new(0),
+            level0_runs: AtomicUsize::new(0),
+            pressure: AtomicU32::new(0),
             scans: AtomicUsize::new(0),
             scan_bytes: AtomicUsize::new(0),
             spares,

@@ -1,6 +1,7 @@
 //! Trees: their memtables and tables as one immutable state that readers load and writers replace.
 use super::publish;
 use super::state::Shared;
+use super::waste::Waste;
 use super::{Db, Tree, TreeInfo};
 use crate::log::LogPosition;
 use crate::memtable::{Chunks, MemRow, Memtable};
@@ -122,12 +123,14 @@ pub(super) struct TreeState {
     pub(super) sealed: Vec<Arc<Mem>>,
     /// The tables.
     pub(super) version: Arc<Version>,
+    /// What reads lose in them. The tree's own.
+    pub(super) waste: Arc<Waste>,
 }
 
 impl TreeState {
     /// Returns a state without rows.
     pub(super) fn empty(chunks: &Arc<Chunks>) -> Self {
-        Self { active: Mem::new(chunks), sealed: Vec::new(), version: Arc::new(Version::default()) }
+        Self { active: Mem::new(chunks), sealed: Vec::new(), version: Arc::default(), waste: Arc::default() }
     }
 
     /// The memtables, newest first.
@@ -162,7 +165,7 @@ impl TreeShared {
     /// Returns a tree with these tables and this memtable.
     pub(super) fn with_rows(info: TreeInfo, version: Version, active: Arc<Mem>) -> Arc<Self> {
         let last = AtomicU64::new(version.flushed.max(active.revision_max()).0);
-        let state = TreeState { active, sealed: Vec::new(), version: Arc::new(version) };
+        let state = TreeState { active, sealed: Vec::new(), version: Arc::new(version), waste: Arc::default() };
         Arc::new(Self {
             id: info.id,
             info: ArcSwap::from_pointee(info),

@@ -31,8 +31,12 @@ pub(super) struct WriteState {
     logged: Option<Revision>,
     /// Bytes that rows take in all active memtables.
     pub(super) active_bytes: usize,
-    /// Bytes written since a writer last waited for a filling level 0.
-    pub(super) paced_bytes: usize,
+    /// Bytes written under pressure that writers have not waited for yet.
+    pub(super) unpaid_bytes: usize,
+    /// Nanoseconds that one of them waited longer than it had to.
+    pub(super) overpaid_ns: u64,
+    /// True once the next log file was asked for.
+    asked_log: bool,
 }
 
 /// A tree as writers see it.
@@ -45,7 +49,15 @@ pub(super) struct WriteTree {
 impl WriteState {
     /// Returns the state of a store whose log ends in `log`.
     pub(super) fn new(log: LogWriter) -> Self {
-        Self { log: Some(log), trees: Vec::new(), logged: None, active_bytes: 0, paced_bytes: 0 }
+        Self {
+            log: Some(log),
+            trees: Vec::new(),
+            logged: None,
+            active_bytes: 0,
+            unpaid_bytes: 0,
+            overpaid_ns: 0,
+            asked_log: false,
+        }
     }
 
     /// The end of the log. Every write asks first whether the store is closed, under the lock that guards this.
@@ -283,7 +295,8 @@ impl Shared {
         };
         write.logged = Some(revision);
         let user_bytes = write.insert(batch, revision, end) as u64;
-        write.paced_bytes += batch.bytes_len();
+        self.charge(write, batch.bytes_len());
+        self.look_ahead(write);
         let counted = &self.counters.user_bytes;
         counted.store(counted.load(Ordering::Relaxed) + user_bytes, Ordering::Relaxed);
         // Order: the position before the revision is visible, so that a sync of what a reader saw covers it.
@@ -303,12 +316,18 @@ impl Shared {
 
     /// Goes on in a new log file that has room for a record of `len` bytes. Errors that may pass leave all as it was.
     pub(super) fn rotate(&self, write: &mut WriteState, len: usize) -> Result<()> {
-        let (file, ended) = (self.new_file(), write.log().position());
-        write.log_mut().rotate(file, len).map_err(|error| match error {
+        let ended = write.log().position();
+        let rotated = match self.take_log(len) {
+            Some(next) => write.log_mut().rotate_to(next),
+            None => write.log_mut().rotate(self.new_file(), len),
+        };
+        rotated.map_err(|error| match error {
             refused @ Error::InvalidArgument { .. } => refused,
             passing if passing.may_pass() => passing,
             other => self.poison(other),
         })?;
+        write.asked_log = false;
+        let file = write.log().file();
         let mut logs = self.logs.lock();
         if let Some(last) = logs.last_mut() {
             last.1 = ended.offset;
@@ -321,6 +340,14 @@ impl Shared {
         }
         self.appended.store(write.log().position());
         Ok(())
+    }
+
+    /// Asks for the next log file once the current one is half full.
+    fn look_ahead(&self, write: &mut WriteState) {
+        if self.options.log && !write.asked_log && write.log().is_half_full() {
+            write.asked_log = true;
+            self.ask(|work| work.log = true);
+        }
     }
 
     /// What follows a commit once the write lock is free: waits until it is durable where that is asked, and shows it.

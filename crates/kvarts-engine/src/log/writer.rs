@@ -52,6 +52,11 @@ impl PreparedLog {
     pub fn fits(&self, bytes: usize) -> bool {
         capacity_for(bytes) <= self.log.capacity()
     }
+
+    /// Tells whether it has room for a record with a payload of `len` bytes, and its `End` record.
+    pub fn fits_record(&self, len: usize) -> bool {
+        len <= PAYLOAD_BYTES_MAX && self.fits(record_bytes(len))
+    }
 }
 
 /// The appending end of the log. One thread at a time.
@@ -127,6 +132,11 @@ impl LogWriter {
     /// The same for several records that take `bytes` bytes in all.
     pub fn fits_records(&self, bytes: usize) -> bool {
         self.log.len() + (bytes + end_record_bytes()) as u64 <= self.log.capacity()
+    }
+
+    /// Tells whether half of the current file is used.
+    pub fn is_half_full(&self) -> bool {
+        self.log.len() >= self.log.capacity() / 2
     }
 
     /// Tells whether appending a record with a payload of `len` bytes is a copy in memory: it waits for nothing.

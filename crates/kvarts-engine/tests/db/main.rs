@@ -14,6 +14,7 @@ mod mapping;
 mod meddled;
 mod model;
 mod mutations;
+mod pacing;
 mod panics;
 mod plants;
 mod player;
