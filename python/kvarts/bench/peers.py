@@ -181,7 +181,7 @@ def _open_lmdb(folder: Path, sync: bool, tuning: Tuning) -> Engine:
         with env.begin(write=True) as transaction, transaction.cursor() as cursor:
             cursor.putmulti(pairs)
 
-    engine = Engine(put=put, put_batch=put_batch, get=_nothing_of, close=env.close)
+    engine = Engine(put=put, put_batch=put_batch, get=nothing_of, close=env.close)
 
     def begin_reads() -> None:
         # A read transaction that stays open is how lmdb reads fastest.
@@ -206,8 +206,8 @@ def _open_lmdb(folder: Path, sync: bool, tuning: Tuning) -> Engine:
     return engine
 
 
-def _nothing_of(key: bytes) -> None:  # stands in until lmdb's reads begin
-    return None
+def nothing_of(key: bytes) -> None:
+    """Stand in for `get` until lmdb's reads begin."""
 
 
 def _open_sqlite(folder: Path, sync: bool, tuning: Tuning) -> Engine:

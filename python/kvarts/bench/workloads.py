@@ -60,6 +60,10 @@ class Stopwatch:
         """Take in what was timed elsewhere."""
         self._unit_ns.setdefault(operation, []).append(unit_ns)
 
+    def samples_ns(self, operation: str) -> list[float]:
+        """Return what was measured of an operation, in order."""
+        return list(self._unit_ns.get(operation, ()))
+
     def total_ns(self, operation: str) -> float:
         """Return the sum of what was measured of an operation."""
         return sum(self._unit_ns.get(operation, ()))

@@ -10,6 +10,7 @@ from kvarts.bench import parallel
 from kvarts.bench.abilities import lacks_compression
 from kvarts.bench.board import Outcome
 from kvarts.bench.compression import KINDS, make_bench, make_values
+from kvarts.bench.large import pace_of
 from kvarts.bench.parallel import ROWS as PARALLEL_ROWS
 from kvarts.bench.profile import ROWS as PROFILE_ROWS
 from kvarts.bench.profile import STAGES, stage_table
@@ -94,3 +95,11 @@ def test_stages_of_an_operation_add_up_to_it() -> None:
     for start, end in zip(wholes, [*wholes[1:], len(table)], strict=True):
         parts = [float(row[1]) for row in table[start + 1 : end]]
         assert sum(parts) == pytest.approx(float(table[start][1]))
+
+
+def test_the_pace_of_a_load_tells_its_slowest_second_and_longest_call() -> None:
+    even, slow = [1e6] * 3000, [2e6] * 500
+    assert pace_of(even) == {"longest": 1.0, "slowest": 1.0}
+    assert pace_of([*even, *slow, 1e6]) == {"longest": 2.0, "slowest": 0.5}
+    assert pace_of([*even, 2.9e9, *even])["slowest"] == 0.0, "a second without a row"
+    assert pace_of([1e6] * 10) == {"longest": 1.0}, "less than a second says nothing of seconds"
