@@ -29,6 +29,9 @@ pub struct Options {
     pub memory_bytes: usize,
     /// Bytes a memtable may take before it is flushed; 0 = a sixteenth of `memory_bytes`, at most 64 MiB.
     pub memtable_bytes: usize,
+    /// Descriptors of tables that are kept open. Default: no limit but the process's, of which all stores together take three
+    /// quarters at most.
+    pub open_files: usize,
     /// Raw bytes of a data block. Default 8 KiB: see the ADR on block size.
     pub block_bytes: usize,
     /// Bytes of a table made by compaction. Default 32 MiB.
@@ -70,6 +73,7 @@ impl Default for Options {
             fix_permissions: false,
             memory_bytes: 256 << 20,
             memtable_bytes: 0,
+            open_files: usize::MAX,
             block_bytes: 8 << 10,
             table_bytes: 32 << 20,
             level_base_bytes: 1 << 30,

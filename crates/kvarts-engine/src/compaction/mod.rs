@@ -18,7 +18,7 @@ mod simulation;
 
 pub use full::full_plan;
 pub use job::run;
-pub use output::{OutputContext, record, write_tables};
+pub use output::{OutputContext, write_tables};
 pub use plan::CompactionPlan;
 pub use policy::{CompactionPolicy, Debt, Leveled, debt};
 pub use resting::{Earned, Rest, resting_plan};

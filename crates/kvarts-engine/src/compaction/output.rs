@@ -11,8 +11,6 @@ use crate::table::{BlockCache, Table, TableWriter, Unsynced, table_path};
 use crate::version::TableRef;
 use crate::{Error, FileId, Kind, Result, Revision};
 use kvarts_formats::compress::Compression;
-use kvarts_formats::manifest::TableRecord;
-use kvarts_formats::table::Properties;
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
@@ -132,13 +130,12 @@ impl<'a, 'c> Outputs<'a, 'c> {
     fn end_current(&mut self) -> Result<()> {
         let Some((file, writer)) = self.current.take() else { return Ok(()) };
         let OutputContext { fs, dir, store, cache, .. } = *self.context;
-        let written = writer.finish_unsynced().and_then(|(properties, bytes, unsynced)| {
+        let written = writer.finish_unsynced().and_then(|(_, _, unsynced)| {
             self.sync(unsynced)?;
-            Ok((properties, bytes, Table::open(fs, dir, store, file, cache)?))
+            Table::open(fs, dir, store, file, cache)
         });
-        let (properties, bytes, table) = written.inspect_err(|_| remove(self.context, file))?;
-        let record = Arc::new(record(file, bytes, properties));
-        self.done.push(TableRef { record, table });
+        let table = written.inspect_err(|_| remove(self.context, file))?;
+        self.done.push(TableRef::of(table));
         Ok(())
     }
 
@@ -196,21 +193,4 @@ impl Drop for Outputs<'_, '_> {
 /// Removes a half-made table. One that stays behind, for all we do, is removed when the store is next opened.
 fn remove(context: &OutputContext<'_>, file: FileId) {
     let _ = context.fs.remove(&table_path(context.dir, file));
-}
-
-/// What the manifest says of a table with these properties.
-pub fn record(file: FileId, bytes: u64, properties: Properties) -> TableRecord {
-    TableRecord {
-        file,
-        bytes,
-        rows: properties.rows,
-        tombstones: properties.tombstones,
-        revision_min: properties.revision_min,
-        revision_max: properties.revision_max,
-        expiry_min_ms: properties.expiry_min_ms,
-        expiry_half_ms: properties.expiry_half_ms,
-        keys: properties.keys,
-        smallest: properties.smallest,
-        largest: properties.largest,
-    }
 }

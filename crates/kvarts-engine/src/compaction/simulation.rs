@@ -1,12 +1,12 @@
 //! The policy against thousands of flushes, with an executor that keeps rows in vectors: tables are records only.
 use super::cut::Cutter;
-use super::output::record;
 use super::retain::{Collector, Verdict};
 use super::{
     CompactionPlan, CompactionPolicy, Earned, Leveled, Rest, Retention, debt, full_plan, policy::fullness,
     resting_plan, runs_merged,
 };
 use crate::options::Options;
+use crate::table::record;
 use crate::version::{LEVELS, Version, VersionEdit};
 use crate::{FileId, Kind, Revision};
 use kvarts_formats::manifest::TableRecord;

@@ -1,7 +1,7 @@
 //! Checkpoints: a copy of the store, or of one tree, by hard links.
 use super::floor::{self, Floor};
 use super::flush::Sealed;
-use super::manifest::{MANIFEST, MANIFEST_TMP, place, tree_record};
+use super::manifest::{MANIFEST, MANIFEST_TMP, place, tables_format, tree_record};
 use super::open::parent;
 use super::state::Shared;
 use super::trees::TreeShared;
@@ -129,8 +129,9 @@ impl Shared {
             logs: Vec::new(),
             trees: cut.trees.iter().map(|(tree, version)| tree_record(&tree.info(), version)).collect(),
         };
+        let format = tables_format(cut.trees.iter().map(|(_, version)| &**version));
         let mut floor = Floor::default();
-        place(&*self.fs, to, &manifest, &self.store, file, &mut floor, Revision::ZERO)
+        place(&*self.fs, to, &manifest, &self.store, (file, format), &mut floor, Revision::ZERO)
             .map_err(|failure| failure.error)?;
         let parent = parent(to);
         self.fs.sync_dir(&parent).map_err(|error| Error::io("syncing", &parent, error))

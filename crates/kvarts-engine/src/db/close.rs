@@ -77,6 +77,7 @@ impl Shared {
         self.chunks.keep_none();
         self.spares.keep_none();
         self.cache.set_capacity(0);
+        self.cache.hold_files();
         *self.lock.lock() = None;
         self.fs.release();
     }

@@ -71,29 +71,36 @@ pub(super) fn tree_record(info: &TreeInfo, version: &Version) -> TreeRecord {
     }
 }
 
-/// Returns the number of the manifest at `path`, and what its bytes say. Only the keys of `store` count: its number stands in the manifest.
+/// The newest format of the tables of `versions`, as far as it is known. A manifest is of no older one: whoever reads it can read them.
+pub(super) fn tables_format<'a>(versions: impl IntoIterator<Item = &'a Version>) -> u32 {
+    let tables = versions.into_iter().flat_map(Version::tables);
+    tables.map(|(_, table)| table.table.format()).max().unwrap_or_default()
+}
+
+/// Returns the header of the manifest at `path`, and what its bytes say. Only the keys of `store` count: its number stands in the manifest.
 ///
 /// Errors: `Corruption`, `NewerFormat`, `WrongKey`.
-pub(super) fn read_manifest(path: &Path, bytes: &[u8], store: &Identity) -> Result<(FileId, Manifest)> {
+pub(super) fn read_manifest(path: &Path, bytes: &[u8], store: &Identity) -> Result<(FileHeader, Manifest)> {
     let damaged = |error| Error::format(path, 0, error);
     let header = FileHeader::decode(bytes, FileKind::Manifest).map_err(damaged)?;
     let seal = store.open(path, &header)?;
     let manifest = Manifest::decode_sealed(&header, &seal, bytes).map_err(damaged)?;
-    Ok((header.file, manifest))
+    Ok((header, manifest))
 }
 
-/// Puts `manifest` in place in `dir` and raises the floor to it; durable on return. Its logs reach `revision`.
+/// Puts `manifest` in place in `dir` as a file of at least a format, and raises the floor to it; durable on return. Its logs reach
+/// `revision`.
 pub(super) fn place(
     fs: &dyn Fs,
     dir: &Path,
     manifest: &Manifest,
     store: &Identity,
-    file: FileId,
+    (file, format): (FileId, u32),
     floor: &mut Floor,
     revision: Revision,
 ) -> std::result::Result<(), ManifestFailure> {
     let (tmp, path) = (dir.join(MANIFEST_TMP), dir.join(MANIFEST));
-    let begun = store.begin_as(manifest.version(), FileKind::Manifest, file);
+    let begun = store.begin_as(manifest.version().max(format), FileKind::Manifest, file);
     let NewFile { header, seal } = begun.map_err(|error| ManifestFailure { error, maybe_placed: false })?;
     let written = (|| {
         if fs.exists(&tmp)? {
@@ -200,9 +207,14 @@ impl Shared {
         reached: Revision,
     ) -> Result<()> {
         let file = self.new_file();
-        let record = |tree: &Arc<TreeShared>| match pending {
-            Some(pending) if pending.tree == tree.id() => tree_record(&tree.info(), pending.version),
-            _ => tree_record(&tree.info(), &tree.state.load().version),
+        let mut format = 0;
+        let mut record = |tree: &Arc<TreeShared>| {
+            let version = match pending {
+                Some(pending) if pending.tree == tree.id() => pending.version,
+                _ => &tree.state.load().version,
+            };
+            format = format.max(tables_format([version]));
+            tree_record(&tree.info(), version)
         };
         let manifest = Manifest {
             store: self.store.id,
@@ -210,10 +222,10 @@ impl Shared {
             next_tree: install.next_tree,
             last_revision: Revision(self.applied.load(Ordering::Acquire)),
             logs,
-            trees: install.trees.values().map(record).collect(),
+            trees: install.trees.values().map(&mut record).collect(),
         };
         let floor = &mut install.floor;
-        place(&*self.fs, &self.dir, &manifest, &self.store, file, floor, reached).map_err(|failure| {
+        place(&*self.fs, &self.dir, &manifest, &self.store, (file, format), floor, reached).map_err(|failure| {
             match failure.error {
                 passing if passing.may_pass() && !failure.maybe_placed => passing,
                 other => self.poison(other),
@@ -260,7 +272,8 @@ impl Shared {
 
 /// Returns the cache of a store, which takes what its memtables leave of its memory.
 pub(super) fn new_cache(options: &Options, chunks: &Chunks) -> Arc<BlockCache> {
-    BlockCache::beside(cache_bytes(options.memory_bytes, 0), Arc::clone(chunks.held()), options.memtable_bytes)
+    let lent = Arc::clone(chunks.held());
+    BlockCache::beside(cache_bytes(options.memory_bytes, 0), lent, options.memtable_bytes, options.open_files)
 }
 
 /// Bytes for the block cache and the memtables together: what indexes and filters leave of `memory`, less the part of

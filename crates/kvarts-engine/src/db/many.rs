@@ -4,7 +4,7 @@ use super::read::{Lookup, Row, find, with_entry};
 use super::trees::TreeState;
 use super::{Attempt, Db, Entry, Snapshot, Tree};
 use crate::clock::Clock;
-use crate::table::Table;
+use crate::table::{Located, Table};
 use crate::{Result, Revision, prefetch};
 use kvarts_formats::hash::key_hash;
 use std::sync::Arc;
@@ -53,6 +53,8 @@ enum Step<'a> {
     Done(Option<Row<'a>>),
     /// In this block, if it is anywhere newer than in tables that come later.
     Block(&'a Table, u32),
+    /// Where nothing was fetched: in a table that is not in memory.
+    Search,
 }
 
 impl Db {
@@ -210,10 +212,14 @@ impl ReadPoint {
             }
         }
         for (vain, candidate) in self.state.version.candidates(key).enumerate() {
-            if let Some(block) = candidate.table.locate(key, hash, self.revision) {
-                self.state.waste.add_probes(hash, vain as u64);
-                candidate.table.prefetch_slot(block);
-                return Step::Block(&candidate.table, block);
+            match candidate.table.locate(key, hash, self.revision) {
+                Located::Nowhere => {}
+                Located::Block(block) => {
+                    self.state.waste.add_probes(hash, vain as u64);
+                    candidate.table.prefetch_slot(block);
+                    return Step::Block(&candidate.table, block);
+                }
+                Located::Unknown => return Step::Search,
             }
         }
         Step::Done(None)

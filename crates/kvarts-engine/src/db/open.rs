@@ -1,7 +1,7 @@
 //! Opening: the directory, the lock, what is found there, recovery, and the first log.
 use super::background;
 use super::floor::{self, Floor};
-use super::manifest::{Install, MANIFEST, MANIFEST_TMP, new_cache, place, read_manifest};
+use super::manifest::{Install, MANIFEST, MANIFEST_TMP, new_cache, place, read_manifest, tables_format};
 use super::next_log::log_mode;
 use super::recover::{Recovering, Recovery, Replay};
 use super::state::{Parts, Shared};
@@ -9,7 +9,7 @@ use super::trees::TreeShared;
 use super::write::WriteState;
 use super::{Db, OpenReport};
 use crate::clock::Clock;
-use crate::fs::{Finding, Fs, LockOutcome, guard, hold, mend, survey};
+use crate::fs::{Finding, Fs, Guarded, LockOutcome, Owned, guard, hold, mend, survey};
 use crate::keys::{Identity, Keys};
 use crate::log::LogWriter;
 use crate::memtable::Chunks;
@@ -128,10 +128,10 @@ impl Db {
         let store = Identity::new([0; 16], keys);
         make_directory(&*fs, dir, options.create && !options.read_only)?;
         let fs = hold(&fs, dir)?;
-        let exposed = guard_directory(&*fs, dir, &options)?;
+        let Guarded { exposed, files } = guard_directory(&*fs, dir, &options)?;
         if options.read_only {
             check_keys(&*fs, dir, &store)?;
-            return Self::open_to_read(fs, clock, store, dir, options, exposed);
+            return Self::open_to_read(fs, clock, store, dir, options, Guarded { exposed, files });
         }
         find_store(&*fs, dir, options.create)?;
         check_keys(&*fs, dir, &store)?;
@@ -142,7 +142,8 @@ impl Db {
         let names = list(&*fs, dir)?;
         let chunks = Arc::new(Chunks::new(options.memtable_bytes));
         let cache = new_cache(&options, &chunks);
-        let (recovery, replay, created) = recover(&fs, &*clock, store, dir, &options, &cache, &names)?;
+        let seen = (&names[..], &files[..]);
+        let (recovery, replay, created) = recover(&fs, &*clock, store, dir, &options, &cache, seen)?;
         let mut floor = Floor::find(&names);
         let log = begin(&recovery, &mut floor)?;
         let unclean = replay.end.map(|(file, offset)| (file, offset, recovery.last));
@@ -196,22 +197,24 @@ fn make_directory(fs: &dyn Fs, dir: &Path, create: bool) -> Result<()> {
     made.map_err(|error| Error::io("making the directory", dir, error))
 }
 
-/// Refuses `dir` where others can change what lies in it; returns what they can read. From an empty one, made by hand with
+/// Refuses `dir` where others can change what lies in it; returns what they can read, and what there is. From an empty one, made by hand with
 /// whatever umask, that right is taken without being asked: nobody has used it yet.
-fn guard_directory(fs: &dyn Fs, dir: &Path, options: &Options) -> Result<Option<Finding>> {
-    if options.read_only {
-        return guard(fs, dir, &is_ours, false);
+fn guard_directory(fs: &dyn Fs, dir: &Path, options: &Options) -> Result<Guarded> {
+    let guarded = guard(fs, dir, &is_ours, options.fix_permissions && !options.read_only);
+    let is_sound = guarded.as_ref().is_ok_and(|guarded| guarded.exposed.is_none());
+    if is_sound || options.read_only || !options.create || !list(fs, dir)?.is_empty() {
+        return guarded;
     }
-    let is_empty = options.create && list(fs, dir)?.is_empty();
-    guard(fs, dir, &is_ours, options.fix_permissions || is_empty)
+    guard(fs, dir, &is_ours, true)
 }
 
 /// Makes sure that `dir` holds a store, or nothing but what a creation that was cut short leaves.
 fn find_store(fs: &dyn Fs, dir: &Path, create: bool) -> Result<()> {
-    let names = list(fs, dir)?;
-    if names.iter().any(|name| name == MANIFEST) {
+    let manifest = dir.join(MANIFEST);
+    if fs.exists(&manifest).map_err(|error| Error::io("looking for", &manifest, error))? {
         return Ok(());
     }
+    let names = list(fs, dir)?;
     if !create {
         check_cut_short(fs, dir, &names)?;
         return Err(Error::NotFound(dir.to_owned()));
@@ -277,7 +280,8 @@ pub(super) fn list(fs: &dyn Fs, dir: &Path) -> Result<Vec<String>> {
     fs.list(dir).map_err(|error| Error::io("listing", dir, error))
 }
 
-/// Recovers what the directory holds: trees with their tables, all logs replayed and flushed.
+/// Recovers what the directory holds: trees with their tables, all logs replayed and flushed. `names` are of now, `files` were
+/// seen before the lock was taken.
 pub(super) fn recover<'a>(
     fs: &'a Arc<dyn Fs>,
     clock: &dyn Clock,
@@ -285,7 +289,7 @@ pub(super) fn recover<'a>(
     dir: &'a Path,
     options: &'a Options,
     cache: &'a Arc<BlockCache>,
-    names: &[String],
+    (names, files): (&[String], &[(String, Owned)]),
 ) -> Result<(Recovery<'a>, Replay, bool)> {
     let path = dir.join(MANIFEST);
     let manifest = if names.iter().any(|name| name == MANIFEST) {
@@ -295,8 +299,10 @@ pub(super) fn recover<'a>(
         None
     };
     let created = manifest.is_none();
-    let new = || (FileId(u64::MAX), Manifest { store: new_store_id(clock), ..Manifest::default() });
-    let (file, manifest) = manifest.unwrap_or_else(new);
+    let (file, format, mut manifest) = match manifest {
+        Some((header, manifest)) => (header.file, header.version, manifest),
+        None => (FileId(u64::MAX), 0, Manifest { store: new_store_id(clock), ..Manifest::default() }),
+    };
     let reach = Floor::find(names).check(dir, file)?;
     let used = names.iter().filter_map(|name| match named(name) {
         Named::Log(file) | Named::Table(file) => Some(file.0 + 1),
@@ -320,7 +326,11 @@ pub(super) fn recover<'a>(
         reach,
         trees: BTreeMap::new(),
     };
-    recovery.load(&manifest)?;
+    let lengths = files.iter().filter_map(|(name, file)| match named(name) {
+        Named::Table(table) => Some((table, file.bytes)),
+        Named::Log(_) | Named::Own | Named::Floor | Named::Foreign => None,
+    });
+    recovery.load(std::mem::take(&mut manifest.trees), format, &lengths.collect())?;
     let replay = recovery.replay(&logs_to_replay(&manifest, names))?;
     Ok((recovery, replay, created))
 }
@@ -350,7 +360,8 @@ fn begin(recovery: &Recovery<'_>, floor: &mut Floor) -> Result<LogWriter> {
     let log = LogWriter::create(fs, dir, &recovery.store, file, bytes, mode)?;
     let manifest_file = recovery.new_file();
     let manifest = recovery.manifest(vec![file]);
-    place(&**recovery.fs, dir, &manifest, &recovery.store, manifest_file, floor, Revision::ZERO)
+    let format = tables_format(recovery.trees.values().map(|tree| &tree.version));
+    place(&**recovery.fs, dir, &manifest, &recovery.store, (manifest_file, format), floor, Revision::ZERO)
         .map_err(|failure| failure.error)?;
     Ok(log)
 }

@@ -1,6 +1,6 @@
 //! Opening to read: nothing on disk changes, others may read too, and what is damaged fails only the reads that need it.
 //!
-//! Tables are opened as ever, a damaged one is stood in for. Logs are replayed into memtables and stay there, whatever they
+//! Tables are opened when they are needed, as ever. Logs are replayed into memtables and stay there, whatever they
 //! take: at most what the writer had not flushed. A damaged manifest or log is an error: what is newest cannot be told then.
 use super::floor::Floor;
 use super::manifest::{Install, MANIFEST, new_cache};
@@ -10,7 +10,7 @@ use super::state::{Parts, Shared};
 use super::write::WriteState;
 use super::{Db, OpenReport};
 use crate::clock::Clock;
-use crate::fs::{Finding, Fs, LockOutcome, LogMode, MemFs};
+use crate::fs::{Fs, Guarded, LockOutcome, LogMode, MemFs};
 use crate::keys::Identity;
 use crate::log::LogWriter;
 use crate::memtable::Chunks;
@@ -27,7 +27,7 @@ impl Db {
         keys: Identity,
         dir: &Path,
         options: Options,
-        exposed: Option<Finding>,
+        seen: Guarded,
     ) -> Result<Arc<Self>> {
         let options = Options { background: false, create: false, ..options };
         let lock = lock(&*fs, dir)?;
@@ -38,9 +38,10 @@ impl Db {
         }
         let chunks = Arc::new(Chunks::new(options.memtable_bytes));
         let cache = new_cache(&options, &chunks);
-        let (recovery, replay, created) = recover(&fs, &*clock, keys, dir, &options, &cache, &names)?;
+        let (recovery, replay, created) = recover(&fs, &*clock, keys, dir, &options, &cache, (&names, &seen.files))?;
         let unclean = replay.end.map(|(file, offset)| (file, offset, recovery.last));
-        let report = OpenReport { replayed: replay.batches, unclean, torn: replay.torn, created, exposed };
+        let report =
+            OpenReport { replayed: replay.batches, unclean, torn: replay.torn, created, exposed: seen.exposed };
 
         let trees = recovery.trees.into_values().map(Recovering::into_read_only);
         let install = Install {

@@ -1,4 +1,4 @@
-//! Recovery: opens the tables that the manifest names, replays the logs into memtables, and flushes those.
+//! Recovery: finds the tables that the manifest names, replays the logs into memtables, and flushes those.
 use super::TreeInfo;
 use super::manifest::{MANIFEST, tree_record};
 use super::trees::{Mem, TreeShared};
@@ -8,13 +8,14 @@ use crate::keys::Identity;
 use crate::log::{Replayed, log_path, replay};
 use crate::memtable::Memtable;
 use crate::options::Options;
-use crate::table::{BlockCache, Table};
+use crate::table::{BlockCache, Table, table_path};
 use crate::version::{LEVELS, TableRef, Version, VersionEdit};
 use crate::{Error, FileId, Result, Revision, TreeId};
 use kvarts_formats::batch::{BatchView, Op};
 use kvarts_formats::manifest::{Manifest, TableRecord, TreeRecord};
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -35,6 +36,9 @@ pub(super) struct Recovery<'a> {
     pub(super) reach: Revision,
     pub(super) trees: BTreeMap<TreeId, Recovering>,
 }
+
+/// Lengths of tables, as far as they were seen. One that was not whole then may be by now.
+pub(super) type Lengths = HashMap<FileId, u64>;
 
 /// A tree being recovered.
 pub(super) struct Recovering {
@@ -66,61 +70,61 @@ impl Recovery<'_> {
         FileId(self.next_file.replace(self.next_file.get() + 1))
     }
 
-    /// Opens the trees of `manifest`. Errors: `Corruption` where it contradicts itself or its tables.
-    pub(super) fn load(&mut self, manifest: &Manifest) -> Result<()> {
-        for record in &manifest.trees {
-            let version = self.open_tables(record)?;
-            let info = TreeInfo {
-                id: record.id,
-                name: record.name.clone(),
-                key_codec: record.key_codec.clone(),
-                value_codec: record.value_codec.clone(),
-                compression: record.compression.clone(),
-            };
+    /// Takes over the trees of a manifest of format `format`. Errors: `Corruption` where it contradicts itself, or where a table
+    /// is missing or cut short.
+    pub(super) fn load(&mut self, trees: Vec<TreeRecord>, format: u32, lengths: &Lengths) -> Result<()> {
+        for TreeRecord { id, name, key_codec, value_codec, compression, flushed, levels } in trees {
+            let version = Version::new(self.find_tables(id, levels, format, lengths)?, flushed);
+            let info = TreeInfo { id, name, key_codec, value_codec, compression };
             self.last = self.last.max(version.flushed);
             let tree = Recovering { info, version, mem: Memtable::new(), newest: Revision::ZERO };
-            if record.id.0 >= self.next_tree || self.trees.insert(record.id, tree).is_some() {
-                return Err(self.damaged(format!("tree {} is out of range or there twice", record.id.0)));
+            if id.0 >= self.next_tree || self.trees.insert(id, tree).is_some() {
+                return Err(self.damaged(format!("tree {} is out of range or there twice", id.0)));
             }
         }
         Ok(())
     }
 
-    fn open_tables(&self, tree: &TreeRecord) -> Result<Version> {
-        if tree.levels.len() > LEVELS {
-            return Err(self.damaged(format!("tree {} has {} levels", tree.id.0, tree.levels.len())));
+    /// Finds the tables of a tree. None is opened: who needs one first does, and is told what is wrong with it.
+    fn find_tables(
+        &self,
+        tree: TreeId,
+        levels: Vec<Vec<TableRecord>>,
+        format: u32,
+        lengths: &Lengths,
+    ) -> Result<Vec<Vec<TableRef>>> {
+        if levels.len() > LEVELS {
+            return Err(self.damaged(format!("tree {} has {} levels", tree.0, levels.len())));
         }
-        let mut levels = vec![Vec::new(); tree.levels.len()];
-        for (level, records) in tree.levels.iter().enumerate() {
+        let (dir, mut found) = (Arc::from(self.dir), Vec::with_capacity(levels.len()));
+        for records in levels {
+            let mut tables = Vec::with_capacity(records.len());
             for record in records {
-                let opened = self.open_table(record);
-                levels[level].push(if self.options.read_only { self.or_broken(record, opened)? } else { opened? });
+                if lengths.get(&record.file).is_none_or(|&bytes| bytes < record.bytes) {
+                    self.check_length(&record)?;
+                }
+                let record = Arc::new(record);
+                let table = Table::unopened(self.fs, &dir, &self.store, &record, format, self.cache);
+                tables.push(TableRef { record, table });
             }
+            found.push(tables);
         }
-        Ok(Version::new(levels, tree.flushed))
+        Ok(found)
     }
 
-    fn open_table(&self, record: &TableRecord) -> Result<TableRef> {
-        let table = Table::open(self.fs, self.dir, &self.store, record.file, self.cache)?;
-        let properties = table.properties();
-        if properties.rows != record.rows
-            || properties.smallest != record.smallest
-            || properties.largest != record.largest
-        {
-            return Err(self.damaged(format!("it and table {} disagree about the table", record.file.0)));
+    /// Makes sure that the file of a table is there and whole. Where nothing is written, only reads that need it fail.
+    fn check_length(&self, record: &TableRecord) -> Result<()> {
+        if self.options.read_only {
+            return Ok(());
         }
-        Ok(TableRef { record: Arc::new(record.clone()), table })
-    }
-
-    /// Stands in for a damaged table: the store opens, and reads that need it fail.
-    fn or_broken(&self, record: &TableRecord, opened: Result<TableRef>) -> Result<TableRef> {
-        opened.or_else(|error| match error {
-            Error::Corruption { .. } | Error::NewerFormat { .. } => {
-                let table = Table::broken(self.fs, self.dir, self.store.id, record, error, self.cache);
-                Ok(TableRef { record: Arc::new(record.clone()), table })
-            }
-            other => Err(other),
-        })
+        let path = table_path(self.dir, record.file);
+        let what = match self.fs.length(&path) {
+            Ok(bytes) if bytes >= record.bytes => return Ok(()),
+            Ok(bytes) => format!("the file is cut short: {bytes} bytes are left of {}", record.bytes),
+            Err(error) if error.kind() == ErrorKind::NotFound => "the file is missing".to_owned(),
+            Err(error) => return Err(Error::io("looking at", &path, error)),
+        };
+        Err(Error::Corruption { file: path, offset: 0, what })
     }
 
     /// Replays `logs` (oldest first) and flushes what they hold.

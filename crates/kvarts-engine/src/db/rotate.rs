@@ -60,7 +60,7 @@ impl Shared {
             self.check_writable()?;
             // Held for one table at a time: compaction has a turn between two.
             let _compacting = self.compacting.lock();
-            let stale = self.stale_tables(id);
+            let stale = self.stale_tables(id)?;
             let Some(next) = stale.first() else { return Ok(done) };
             let left: u64 = stale.iter().map(|stale| stale.table.record.bytes).sum();
             progress(done.bytes, done.bytes + left);
@@ -70,16 +70,19 @@ impl Shared {
         }
     }
 
-    fn stale_tables(&self, id: KeyId) -> Vec<Stale> {
+    fn stale_tables(&self, id: KeyId) -> Result<Vec<Stale>> {
         let mut stale = Vec::new();
         for tree in self.live_trees() {
             let version = Arc::clone(&tree.state.load().version);
             for (level, tables) in version.levels.iter().enumerate() {
-                let others = tables.iter().filter(|table| table.table.key() != Some(id));
-                stale.extend(others.map(|table| Stale { tree: Arc::clone(&tree), level, table: table.clone() }));
+                for table in tables {
+                    if table.table.key()? != Some(id) {
+                        stale.push(Stale { tree: Arc::clone(&tree), level, table: table.clone() });
+                    }
+                }
             }
         }
-        stale
+        Ok(stale)
     }
 
     fn renew_table(&self, stale: &Stale) -> Result<()> {
@@ -90,10 +93,8 @@ impl Shared {
             copy.mark_obsolete();
             return Err(Error::io("syncing", &self.dir, error));
         }
-        let mut record = (*table.record).clone();
-        record.file = file;
         let edit = VersionEdit {
-            added: vec![(*level, TableRef { record: Arc::new(record), table: copy })],
+            added: vec![(*level, TableRef::of(copy))],
             removed: vec![(*level, table.record.file)],
             flushed: None,
         };

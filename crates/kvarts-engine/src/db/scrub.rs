@@ -80,7 +80,7 @@ impl Shared {
             }
             next = FileId(table.record.file.0 + 1);
         }
-        let live: Vec<_> = self.tables().iter().map(|table| table.table.path().to_owned()).collect();
+        let live: Vec<_> = self.tables().iter().map(|table| table.table.path()).collect();
         self.scrubbed.end_round(|path| live.iter().any(|one| one == path));
         true
     }
@@ -97,7 +97,7 @@ impl Shared {
             }
             goes_on
         });
-        let path = table.table.path();
+        let path = &table.table.path();
         let lost = match checked {
             Ok((_, lost)) => lost.into_iter().map(|lost| Damage::of(path, lost)).collect(),
             Err(error) => vec![unreadable(path, &error, table)],

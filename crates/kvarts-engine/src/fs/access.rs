@@ -50,6 +50,8 @@ pub struct Owned {
     pub mode: u32,
     /// Names it has.
     pub links: u64,
+    /// Its length.
+    pub bytes: u64,
 }
 
 /// Who owns a directory and what lies in it.
@@ -84,25 +86,38 @@ pub fn hold(fs: &Arc<dyn Fs>, dir: &Path) -> Result<Arc<dyn Fs>> {
     Ok(held.unwrap_or_else(|| Arc::clone(fs)))
 }
 
-/// Makes sure that nobody else may change `dir`, and what lies in it under a name that is `ours`. Returns what everybody can
-/// read of it. With `mends`, sets the modes that stand against it. Errors: `Unsafe`.
-pub fn guard(fs: &dyn Fs, dir: &Path, ours: &dyn Fn(&str) -> bool, mends: bool) -> Result<Option<Finding>> {
+/// What was seen of a directory that nobody else may change.
+#[derive(Debug, Default)]
+pub struct Guarded {
+    /// What everybody can read of it.
+    pub exposed: Option<Finding>,
+    /// What lies in it, by name; nothing where the file system does not tell.
+    pub files: Vec<(String, Owned)>,
+}
+
+/// Makes sure that nobody else may change `dir`, and what lies in it under a name that is `ours`. With `mends`, sets the modes
+/// that stand against it. Errors: `Unsafe`.
+pub fn guard(fs: &dyn Fs, dir: &Path, ours: &dyn Fn(&str) -> bool, mends: bool) -> Result<Guarded> {
     if mends {
         mend(fs, dir, ours)?;
     }
-    let found = survey(fs, dir, ours)?;
+    let Some(access) = look(fs, dir)? else { return Ok(Guarded::default()) };
+    let found = findings(dir, &access, ours);
     match found.iter().find(|finding| finding.refused) {
         Some(Finding { path, what, cure, .. }) => {
             Err(Error::Unsafe { path: path.clone(), what: what.clone(), hint: cure.clone() })
         }
-        None => Ok(found.into_iter().next()),
+        None => Ok(Guarded { exposed: found.into_iter().next(), files: access.files }),
     }
 }
 
 /// Returns what others may do to `dir`, and to what lies in it under a name that is `ours`.
 pub fn survey(fs: &dyn Fs, dir: &Path, ours: &dyn Fn(&str) -> bool) -> Result<Vec<Finding>> {
-    let access = fs.access(dir).map_err(|error| Error::io("looking at the permissions of", dir, error))?;
-    Ok(access.map(|access| findings(dir, &access, ours)).unwrap_or_default())
+    Ok(look(fs, dir)?.map(|access| findings(dir, &access, ours)).unwrap_or_default())
+}
+
+fn look(fs: &dyn Fs, dir: &Path) -> Result<Option<Access>> {
+    fs.access(dir).map_err(|error| Error::io("looking at the permissions of", dir, error))
 }
 
 /// Sets the modes that cure what is found, the directory's first: then nobody else can put anything in the way of the others.
@@ -197,7 +212,7 @@ mod tests {
     const ME: u32 = 1000;
 
     fn file(mode: u32) -> Owned {
-        Owned { kind: Kind::File, uid: ME, mode, links: 1 }
+        Owned { kind: Kind::File, uid: ME, mode, links: 1, bytes: 0 }
     }
 
     fn dir(mode: u32) -> Owned {

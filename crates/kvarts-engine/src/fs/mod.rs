@@ -12,7 +12,7 @@ mod fault;
 mod mem;
 mod os;
 
-pub use access::{Access, Finding, Kind, Owned, guard, hold, mend, survey};
+pub use access::{Access, Finding, Guarded, Kind, Owned, guard, hold, mend, survey};
 pub use fault::{Fault, FaultFs, FsOp, Met};
 pub use mem::MemFs;
 pub use os::OsFs;
@@ -40,6 +40,10 @@ pub trait Fs: Send + Sync + 'static {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
     /// Opens a file for reading at offsets.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadFile>>;
+    /// Returns the length of a file in bytes.
+    fn length(&self, path: &Path) -> io::Result<u64> {
+        Ok(self.open(path)?.len())
+    }
     /// Makes a new file for writing from its start. Errors: `AlreadyExists`.
     fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>>;
     /// Makes a new log file with `capacity` bytes allocated (so that no later append meets ENOSPC), all zero.

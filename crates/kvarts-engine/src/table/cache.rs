@@ -4,6 +4,7 @@
 //! holds a tenth of the bytes: what nobody asks for again before it reaches the end goes, so a scan passes through that
 //! tenth. What was asked for moves to the main queue, where each hit buys another round. A block that comes back soon after it
 //! went is no newcomer. Source: Yang et al. 2023, S3-FIFO.
+use super::files::OpenFiles;
 use super::slots::{BlockRef, Slot, Slots};
 use crate::FileId;
 use crate::sync::Mutex;
@@ -173,16 +174,25 @@ pub struct BlockCache {
     set_aside: usize,
     hits: [Stripe; STRIPES],
     misses: Stripe,
+    /// What it was last set to hold.
+    granted: AtomicUsize,
+    /// The open files of the tables that share it.
+    files: Arc<OpenFiles>,
 }
 
 impl BlockCache {
-    /// Returns a cache of `bytes` bytes.
+    /// Returns a cache of `bytes` bytes, for tables that keep as many files open as the process can.
     pub fn new(bytes: usize) -> Arc<Self> {
-        Self::beside(bytes, Arc::default(), 0)
+        Self::with_files(bytes, usize::MAX)
+    }
+
+    /// The same, for tables that keep at most so many files open.
+    pub fn with_files(bytes: usize, open_files: usize) -> Arc<Self> {
+        Self::beside(bytes, Arc::default(), 0, open_files)
     }
 
     /// Returns a cache of `bytes` bytes less those in `lent`, which count as at least `set_aside`.
-    pub fn beside(bytes: usize, lent: Arc<AtomicUsize>, set_aside: usize) -> Arc<Self> {
+    pub fn beside(bytes: usize, lent: Arc<AtomicUsize>, set_aside: usize, open_files: usize) -> Arc<Self> {
         let shards = (bytes / SHARD_BYTES).clamp(1, SHARDS_MAX);
         Arc::new(Self {
             shards: (0..shards).map(|_| Mutex::default()).collect(),
@@ -191,6 +201,8 @@ impl BlockCache {
             set_aside,
             hits: Default::default(),
             misses: Stripe::default(),
+            granted: AtomicUsize::new(bytes),
+            files: OpenFiles::new(open_files),
         })
     }
 
@@ -201,6 +213,27 @@ impl BlockCache {
 
     /// Sets how many bytes it and what is lent may hold: the budget less what indexes and filters take. 0 = hold nothing.
     pub fn set_capacity(&self, bytes: usize) {
+        self.granted.store(bytes, Ordering::Relaxed);
+        self.resize(bytes);
+    }
+
+    /// Makes room for so many bytes of an index and a filter that were loaded, until capacity is set again. An eighth stays.
+    pub(super) fn give_up(&self, bytes: usize) {
+        let least = self.granted.load(Ordering::Relaxed) / 8;
+        self.resize(self.capacity.load(Ordering::Relaxed).saturating_sub(bytes).max(least));
+    }
+
+    /// The open files of the tables that share it.
+    pub(super) fn files(&self) -> &Arc<OpenFiles> {
+        &self.files
+    }
+
+    /// Has the tables that are still in use keep their files open: soon they are not found by name any more.
+    pub fn hold_files(&self) {
+        self.files.hold();
+    }
+
+    fn resize(&self, bytes: usize) {
         if self.capacity.swap(bytes, Ordering::Relaxed) > bytes {
             self.shrink();
         }
@@ -347,7 +380,7 @@ mod tests {
     #[test]
     fn what_is_lent_is_not_held_and_comes_back() {
         let lent = Arc::new(AtomicUsize::new(0));
-        let (cache, slots) = (BlockCache::beside(1 << 20, Arc::clone(&lent), 100_000), slots(300));
+        let (cache, slots) = (BlockCache::beside(1 << 20, Arc::clone(&lent), 100_000, 9), slots(300));
         let fill = || (0..300).for_each(|i| cache.insert(FileId(1), &slots, i, &block(8000)));
         let is_about = |bytes: usize| cache.bytes() <= bytes && cache.bytes() + 10_000 > bytes;
         fill();

@@ -3,6 +3,7 @@ use super::Table;
 use crate::iter::Cursor;
 use crate::{Kind, Result, Revision};
 use kvarts_formats::block::Block;
+use kvarts_formats::index::Index;
 use std::sync::Arc;
 
 /// A position in a table. Loads a block when it first stands in it. After an error it stands nowhere.
@@ -54,8 +55,8 @@ impl TableCursor {
         Self { table, fill_cache, block: None, at: 0, row: 0, key: Vec::new(), before: KeyStack::default() }
     }
 
-    fn blocks(&self) -> usize {
-        self.table.tail.index.blocks()
+    fn index(&self) -> Result<&Index> {
+        Ok(&self.table.load()?.tail.index)
     }
 
     fn standing(&self) -> &Block {
@@ -66,7 +67,7 @@ impl TableCursor {
     fn load(&mut self, at: usize) -> Result<Arc<Block>> {
         match self.block.take() {
             Some(block) if self.at == at => Ok(block),
-            _ => self.table.block(at as u32, self.fill_cache),
+            _ => self.table.block(self.table.load()?, at as u32, self.fill_cache),
         }
     }
 
@@ -79,7 +80,7 @@ impl TableCursor {
 
     /// Stands on the first row of block `at`, or nowhere behind the last block.
     fn stand_first(&mut self, at: usize) -> Result<()> {
-        if at >= self.blocks() {
+        if at >= self.index()?.blocks() {
             self.block = None;
             return Ok(());
         }
@@ -107,12 +108,13 @@ impl Cursor for TableCursor {
     }
 
     fn seek_last(&mut self) -> Result<()> {
-        self.stand_last_before(self.blocks())
+        self.stand_last_before(self.index()?.blocks())
     }
 
     fn seek(&mut self, key: &[u8], revision: Revision) -> Result<()> {
-        let at = self.table.tail.index.find(key, revision);
-        if at >= self.blocks() {
+        let index = self.index()?;
+        let at = index.find(key, revision);
+        if at >= index.blocks() {
             self.block = None;
             return Ok(());
         }
@@ -128,8 +130,9 @@ impl Cursor for TableCursor {
     }
 
     fn seek_before(&mut self, key: &[u8], revision: Revision) -> Result<()> {
-        let at = self.table.tail.index.find(key, revision);
-        if at >= self.blocks() {
+        let index = self.index()?;
+        let at = index.find(key, revision);
+        if at >= index.blocks() {
             return self.stand_last_before(at);
         }
         let block = self.load(at)?;

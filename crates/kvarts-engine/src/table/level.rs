@@ -26,7 +26,7 @@ impl LevelTables for Vec<Arc<Table>> {
 
 /// A cursor over tables that do not overlap, sorted by key: one level below 0. Opens one table at a time.
 pub fn level_cursor(tables: Vec<Arc<Table>>, fill_cache: bool) -> Box<dyn Cursor> {
-    debug_assert!(tables.windows(2).all(|two| two[0].properties().largest < two[1].properties().smallest));
+    debug_assert!(tables.windows(2).all(|two| two[0].record().largest < two[1].record().smallest));
     Box::new(LevelCursor::new(tables, fill_cache))
 }
 
@@ -57,7 +57,7 @@ impl<L: LevelTables> LevelCursor<L> {
         let (mut low, mut high) = (0, self.tables.count());
         while low < high {
             let middle = low.midpoint(high);
-            if &self.tables.table(middle).properties().largest[..] < key { low = middle + 1 } else { high = middle }
+            if &self.tables.table(middle).record().largest[..] < key { low = middle + 1 } else { high = middle }
         }
         low
     }

@@ -1,12 +1,14 @@
 //! Sorted tables: writing, reading, and the cache of decoded blocks.
 //!
 //! A table file is `header, data blocks, filter, index, properties, footer` without gaps; every part is sealed with its own
-//! tag. Index, filter and properties stay in memory while the table is open; data blocks go through the [`BlockCache`].
+//! tag. Index and filter are read at the first use and stay in memory; data blocks go through the [`BlockCache`]. The descriptor
+//! of a table is its own only as long as there are enough (`files`).
 use crate::FileId;
 use std::path::{Path, PathBuf};
 
 mod cache;
 mod cursor;
+mod files;
 #[cfg(test)]
 mod forged;
 mod level;
@@ -26,7 +28,8 @@ pub use cache::BlockCache;
 pub use cursor::TableCursor;
 pub use level::{LevelCursor, LevelTables, level_cursor};
 pub use lost::Lost;
-pub use read::{Table, TableAnswer};
+pub use open::record;
+pub use read::{Located, Table, TableAnswer};
 pub use salvage::Salvaged;
 pub use slots::BlockRef;
 pub use write::{TableWriter, Unsynced};

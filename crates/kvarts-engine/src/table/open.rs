@@ -1,21 +1,22 @@
-//! Opening a table: everything that stays in memory is read and checked here.
-use super::slots::slots;
-use super::{BlockCache, Table, table_path};
+//! Opening a table: everything that stays in memory is read and checked here, at once or at the first use.
+use super::files::TableFile;
+use super::slots::{Slots, slots};
+use super::{BlockCache, Table};
 use crate::fs::{Fs, ReadFile};
 use crate::keys::Identity;
-use crate::{Error, FileId, Result, Revision};
+use crate::{Error, FileId, Result};
+use kvarts_formats::FormatError;
 use kvarts_formats::compress::open_block;
 use kvarts_formats::filter::Filter;
 use kvarts_formats::header::{FileHeader, FileKind, HEADER_BYTES};
-use kvarts_formats::index::{BlockHandle, Index, IndexBuilder};
+use kvarts_formats::index::{BlockHandle, Index};
 use kvarts_formats::manifest::TableRecord;
 use kvarts_formats::seal::FileSeal;
 use kvarts_formats::table::{FOOTER_BYTES, Footer, Properties};
-use kvarts_formats::{FORMAT_VERSION_MIN, FormatError};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 /// What follows the data blocks of a table.
 pub(super) struct Tail {
@@ -24,8 +25,23 @@ pub(super) struct Tail {
     pub(super) properties: Properties,
 }
 
+/// All of a table that stays in memory.
+pub(super) struct Loaded {
+    pub(super) header: FileHeader,
+    pub(super) seal: FileSeal,
+    pub(super) tail: Tail,
+    /// Its blocks in the cache.
+    pub(super) slots: Arc<Slots>,
+}
+
+impl Loaded {
+    pub(super) fn new(header: FileHeader, seal: FileSeal, tail: Tail) -> Self {
+        Self { header, seal, slots: slots(tail.index.blocks()), tail }
+    }
+}
+
 impl Table {
-    /// Opens a table: checks header, footer, index, filter and properties. Errors: `Corruption`, `NewerFormat`, `Io`.
+    /// Opens a table and loads it: checks header, footer, index, filter and properties. Errors: `Corruption`, `NewerFormat`, `Io`.
     ///
     /// It keeps `fs`: the last user of an obsolete table removes its file.
     pub fn open(
@@ -35,92 +51,101 @@ impl Table {
         file: FileId,
         cache: &Arc<BlockCache>,
     ) -> Result<Arc<Self>> {
-        let path = table_path(dir, file);
-        let reader = fs.open(&path).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => damaged(&path, 0, "the file is missing"),
-            _ => Error::io("open", &path, error),
-        })?;
-        let store = store.into();
-        let header = read_header(&*reader, &path, store.id, file)?;
-        let seal = store.open(&path, &header)?;
-        let tail = read_tail(&*reader, &path, &seal)?;
-        Ok(Arc::new(Self {
-            file,
-            header,
-            seal,
-            path,
-            reader,
-            slots: slots(tail.index.blocks()),
-            tail,
-            cache: Arc::clone(cache),
-            fs: Arc::clone(fs),
-            broken: None,
-            obsolete: AtomicBool::new(false),
-        }))
+        let (store, handle) = (store.into(), TableFile::new(fs, dir.into(), file, cache.files()));
+        let (loaded, bytes) = read_parts(&handle, &store)?;
+        let record = Arc::new(record(file, bytes, loaded.tail.properties.clone()));
+        Ok(Self::with(handle, store, record, 0, Some(loaded), cache))
     }
-}
 
-impl Table {
-    /// Stands for a table that cannot be opened: whatever needs a row of it fails with `error`.
-    pub fn broken(
+    /// Stands for a table of which a manifest of format `format` says `record`. Touches nothing: it is loaded at its first use, and what is
+    /// wrong with it is said then.
+    pub fn unopened(
         fs: &Arc<dyn Fs>,
-        dir: &Path,
-        store: [u8; 16],
-        record: &TableRecord,
-        error: Error,
+        dir: &Arc<Path>,
+        store: impl Into<Identity>,
+        record: &Arc<TableRecord>,
+        format: u32,
         cache: &Arc<BlockCache>,
     ) -> Arc<Self> {
-        // One block that ends behind the last row there could be.
-        let mut index = IndexBuilder::default();
-        index.add(&record.largest, Revision::ZERO, BlockHandle { offset: HEADER_BYTES as u64, len: 0 });
-        let index = Index::parse(&index.finish()).expect("an index of one block is whole");
-        let properties = Properties {
-            rows: record.rows,
-            tombstones: record.tombstones,
-            expiring: 0,
-            raw_bytes: record.bytes,
-            revision_min: record.revision_min,
-            revision_max: record.revision_max,
-            expiry_min_ms: record.expiry_min_ms,
-            expiry_half_ms: record.expiry_half_ms,
-            keys: record.keys,
-            smallest: record.smallest.clone(),
-            largest: record.largest.clone(),
-        };
+        let handle = TableFile::new(fs, Arc::clone(dir), record.file, cache.files());
+        Self::with(handle, store.into(), Arc::clone(record), format, None, cache)
+    }
+
+    pub(super) fn with(
+        handle: Arc<TableFile>,
+        store: Identity,
+        record: Arc<TableRecord>,
+        format: u32,
+        loaded: Option<Loaded>,
+        cache: &Arc<BlockCache>,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            file: record.file,
-            header: FileHeader {
-                version: FORMAT_VERSION_MIN,
-                kind: FileKind::Table,
-                file: record.file,
-                store,
-                key: None,
-            },
-            seal: FileSeal::new(record.file, None),
-            path: table_path(dir, record.file),
-            reader: Arc::new(NoFile { len: record.bytes }),
-            slots: slots(index.blocks()),
-            tail: Tail { filter: None, index, properties },
+            loaded: loaded.map_or_else(OnceLock::new, OnceLock::from),
+            record,
+            handle,
+            store,
+            format,
             cache: Arc::clone(cache),
-            fs: Arc::clone(fs),
-            broken: Some(error),
             obsolete: AtomicBool::new(false),
         })
     }
-}
 
-/// A file of which nothing can be read.
-struct NoFile {
-    len: u64,
-}
-
-impl ReadFile for NoFile {
-    fn read_exact_at(&self, _offset: u64, _buf: &mut [u8]) -> std::io::Result<()> {
-        Err(ErrorKind::UnexpectedEof.into())
+    /// Returns what is in memory of it, reading it where nothing is. Errors: `Corruption`, `NewerFormat`, `WrongKey`, `Io`.
+    #[inline]
+    pub(super) fn load(&self) -> Result<&Loaded> {
+        match self.loaded.get() {
+            Some(loaded) => Ok(loaded),
+            None => self.load_first(),
+        }
     }
 
-    fn len(&self) -> u64 {
-        self.len
+    /// Two that come at once both read it.
+    #[cold]
+    fn load_first(&self) -> Result<&Loaded> {
+        let (loaded, _) = self.read_parts()?;
+        let properties = &loaded.tail.properties;
+        if properties.rows != self.record.rows
+            || properties.smallest != self.record.smallest
+            || properties.largest != self.record.largest
+        {
+            return Err(damaged(&self.path(), 0, "it and the manifest disagree about the table"));
+        }
+        if self.loaded.set(loaded).is_ok() {
+            self.cache.give_up(self.memory_bytes());
+        }
+        Ok(self.loaded.get().expect("set by us or by another"))
+    }
+
+    /// Reads what would stay in memory, as it is on disk now, and the length of the file.
+    pub(super) fn read_parts(&self) -> Result<(Loaded, u64)> {
+        read_parts(&self.handle, &self.store)
+    }
+}
+
+/// Reads and checks all of a table but its rows. Returns the length of the file too.
+fn read_parts(handle: &Arc<TableFile>, store: &Identity) -> Result<(Loaded, u64)> {
+    let (reader, path) = (handle.reader()?, &*handle.path());
+    let header = read_header(&*reader, path, store.id, handle.id())?;
+    let seal = store.open(path, &header)?;
+    let tail = read_tail(&*reader, path, &seal)?;
+    handle.know(&header, reader.len());
+    Ok((Loaded::new(header, seal, tail), reader.len()))
+}
+
+/// What the manifest says of a table with these properties.
+pub fn record(file: FileId, bytes: u64, properties: Properties) -> TableRecord {
+    TableRecord {
+        file,
+        bytes,
+        rows: properties.rows,
+        tombstones: properties.tombstones,
+        revision_min: properties.revision_min,
+        revision_max: properties.revision_max,
+        expiry_min_ms: properties.expiry_min_ms,
+        expiry_half_ms: properties.expiry_half_ms,
+        keys: properties.keys,
+        smallest: properties.smallest,
+        largest: properties.largest,
     }
 }
 
@@ -204,10 +229,15 @@ fn check_blocks(path: &Path, index: &Index, index_at: BlockHandle, stop: u64) ->
 /// Reads `len` bytes at `offset`. A file that has shrunk is damage.
 pub(super) fn read_at(reader: &dyn ReadFile, path: &Path, offset: u64, len: usize) -> Result<Vec<u8>> {
     let mut bytes = vec![0; len];
-    match reader.read_exact_at(offset, &mut bytes) {
-        Ok(()) => Ok(bytes),
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(damaged(path, offset, "the file is cut short")),
-        Err(error) => Err(Error::io("read", path, error)),
+    reader.read_exact_at(offset, &mut bytes).map_err(|error| unread(path, offset, error))?;
+    Ok(bytes)
+}
+
+/// What a read that failed says of the file.
+pub(super) fn unread(path: &Path, offset: u64, error: io::Error) -> Error {
+    match error.kind() {
+        ErrorKind::UnexpectedEof => damaged(path, offset, "the file is cut short"),
+        _ => Error::io("read", path, error),
     }
 }
 

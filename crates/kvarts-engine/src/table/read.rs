@@ -1,38 +1,33 @@
 //! An open table and its point reads.
 use super::cursor::TableCursor;
-use super::open::{Tail, in_block, read_at};
-use super::slots::Slots;
+use super::files::TableFile;
+use super::open::{Loaded, Tail, in_block, record, unread};
 use super::{BlockCache, BlockRef};
-use crate::fs::{Fs, ReadFile};
 use crate::iter::Cursor;
-use crate::{Error, FileId, Result, Revision, prefetch};
+use crate::keys::Identity;
+use crate::{FileId, Result, Revision, prefetch};
 use kvarts_formats::block::Block;
 use kvarts_formats::compress::open_block_owned;
-use kvarts_formats::header::FileHeader;
-use kvarts_formats::seal::FileSeal;
-use kvarts_formats::table::Properties;
+use kvarts_formats::filter::Filter;
+use kvarts_formats::manifest::TableRecord;
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Lines of a value that are fetched while its key is compared: from there on the processor sees the pattern itself.
 const VALUE_LINES: usize = 4;
 
-/// An open table: index and filter in memory, blocks through the cache.
+/// A table: index and filter in memory from the first use on, blocks through the cache.
 pub struct Table {
-    pub(super) file: FileId,
-    pub(super) header: FileHeader,
-    pub(super) seal: FileSeal,
-    pub(super) path: PathBuf,
-    pub(super) reader: Arc<dyn ReadFile>,
-    pub(super) tail: Tail,
+    /// What point reads need comes first.
+    pub(super) loaded: OnceLock<Loaded>,
     pub(super) cache: Arc<BlockCache>,
-    /// Its blocks in the cache.
-    pub(super) slots: Arc<Slots>,
-    pub(super) fs: Arc<dyn Fs>,
-    /// Why no row of it can be read.
-    pub(super) broken: Option<Error>,
+    pub(super) record: Arc<TableRecord>,
+    pub(super) handle: Arc<TableFile>,
+    pub(super) store: Identity,
+    /// No format above this one is in it, where that is not known better.
+    pub(super) format: u32,
     /// Set once; the file goes with the last user.
     pub(super) obsolete: AtomicBool,
 }
@@ -43,42 +38,61 @@ pub enum TableAnswer {
     Found(BlockRef, usize),
     /// No such row.
     Absent,
-    /// The block is not in the cache; ask again with [`Table::get`].
+    /// It takes a read from disk; ask again with [`Table::get`].
     NeedsRead,
 }
 
+/// Where the row of a key would be.
+pub enum Located {
+    /// In no block.
+    Nowhere,
+    /// In this one.
+    Block(u32),
+    /// Its index is not in memory yet.
+    Unknown,
+}
+
 impl Table {
-    /// Its properties.
-    pub fn properties(&self) -> &Properties {
-        &self.tail.properties
+    /// What the manifest says of it, or would.
+    pub fn record(&self) -> &TableRecord {
+        &self.record
+    }
+
+    pub(crate) fn shared_record(&self) -> &Arc<TableRecord> {
+        &self.record
+    }
+
+    /// What the file itself says of it.
+    pub fn own_record(&self) -> Result<TableRecord> {
+        let of = |loaded: &Loaded, bytes| record(self.file(), bytes, loaded.tail.properties.clone());
+        match self.loaded.get() {
+            Some(loaded) => Ok(of(loaded, self.handle.reader()?.len())),
+            None => self.read_parts().map(|(loaded, bytes)| of(&loaded, bytes)),
+        }
+    }
+
+    /// The format of its file; where that was not read yet, one that it is not above.
+    pub fn format(&self) -> u32 {
+        self.loaded.get().map_or(self.format, |loaded| loaded.header.version)
     }
 
     /// Its file.
     pub fn file(&self) -> FileId {
-        self.file
+        self.record.file
     }
 
     /// Where it lies.
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn path(&self) -> PathBuf {
+        self.handle.path()
     }
 
-    /// Bytes of its file, as of opening.
-    pub fn file_bytes(&self) -> u64 {
-        self.reader.len()
-    }
-
-    /// Bytes of memory that its index and filter take.
+    /// Bytes of memory that it takes now: index and filter, once they are loaded.
     pub fn memory_bytes(&self) -> usize {
-        let properties = self.properties();
-        let filter = self.tail.filter.as_ref().map_or(0, |filter| filter.bytes());
-        let slots = size_of_val(&**self.slots);
-        size_of::<Self>()
-            + properties.smallest.len()
-            + properties.largest.len()
-            + self.tail.index.bytes()
-            + filter
-            + slots
+        let of_loaded = self.loaded.get().map_or(0, |Loaded { tail, slots, .. }| {
+            let keys = tail.properties.smallest.len() + tail.properties.largest.len();
+            keys + tail.index.bytes() + tail.filter.as_ref().map_or(0, Filter::bytes) + size_of_val(&***slots)
+        });
+        size_of::<Self>() + of_loaded
     }
 
     /// Looks for the newest row of `key` (whose filter hash is `hash`) at or before `at`, in memory only.
@@ -86,10 +100,13 @@ impl Table {
     /// Takes no lock and allocates nothing. The caller chose this table by its key range.
     #[inline]
     pub fn try_get(&self, key: &[u8], hash: u64, at: Revision) -> TableAnswer {
-        let Some(block) = self.locate(key, hash, at) else {
+        let Some(loaded) = self.loaded.get() else {
+            return TableAnswer::NeedsRead;
+        };
+        let Some(block) = loaded.locate(key, hash, at) else {
             return TableAnswer::Absent;
         };
-        match self.cached(block) {
+        match self.cached_in(loaded, block) {
             Some(block) => answer_hot(block, key, hash, at),
             None => TableAnswer::NeedsRead,
         }
@@ -97,19 +114,20 @@ impl Table {
 
     /// The same, reading the block if needed. Never returns `NeedsRead`.
     pub fn get(&self, key: &[u8], hash: u64, at: Revision) -> Result<TableAnswer> {
-        let Some(block) = self.locate(key, hash, at) else {
+        let loaded = self.load()?;
+        let Some(block) = loaded.locate(key, hash, at) else {
             return Ok(TableAnswer::Absent);
         };
-        Ok(match self.cached(block) {
+        Ok(match self.cached_in(loaded, block) {
             Some(block) => answer_hot(block, key, hash, at),
-            None => answer(self.load(block)?.into(), key, at),
+            None => answer(self.fetch(loaded, block)?.into(), key, at),
         })
     }
 
     /// Fetches what [`Table::locate`] looks at first.
     #[inline]
     pub(crate) fn prefetch_filter(&self, hash: u64) {
-        if let Some(filter) = &self.tail.filter {
+        if let Some(filter) = self.loaded.get().and_then(|loaded| loaded.tail.filter.as_ref()) {
             prefetch::line(filter.place_of(hash));
         }
     }
@@ -117,19 +135,28 @@ impl Table {
     /// Fetches the slot of a block that [`Table::locate`] has named.
     #[inline]
     pub(crate) fn prefetch_slot(&self, block: u32) {
-        prefetch::line(std::ptr::from_ref(&self.slots[block as usize]).cast());
+        if let Some(loaded) = self.loaded.get() {
+            prefetch::line(std::ptr::from_ref(&loaded.slots[block as usize]).cast());
+        }
     }
 
     /// Fetches the first lines of a cached block, whose slot is near.
     #[inline]
     pub(crate) fn prefetch_block(&self, block: u32) {
-        self.slots[block as usize].prefetch();
+        if let Some(loaded) = self.loaded.get() {
+            loaded.slots[block as usize].prefetch();
+        }
     }
 
     /// Returns a block that is cached, and fetches what a search of it looks at.
     #[inline]
     pub(crate) fn cached(&self, block: u32) -> Option<BlockRef> {
-        let block = self.cache.try_get(&self.slots[block as usize])?;
+        self.cached_in(self.loaded.get()?, block)
+    }
+
+    #[inline]
+    fn cached_in(&self, loaded: &Loaded, block: u32) -> Option<BlockRef> {
+        let block = self.cache.try_get(&loaded.slots[block as usize])?;
         let (data, entries) = block.first_bytes();
         prefetch::line(data);
         prefetch::line(entries);
@@ -152,45 +179,57 @@ impl Table {
         self.obsolete.store(true, Ordering::Release);
     }
 
-    /// Returns the one block in which the row would be: the first row at or after (`key`, `at`) is the newest one that
-    /// counts, if it is of this key at all.
+    /// Returns the one block in which the row would be, as far as it is known.
     #[inline]
-    pub(crate) fn locate(&self, key: &[u8], hash: u64, at: Revision) -> Option<u32> {
-        let may_contain = self.tail.filter.as_ref().is_none_or(|filter| filter.may_contain(hash));
-        let block = if may_contain { self.tail.index.find(key, at) } else { self.tail.index.blocks() };
-        (block < self.tail.index.blocks()).then_some(block as u32)
+    pub(crate) fn locate(&self, key: &[u8], hash: u64, at: Revision) -> Located {
+        match self.loaded.get().map(|loaded| loaded.locate(key, hash, at)) {
+            Some(Some(block)) => Located::Block(block),
+            Some(None) => Located::Nowhere,
+            None => Located::Unknown,
+        }
     }
 
     /// Returns block `i` from the cache or the file. `fill_cache` false neither adds to the cache nor counts.
-    pub(super) fn block(&self, i: u32, fill_cache: bool) -> Result<Arc<Block>> {
-        let slot = &self.slots[i as usize];
+    pub(super) fn block(&self, loaded: &Loaded, i: u32, fill_cache: bool) -> Result<Arc<Block>> {
+        let slot = &loaded.slots[i as usize];
         if !fill_cache {
-            return slot.peek().map_or_else(|| self.read_block(i).map(Arc::new), Ok);
+            return slot.peek().map_or_else(|| self.read_block(loaded, i).map(Arc::new), Ok);
         }
         match self.cache.try_get(slot) {
             Some(block) => Ok(block.into_arc()),
-            None => self.load(i),
+            None => self.fetch(loaded, i),
         }
     }
 
     /// Reads block `i` from the file into the cache.
-    fn load(&self, i: u32) -> Result<Arc<Block>> {
+    fn fetch(&self, loaded: &Loaded, i: u32) -> Result<Arc<Block>> {
         self.cache.count_miss();
-        let block = Arc::new(self.read_block(i)?);
-        self.cache.insert(self.file, &self.slots, i, &block);
+        let block = Arc::new(self.read_block(loaded, i)?);
+        self.cache.insert(self.file(), &loaded.slots, i, &block);
         Ok(block)
     }
 
     /// Reads block `i` from the file and checks it.
-    pub(super) fn read_block(&self, i: u32) -> Result<Block> {
-        if let Some(error) = &self.broken {
-            return Err(error.clone());
-        }
-        let handle = self.tail.index.handle(i as usize);
-        let stored = read_at(&*self.reader, &self.path, handle.offset, handle.len as usize)?;
-        open_block_owned(&self.seal, handle.offset, stored)
+    pub(super) fn read_block(&self, loaded: &Loaded, i: u32) -> Result<Block> {
+        let handle = loaded.tail.index.handle(i as usize);
+        let mut stored = vec![0; handle.len as usize];
+        let read = self.handle.reader()?.read_exact_at(handle.offset, &mut stored);
+        read.map_err(|error| unread(&self.path(), handle.offset, error))?;
+        open_block_owned(&loaded.seal, handle.offset, stored)
             .and_then(Block::parse)
-            .map_err(|error| in_block(&self.path, handle, error))
+            .map_err(|error| in_block(&self.path(), handle, error))
+    }
+}
+
+impl Loaded {
+    /// Returns the one block in which the row would be: the first row at or after (`key`, `at`) is the newest one that
+    /// counts, if it is of this key at all.
+    #[inline]
+    fn locate(&self, key: &[u8], hash: u64, at: Revision) -> Option<u32> {
+        let Tail { filter, index, .. } = &self.tail;
+        let may_contain = filter.as_ref().is_none_or(|filter| filter.may_contain(hash));
+        let block = if may_contain { index.find(key, at) } else { index.blocks() };
+        (block < index.blocks()).then_some(block as u32)
     }
 }
 
@@ -214,16 +253,20 @@ fn answer(block: BlockRef, key: &[u8], at: Revision) -> TableAnswer {
 impl Drop for Table {
     fn drop(&mut self) {
         if self.obsolete.load(Ordering::Acquire) {
-            self.cache.forget(self.file, &self.slots);
-            // A file that stays behind is in no manifest: the next open removes it.
-            let _ = self.fs.remove(&self.path);
+            if let Some(loaded) = self.loaded.get() {
+                self.cache.forget(self.file(), &loaded.slots);
+            }
+            self.handle.remove();
         }
     }
 }
 
 impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (rows, blocks) = (self.properties().rows, self.tail.index.blocks());
-        write!(f, "<Table {} rows={rows} blocks={blocks}>", self.file.0)
+        write!(f, "<Table {} rows={}", self.file().0, self.record.rows)?;
+        match self.loaded.get() {
+            Some(loaded) => write!(f, " blocks={}>", loaded.tail.index.blocks()),
+            None => write!(f, " unopened>"),
+        }
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! Where header, footer and index are whole, the index says where the blocks lie. Else they are looked for from the header on,
 //! by their own tags (`formats::salvage`).
+use super::files::TableFile;
 use super::lost::Lost;
-use super::open::{Tail, read_header, read_tail};
-use super::slots::slots;
+use super::open::{Loaded, Tail, read_header, read_tail, record};
 use super::{BlockCache, Table, table_path};
 use crate::fs::{Fs, ReadFile};
 use crate::iter::compare;
@@ -19,10 +19,8 @@ use kvarts_formats::properties::PropertiesBuilder;
 use kvarts_formats::salvage::find_blocks;
 use kvarts_formats::seal::FileSeal;
 use kvarts_formats::table::FOOTER_BYTES;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 /// Bytes that are read at once; what cannot be read is taken for zeros.
 const PIECE_BYTES: usize = 64 << 10;
@@ -65,9 +63,10 @@ impl Table {
             let lost = vec![Lost { offset: 0, what, keys: Some(range.clone()) }];
             Salvaged { table: None, blocks: 0, lost }
         };
-        let reader = match fs.open(&path) {
+        let handle = TableFile::new(fs, dir.into(), file, cache.files());
+        let reader = match handle.reader() {
             Ok(reader) => reader,
-            Err(error) if error.kind() == ErrorKind::NotFound => return gone("the file is missing".into()),
+            Err(Error::Corruption { what, .. }) => return gone(what),
             Err(error) => return gone(format!("it cannot be opened: {error}")),
         };
         if let Err(what) = check_owner(&*reader, store, file) {
@@ -93,11 +92,10 @@ impl Table {
         }
         let index = Index::parse(&index.finish()).expect("blocks in order make an index");
         let tail = Tail { filter: None, index, properties: properties.finish() };
-        let (cache, fs, obsolete) = (Arc::clone(cache), Arc::clone(fs), AtomicBool::new(false));
+        let record = Arc::new(record(file, reader.len(), tail.properties.clone()));
         let header = FileHeader { version: FORMAT_VERSION_MIN, kind: FileKind::Table, file, store, key: None };
-        let slots = slots(tail.index.blocks());
-        let table = Self { file, header, seal, path, reader, tail, cache, slots, fs, broken: None, obsolete };
-        Salvaged { table: Some(Arc::new(table)), blocks, lost }
+        let loaded = Loaded::new(header, seal, tail);
+        Salvaged { table: Some(Self::with(handle, store.into(), record, 0, Some(loaded), cache)), blocks, lost }
     }
 }
 

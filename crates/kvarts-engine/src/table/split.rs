@@ -7,13 +7,15 @@ impl Table {
     ///
     /// Looks at keys from `start` up to `stop`, and picks one about every `rows` rows. Returns about how many follow the last.
     pub fn part_at(&self, start: &[u8], stop: Option<&[u8]>, rows: u64, keys: &mut Vec<(Vec<u8>, u64)>) -> u64 {
-        let index = &self.tail.index;
+        // What cannot be loaded is one part: who reads it is told.
+        let Ok(loaded) = self.load() else { return self.record.rows };
+        let index = &loaded.tail.index;
         if index.blocks() == 0 {
             return 0;
         }
         let first = index.find(start, Revision::MAX);
         let last = stop.map_or(index.blocks(), |stop| index.find(stop, Revision::MAX));
-        let block_rows = (self.properties().rows / index.blocks() as u64).max(1);
+        let block_rows = (self.record.rows / index.blocks() as u64).max(1);
         let step = (rows / block_rows).max(1) as usize;
         let mut done = first;
         while done + step < last {

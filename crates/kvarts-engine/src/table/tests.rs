@@ -99,7 +99,7 @@ fn a_table_reads_back() {
     let rows = small_rows();
     let (properties, bytes) = write(&*fs, FILE, &small_options(), &rows);
     let table = open(&fs, FILE, 1 << 20).unwrap();
-    assert_eq!(table.properties(), &properties);
+    assert_eq!(table.record(), &record(FILE, bytes, properties));
     assert_eq!(bytes, fs.open(&table_path(dir(), FILE)).unwrap().len());
     assert_eq!(scan(&mut *table.cursor(true)).unwrap(), flat(&rows));
     for (key, revision) in rows.keys() {
@@ -108,4 +108,89 @@ fn a_table_reads_back() {
         }
     }
     assert!(table.verify().unwrap() > 5);
+}
+
+/// A table that only its record tells of, as after opening a store.
+fn unopened(fs: &Arc<dyn Fs>, properties: Properties, bytes: u64, cache: &Arc<BlockCache>) -> Arc<Table> {
+    Table::unopened(fs, &dir().into(), STORE, &Arc::new(record(FILE, bytes, properties)), 1, cache)
+}
+
+#[test]
+fn a_table_is_loaded_by_the_first_read_that_needs_it() {
+    let (_, fs) = fs();
+    let rows = small_rows();
+    let (properties, bytes) = write(&*fs, FILE, &small_options(), &rows);
+    let cache = BlockCache::new(1 << 20);
+    let table = unopened(&fs, properties, bytes, &cache);
+    let before = table.memory_bytes();
+    let hash = key_hash(b"key/001");
+    assert!(matches!(table.try_get(b"key/001", hash, Revision(100)), TableAnswer::NeedsRead));
+    assert_eq!(cache.files().count(), 0, "nobody has opened it");
+    assert!(table.verify().unwrap() > 5);
+    assert_eq!(table.memory_bytes(), before, "verify keeps nothing");
+    assert_eq!(get(&table, b"key/001", 100).unwrap(), get_from(&rows, b"key/001", 100));
+    assert!(matches!(table.try_get(b"key/001", hash, Revision(100)), TableAnswer::Found(..)));
+    assert!(table.memory_bytes() > before);
+    assert_eq!(scan(&mut *table.cursor(true)).unwrap(), flat(&rows));
+}
+
+#[test]
+fn what_is_wrong_with_a_table_is_said_by_the_read_that_loads_it() {
+    let (disk, fs) = fs();
+    let (properties, bytes) = write(&*fs, FILE, &small_options(), &small_rows());
+    let other = Properties { rows: properties.rows - 1, ..properties.clone() };
+    let lied = unopened(&fs, other, bytes, &BlockCache::new(1 << 20));
+    let what = |error: Option<crate::Error>| match error {
+        Some(crate::Error::Corruption { file, what, .. }) if file == table_path(dir(), FILE) => what,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(what(get(&lied, b"key/001", 100).err()), "it and the manifest disagree about the table");
+    let table = unopened(&fs, properties, bytes, &BlockCache::new(1 << 20));
+    disk.corrupt(&table_path(dir(), FILE), bytes - 60, 1).unwrap();
+    let found = [get(&table, b"key/001", 100).err(), scan(&mut *table.cursor(false)).err(), table.verify().err()];
+    found.into_iter().for_each(|error| assert!(what(error).contains("checksum")));
+    disk.corrupt(&table_path(dir(), FILE), bytes - 60, 1).unwrap();
+    assert!(get(&table, b"key/001", 100).unwrap().is_some(), "what failed was not kept");
+}
+
+#[test]
+fn few_descriptors_serve_many_tables() {
+    let (_, fs) = fs();
+    let rows = small_rows();
+    let cache = BlockCache::with_files(0, 2);
+    let tables: Vec<_> = (0..10)
+        .map(|file| {
+            write(&*fs, FileId(file), &small_options(), &rows);
+            Table::open(&fs, dir(), STORE, FileId(file), &cache).unwrap()
+        })
+        .collect();
+    for round in 0..3u64 {
+        for table in &tables {
+            assert_eq!(get(table, b"key/010", 100 - round).unwrap(), get_from(&rows, b"key/010", 100 - round));
+            assert!(cache.files().count() <= 2);
+        }
+    }
+    let mut cursors: Vec<_> = tables.iter().map(|table| table.cursor(false)).collect();
+    cursors.iter_mut().for_each(|cursor| cursor.seek_first().unwrap());
+    cursors.iter_mut().for_each(|cursor| {
+        assert_eq!(drain(&mut **cursor, |cursor| cursor.next()).unwrap(), flat(&rows));
+    });
+    drop((cursors, tables));
+    assert_eq!(cache.files().count(), 0);
+}
+
+#[test]
+fn a_file_that_was_replaced_while_it_was_closed_is_damage() {
+    let (disk, fs) = fs();
+    let cache = BlockCache::with_files(0, 1);
+    let (_, bytes) = write(&*fs, FILE, &small_options(), &small_rows());
+    let table = Table::open(&fs, dir(), STORE, FILE, &cache).unwrap();
+    write(&*fs, FileId(8), &small_options(), &small_rows());
+    let _other = Table::open(&fs, dir(), STORE, FileId(8), &cache).unwrap();
+    disk.truncate(&table_path(dir(), FILE), bytes - 1).unwrap();
+    let error = get(&table, b"key/001", 100).unwrap_err();
+    assert!(matches!(&error, crate::Error::Corruption { what, .. } if what.contains("changed")), "{error:?}");
+    disk.remove(&table_path(dir(), FILE)).unwrap();
+    let error = get(&table, b"key/001", 100).unwrap_err();
+    assert!(matches!(&error, crate::Error::Corruption { what, .. } if what == "the file is missing"), "{error:?}");
 }

@@ -1,14 +1,13 @@
 //! Checking a whole table against its file.
 use super::Table;
 use super::lost::Lost;
-use super::open::{Tail, damaged, read_header, read_tail};
+use super::open::{Loaded, damaged};
 use crate::iter::compare;
 use crate::{Error, Result, Revision};
 use kvarts_formats::block::Block;
 use kvarts_formats::hash::key_hash;
-use kvarts_formats::header::FileHeader;
+use kvarts_formats::manifest::TableRecord;
 use kvarts_formats::properties::PropertiesBuilder;
-use kvarts_formats::table::Properties;
 use std::cmp::Ordering;
 
 const INDEX_DIFFERS: &str = "the index and the rows differ";
@@ -28,33 +27,35 @@ impl Table {
     pub fn verify(&self) -> Result<u64> {
         let (blocks, lost) = self.check(&mut |_| true)?;
         match lost.into_iter().next() {
-            Some(Lost { offset, what, .. }) => Err(Error::Corruption { file: self.path.clone(), offset, what }),
+            Some(Lost { offset, what, .. }) => Err(Error::Corruption { file: self.path(), offset, what }),
             None => Ok(blocks),
         }
     }
 
     /// The same, listing all damage. `step` is told the bytes of each block once it was read; false ends the check.
     pub fn check(&self, step: &mut dyn FnMut(u64) -> bool) -> Result<(u64, Vec<Lost>)> {
-        let Properties { smallest, largest, .. } = &self.tail.properties;
+        let TableRecord { smallest, largest, .. } = &*self.record;
         let mut lost = Vec::new();
-        if let Some(error) = &self.broken {
-            return Ok((0, vec![Lost::from_error(error.clone(), smallest, largest)?]));
+        let now = self.read_parts().map(|(now, _)| now);
+        let (known, fresh) = (self.loaded.get(), now.as_ref().ok());
+        // What was in memory leads to the blocks, if there is any.
+        let Some(loaded) = known.or(fresh) else {
+            let error = now.err().expect("it was not read");
+            return Ok((0, vec![Lost::from_error(error, smallest, largest)?]));
+        };
+        if known.zip(fresh).is_some_and(|(known, fresh)| !known.is_as(fresh)) {
+            let error = damaged(&self.path(), 0, "the file has changed since it was opened");
+            lost.push(Lost::from_error(error, smallest, largest)?);
         }
-        match self.read_again() {
-            Ok((header, tail))
-                if header == self.header
-                    && tail.properties == self.tail.properties
-                    && tail.index.blocks() == self.tail.index.blocks() => {}
-            Ok(_) => {
-                let error = damaged(&self.path, 0, "the file has changed since it was opened");
-                lost.push(Lost::from_error(error, smallest, largest)?);
-            }
-            Err(error) => lost.push(Lost::from_error(error, smallest, largest)?),
+        if let Some(error) = now.as_ref().err() {
+            lost.push(Lost::from_error(error.clone(), smallest, largest)?);
         }
         let mut walk = Walk { properties: PropertiesBuilder::default(), last: None, key: Vec::new() };
-        let (index, before) = (&self.tail.index, lost.len());
+        let (index, before) = (&loaded.tail.index, lost.len());
         for i in 0..index.blocks() {
-            if let Err(error) = self.read_block(i as u32).and_then(|block| self.check_block(i, &block, &mut walk)) {
+            if let Err(error) =
+                self.read_block(loaded, i as u32).and_then(|block| self.check_block(loaded, i, &block, &mut walk))
+            {
                 let first = if i == 0 { smallest } else { index.end_key(i - 1) };
                 lost.push(Lost::from_error(error, first, index.end_key(i))?);
                 walk.last = Some((index.end_key(i).to_vec(), index.end_revision(i)));
@@ -64,23 +65,17 @@ impl Table {
                 return Ok((i as u64 + 1, lost));
             }
         }
-        if lost.len() == before && walk.properties.finish() != self.tail.properties {
-            let error = damaged(&self.path, 0, "the properties are not those of the rows");
+        if lost.len() == before && walk.properties.finish() != loaded.tail.properties {
+            let error = damaged(&self.path(), 0, "the properties are not those of the rows");
             lost.push(Lost::from_error(error, smallest, largest)?);
         }
         Ok((index.blocks() as u64, lost))
     }
 
-    /// Reads header and tail as they are on disk now.
-    fn read_again(&self) -> Result<(FileHeader, Tail)> {
-        let header = read_header(&*self.reader, &self.path, self.header.store, self.file)?;
-        Ok((header, read_tail(&*self.reader, &self.path, &self.seal)?))
-    }
-
     /// Checks the rows of block `i`: their order, the filter, and what the index says of the last one.
-    fn check_block(&self, i: usize, block: &Block, walk: &mut Walk) -> Result<()> {
-        let wrong = |what| -> Result<()> { Err(self.damaged_block(i, what)) };
-        let index = &self.tail.index;
+    fn check_block(&self, loaded: &Loaded, i: usize, block: &Block, walk: &mut Walk) -> Result<()> {
+        let wrong = |what| -> Result<()> { Err(damaged(&self.path(), loaded.tail.index.handle(i).offset, what)) };
+        let index = &loaded.tail.index;
         for row in 0..block.rows() {
             block.key_after(row, &mut walk.key);
             let revision = block.revision(row);
@@ -94,7 +89,7 @@ impl Table {
                 return wrong(INDEX_DIFFERS);
             }
             let is_new_key = last.is_none_or(|(key, _)| *key != walk.key);
-            let filter = self.tail.filter.as_ref();
+            let filter = loaded.tail.filter.as_ref();
             if is_new_key && filter.is_some_and(|filter| !filter.may_contain(key_hash(&walk.key))) {
                 return wrong("the filter misses a key");
             }
@@ -112,8 +107,13 @@ impl Table {
         }
         Ok(())
     }
+}
 
-    fn damaged_block(&self, i: usize, what: &str) -> Error {
-        damaged(&self.path, self.tail.index.handle(i).offset, what)
+impl Loaded {
+    /// Tells whether it is what `fresh` is, as far as a file that never changes can differ.
+    fn is_as(&self, fresh: &Self) -> bool {
+        self.header == fresh.header
+            && self.tail.properties == fresh.tail.properties
+            && self.tail.index.blocks() == fresh.tail.index.blocks()
     }
 }

@@ -21,6 +21,13 @@ pub struct TableRef {
     pub table: Arc<Table>,
 }
 
+impl TableRef {
+    /// A table, with what is to stand in the manifest of it.
+    pub fn of(table: Arc<Table>) -> Self {
+        Self { record: Arc::clone(table.shared_record()), table }
+    }
+}
+
 impl HasRecord for TableRef {
     fn record(&self) -> &TableRecord {
         &self.record

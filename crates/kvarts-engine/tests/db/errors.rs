@@ -245,7 +245,7 @@ fn verify_finds_a_manifest_that_says_otherwise_than_its_tables() {
     db.close().unwrap();
     let path = Path::new("/store/MANIFEST");
     let forges: [(&str, Forge); 7] = [
-        ("bytes", |record| record.bytes += 1),
+        ("bytes", |record| record.bytes -= 1),
         ("tombstones", |record| record.tombstones = 0),
         ("smallest revision", |record| record.revision_min.0 -= 1),
         ("largest revision", |record| record.revision_max.0 -= 1),

@@ -290,9 +290,31 @@ fn a_closed_store_refuses_calls_but_live_scans_go_on() {
     for outcome in [db.flush(), db.sync(), db.compact(None), db.snapshot().map(|_| ()), db.trees().map(|_| ())] {
         assert!(matches!(outcome, Err(Error::Closed)));
     }
-    let reopened = open_still(&fs, tiny(Durability::Batch)).unwrap();
-    reopened.compact(None).unwrap();
     assert_eq!(drain(scan, 3).len(), 50);
+}
+
+#[test]
+fn scans_outlive_the_store_whatever_of_its_tables_was_open() {
+    for open_files in [1, usize::MAX] {
+        let fs = MemFs::new();
+        let options = Options { open_files, ..tiny(Durability::Batch) };
+        let db = open_still(&fs, options.clone()).unwrap();
+        let tree = db.create_tree("t", "", "").unwrap();
+        for i in 0..50u8 {
+            put(&db, &tree, &[b'k', i], &[i; 200]).unwrap();
+        }
+        db.close().unwrap();
+        let db = open_still(&fs, options.clone()).unwrap();
+        assert!(db.stats().trees[0].levels.iter().map(|(tables, _)| tables).sum::<u64>() > 1);
+        let tree = db.tree("t").unwrap().unwrap();
+        let scan = db.scan(&tree, Bounds::default(), true, None).unwrap();
+        db.close().unwrap();
+        let next = open_still(&fs, options).unwrap();
+        let tree = next.tree("t").unwrap().unwrap();
+        put(&next, &tree, b"k", b"another").unwrap();
+        next.compact(None).unwrap();
+        assert_eq!(drain(scan, 3).len(), 50, "files that have gone by name are still open");
+    }
 }
 
 #[test]

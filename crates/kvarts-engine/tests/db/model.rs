@@ -42,6 +42,7 @@ impl World {
         let options = Options {
             memtable_bytes: *chance.pick(&[1 << 10, 4 << 10, 32 << 10]),
             filter_bits: *chance.pick(&[0, 10]),
+            open_files: *chance.pick(&[1, 3, usize::MAX]),
             level_growth: *chance.pick(&[2, 4]),
             block_bytes: *chance.pick(&[256, 1 << 10, 64 << 10]),
             compression: compressions(&mut chance),

@@ -17,6 +17,7 @@ fn small(durability: Durability) -> Options {
         memory_bytes: 4 << 20,
         memtable_bytes: 64 << 10,
         block_bytes: 1 << 10,
+        open_files: 2,
         table_bytes: 64 << 10,
         level_base_bytes: 128 << 10,
         log_bytes: 256 << 10,

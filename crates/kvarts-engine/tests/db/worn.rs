@@ -69,6 +69,7 @@ fn drawn_options(chance: &mut Chance) -> Options {
     Options {
         memtable_bytes: *chance.pick(&[2 << 10, 8 << 10, 256 << 10]),
         filter_bits: *chance.pick(&[0, 10]),
+        open_files: *chance.pick(&[1, 3, usize::MAX]),
         compression: chance.pick(&[ByLevel::from(Compression::None), ByLevel::from(Compression::Lz4), mixed()]).clone(),
         block_bytes: *chance.pick(&[256, 1 << 10]),
         ..tiny(*chance.pick(&[Durability::Sync, Durability::Batch, Durability::None]))

@@ -60,7 +60,7 @@ impl Known {
         let found = read(MANIFEST);
         let mut reach = Revision::ZERO;
         let whole = match &found {
-            Ok((file, manifest)) => Floor::find(names).check(dir, *file).map(|reached| {
+            Ok((header, manifest)) => Floor::find(names).check(dir, header.file).map(|reached| {
                 reach = reached;
                 manifest.clone()
             }),

@@ -5,7 +5,7 @@
 //! it says. Of the rows of a key the newest that is whole is kept, with its revision; where that is a tombstone, none is. So
 //! where a newer row was lost, an older one may come back: `gone` says which keys that may be.
 use super::floor::Floor;
-use super::manifest::{place, tree_record};
+use super::manifest::{place, tables_format, tree_record};
 use super::open::{Named, header_of, is_ours, list, named, new_store_id, parent};
 use super::open_read::lock;
 use super::{Damage, TreeInfo};
@@ -160,7 +160,7 @@ impl Repair<'_> {
         self.check_reach();
         let mut files = 1..;
         let mut next_file = move || FileId(files.next().expect("numbers do not end"));
-        let mut records = Vec::new();
+        let (mut records, mut format) = (Vec::new(), 0);
         self.report.revision = self.report.revision.max(self.known.last_revision);
         for (id, (name, tree)) in found.trees.into_iter().enumerate() {
             let sources: Vec<BoxCursor> = tree.tables.iter().map(|table| table.cursor(false)).collect();
@@ -174,7 +174,9 @@ impl Repair<'_> {
             let (key_codec, value_codec) = tree.codecs;
             let id = TreeId(id as u32);
             let info = TreeInfo { id, name: name.clone(), key_codec, value_codec, compression: own };
-            records.push(tree_record(&info, &Version::new(levels, self.report.revision)));
+            let version = Version::new(levels, self.report.revision);
+            format = format.max(tables_format([&version]));
+            records.push(tree_record(&info, &version));
             self.report.trees.push((name, rows));
         }
         let manifest_file = next_file();
@@ -186,7 +188,7 @@ impl Repair<'_> {
             logs: Vec::new(),
             trees: records,
         };
-        place(&**self.fs, to, &manifest, &store.into(), manifest_file, &mut Floor::default(), Revision::ZERO)
+        place(&**self.fs, to, &manifest, &store.into(), (manifest_file, format), &mut Floor::default(), Revision::ZERO)
             .map_err(|failure| failure.error)
     }
 
@@ -203,8 +205,8 @@ impl Repair<'_> {
         if let Some(table) = salvaged.table {
             self.report.tables += 1;
             self.report.blocks += salvaged.blocks;
-            self.report.revision = self.report.revision.max(table.properties().revision_max);
-            self.advance(table.file_bytes());
+            self.report.revision = self.report.revision.max(table.record().revision_max);
+            self.advance(table.record().bytes);
             tree.tables.push(table);
         }
     }

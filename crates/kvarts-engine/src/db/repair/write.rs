@@ -59,8 +59,7 @@ impl Writer<'_> {
     }
 
     fn end(&self, (file, table): (FileId, TableWriter)) -> Result<TableRef> {
-        let (properties, bytes) = table.finish()?;
-        let table = Table::open(self.fs, self.to, self.store, file, self.cache)?;
-        Ok(TableRef { record: Arc::new(crate::compaction::record(file, bytes, properties)), table })
+        table.finish()?;
+        Ok(TableRef::of(Table::open(self.fs, self.to, self.store, file, self.cache)?))
     }
 }

@@ -48,6 +48,7 @@ pub enum Fault {
 pub enum FsOp {
     CreateDir,
     Exists,
+    Length,
     List,
     SyncDir,
     Read,
@@ -230,6 +231,10 @@ impl Fs for FaultFs {
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
         self.run(FsOp::Exists, path, || self.fs.exists(path))
+    }
+
+    fn length(&self, path: &Path) -> io::Result<u64> {
+        self.run(FsOp::Length, path, || self.fs.length(path))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {

@@ -90,6 +90,11 @@ impl<W: Within + Send + Sync + 'static> Fs for W {
         Ok(Arc::new(OsReadFile { file, len }))
     }
 
+    fn length(&self, path: &Path) -> io::Result<u64> {
+        let (at, name) = self.place(path);
+        Ok(u64::try_from(rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW)?.st_size).unwrap_or(0))
+    }
+
     fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
         Ok(Box::new(OsWriteFile { file: create_new(self.place(path))? }))
     }
@@ -228,7 +233,7 @@ fn owned(stat: &rustix::fs::Stat) -> Owned {
         FileType::Socket => Kind::Socket,
         _ => Kind::Device,
     };
-    Owned { kind, uid: stat.st_uid, mode: mode & 0o7777, links }
+    Owned { kind, uid: stat.st_uid, mode: mode & 0o7777, links, bytes: u64::try_from(stat.st_size).unwrap_or(0) }
 }
 
 /// Puts a file's data and length (or a directory's entries) on stable storage.
