@@ -43,12 +43,14 @@ pub const RESTART_INTERVAL: usize = 16;
 #[derive(Debug)]
 #[repr(align(64))]
 pub struct Block {
+    /// The raw bytes, perhaps with those around them in the file.
     data: Box<[u8]>,
     /// Where each row's key entry starts in `data`. Built by the pass that checks them, so a scan need not search.
     entries: Box<[u32]>,
     /// Made by the first point read of a block that stays in memory.
     tags: OnceLock<tags::Tags>,
-    /// Where the columns start in `data`. A block has at most 1 GiB.
+    /// Where the columns start in `data`, the value offsets first, if there are any. A block has at most 1 GiB.
+    columns: u32,
     values: u32,
     /// The length of all values, if they have one.
     value_len: Option<u32>,
@@ -112,7 +114,7 @@ impl Block {
     pub fn value_offset(&self, row: usize) -> usize {
         match self.value_len {
             Some(len) => row * len as usize,
-            None => u32_at(&self.data, HEAD_BYTES + 4 * row) as usize,
+            None => u32_at(&self.data, self.columns as usize + 4 * row) as usize,
         }
     }
 

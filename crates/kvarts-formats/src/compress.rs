@@ -5,6 +5,7 @@ use crate::bytes::{all_zero, u32_at};
 use crate::checksum::TAG_BYTES;
 use crate::seal::Seal;
 use crate::{FormatError, Result};
+use std::ops::{Deref, Range};
 
 mod codec;
 mod how;
@@ -52,18 +53,44 @@ pub fn open_block<'a>(seal: impl Into<Seal<'a>>, offset: u64, stored: &[u8]) -> 
 }
 
 /// The same of bytes that the caller has no more use for: an encrypted block is opened where it lies.
-pub fn open_block_owned<'a>(seal: impl Into<Seal<'a>>, offset: u64, stored: Vec<u8>) -> Result<Vec<u8>> {
+pub fn open_block_owned<'a>(seal: impl Into<Seal<'a>>, offset: u64, mut stored: Vec<u8>) -> Result<RawBlock> {
     if stored.len() < HEAD_BYTES + TAG_BYTES {
         return Err(FormatError::corrupt(0, "a block is cut short"));
     }
-    let Some(mut content) = seal.into().open_owned(offset.into(), stored) else {
+    let Some(len) = seal.into().open_in_place(offset.into(), &mut stored) else {
         return Err(FormatError::corrupt(0, "the checksum of a block differs"));
     };
-    if let Some(raw) = expand(&content)? {
-        return Ok(raw);
+    Ok(match expand(&stored[..len])? {
+        Some(raw) => raw.into(),
+        None => RawBlock { range: HEAD_BYTES..len, bytes: stored },
+    })
+}
+
+/// The raw bytes of a block, perhaps with others around them: what is stored as it is need not be moved.
+#[derive(Clone, Debug)]
+pub struct RawBlock {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) range: Range<usize>,
+}
+
+impl From<Vec<u8>> for RawBlock {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { range: 0..bytes.len(), bytes }
     }
-    content.drain(..HEAD_BYTES);
-    Ok(content)
+}
+
+impl Deref for RawBlock {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[self.range.clone()]
+    }
+}
+
+impl PartialEq for RawBlock {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
 }
 
 /// Decompresses the content of a block; `None` where what follows its head is stored as it is.

@@ -125,19 +125,18 @@ impl Seal<'_> {
         is_whole.then_some(Cow::Owned(opened))
     }
 
-    /// Checks the tag at the end of `stored`, and returns the content in its place; `None` where it does not match.
+    /// Checks the tag at the end of `stored`, and leaves the content in front of it. Returns its length; `None` where it does not match.
     #[inline]
-    pub fn open_owned(self, place: Place, mut stored: Vec<u8>) -> Option<Vec<u8>> {
+    pub fn open_in_place(self, place: Place, stored: &mut [u8]) -> Option<usize> {
         let len = stored.len().checked_sub(TAG_BYTES)?;
         let is_whole = match self.cipher {
             None => checksum::matches(self.file, place.offset, &stored[..len], &stored[len..]),
             Some(cipher) => {
                 let (associated, bytes) = self.associated(place, &[]);
-                cipher.open_in_place(nonce(place), &associated[..bytes], &mut stored)
+                cipher.open_in_place(nonce(place), &associated[..bytes], stored)
             }
         };
-        stored.truncate(len);
-        is_whole.then_some(stored)
+        is_whole.then_some(len)
     }
 
     /// What the tag covers beside the hidden bytes: the place, and the bytes that stay readable.

@@ -1,7 +1,7 @@
 //! Checking of blocks: one pass over the keys, one over each column.
 use super::{Block, HEAD_BYTES, KINDS_DIFFER, LAYOUT};
 use crate::bytes::{read_varint, u32_at, u64_at};
-use crate::compress::BLOCK_BYTES_MAX;
+use crate::compress::{BLOCK_BYTES_MAX, RawBlock};
 use crate::ids::EXPIRY_BYTES;
 use crate::{FormatError, Kind, Result};
 use std::sync::OnceLock;
@@ -18,8 +18,8 @@ struct Head {
 
 impl Block {
     /// Checks the columns of a raw block (already opened: tag checked, decompressed). Errors: `Corrupt`.
-    pub fn parse(data: Vec<u8>) -> Result<Self> {
-        let (mut block, head) = Self::read_head(data.into_boxed_slice())?;
+    pub fn parse(raw: impl Into<RawBlock>) -> Result<Self> {
+        let (mut block, head) = Self::read_head(raw.into())?;
         block.check_values(&head)?;
         block.check_revisions(&head)?;
         block.entries = block.read_entries(&head)?;
@@ -28,9 +28,10 @@ impl Block {
     }
 
     /// Reads the head and lays the columns out; every column then lies inside `data`.
-    fn read_head(data: Box<[u8]>) -> Result<(Self, Head)> {
+    fn read_head(raw: RawBlock) -> Result<(Self, Head)> {
+        let data = &*raw;
         let not_one = |at| FormatError::corrupt(at, "the head of a block is not one");
-        if data.len() < HEAD_BYTES || data.len() > BLOCK_BYTES_MAX || data[0] != LAYOUT || u32_at(&data, 20) != 0 {
+        if data.len() < HEAD_BYTES || data.len() > BLOCK_BYTES_MAX || data[0] != LAYOUT || u32_at(data, 20) != 0 {
             return Err(not_one(0));
         }
         let kind = Kind::from_byte(data[1]);
@@ -41,22 +42,24 @@ impl Block {
         if !matches!(revision_width, 0 | 1 | 2 | 4 | 8) || !matches!(offset_width, 0 | 4) {
             return Err(not_one(2));
         }
-        let [rows, restart_interval, key_bytes, value_bytes] = [4, 8, 12, 16].map(|at| u32_at(&data, at) as usize);
+        let [rows, restart_interval, key_bytes, value_bytes] = [4, 8, 12, 16].map(|at| u32_at(data, at) as usize);
         if rows == 0 || restart_interval == 0 || rows > key_bytes / ENTRY_BYTES_MIN || key_bytes > data.len() {
             return Err(not_one(4));
         }
-        let revisions = HEAD_BYTES + if offset_width == 0 { 0 } else { 4 * (rows + 1) };
+        let columns = raw.range.start + HEAD_BYTES;
+        let revisions = columns + if offset_width == 0 { 0 } else { 4 * (rows + 1) };
         let kinds = revisions + rows * revision_width;
         let keys = kinds + if kind.is_none() { rows } else { 0 };
         let values = keys + key_bytes;
-        if values + value_bytes != data.len() {
+        if values + value_bytes != raw.range.end {
             return Err(FormatError::corrupt(12, "the length of a block differs"));
         }
         let value_len = (offset_width == 0).then_some((value_bytes / rows) as u32);
         let head = Head { rows, key_bytes, value_bytes };
         let block = Self {
-            revision_min: u64_at(&data, 24),
-            data,
+            revision_min: u64_at(data, 24),
+            data: raw.bytes.into_boxed_slice(),
+            columns: columns as u32,
             entries: Box::default(),
             tags: OnceLock::new(),
             values: values as u32,
@@ -74,7 +77,7 @@ impl Block {
         let is_whole = match self.value_len {
             Some(len) => len as usize * head.rows == head.value_bytes,
             None => {
-                let (offsets, _) = self.data[HEAD_BYTES..self.revisions as usize].as_chunks::<4>();
+                let (offsets, _) = self.data[self.columns as usize..self.revisions as usize].as_chunks::<4>();
                 offsets.is_sorted_by_key(|bytes| u32::from_le_bytes(*bytes))
                     && self.value_offset(0) == 0
                     && self.value_offset(head.rows) == head.value_bytes

@@ -1,5 +1,5 @@
 //! Runs of rows for scans: keys decoded in one loop, values as the one slice they are.
-use super::{Block, HEAD_BYTES};
+use super::Block;
 use crate::bytes::{read_varint, u32_at, u64_at};
 use crate::{Kind, Revision};
 use std::ops::Range;
@@ -111,7 +111,7 @@ impl Block {
             Some(len) => (1..=rows.len()).map(|row| row * len as usize).for_each(each),
             None => {
                 let base = self.value_offset(rows.start);
-                let ends = &self.data[HEAD_BYTES + 4 * (rows.start + 1)..HEAD_BYTES + 4 * (rows.end + 1)];
+                let ends = &self.data[self.columns as usize..][4 * (rows.start + 1)..4 * (rows.end + 1)];
                 let (ends, _) = ends.as_chunks::<4>();
                 ends.iter().map(|end| u32::from_le_bytes(*end) as usize - base).for_each(each);
             }
