@@ -79,15 +79,24 @@ def test_damaged_table_fails_only_the_reads_that_need_it(store: Path) -> None:
     with table.open("r+b") as file:
         file.seek(-20, os.SEEK_END)
         file.write(b"\xff" * 8)
-    with pytest.raises(kvarts.CorruptionError):
+    for mode in ("r", "rw"):
+        with kvarts.open(store, mode=mode) as db:
+            with pytest.raises(kvarts.CorruptionError) as raised:
+                db.get(b"0000")
+            assert raised.value.file == str(table)
+            assert db[b"0999"] == b"value 999"
+            (place,) = db.verify().damage
+            assert place.smallest == b"0000"
+
+
+def test_table_that_is_cut_short_refuses_a_writer_at_once(store: Path) -> None:
+    table = min(store.glob("*.table"))
+    os.truncate(table, table.stat().st_size - 1)
+    with pytest.raises(kvarts.CorruptionError) as raised:
         kvarts.open(store)
+    assert raised.value.file == str(table)
     with kvarts.open(store, mode="r") as db:
-        with pytest.raises(kvarts.CorruptionError) as raised:
-            db.get(b"0000")
-        assert raised.value.file == str(table)
         assert db[b"0999"] == b"value 999"
-        (place,) = db.verify().damage
-        assert place.smallest == b"0000"
 
 
 def test_no_store_is_made(tmp_path: Path) -> None:
