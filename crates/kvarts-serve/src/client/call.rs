@@ -122,8 +122,8 @@ pub(super) struct Call {
 pub(super) enum Completion {
     Slot(Arc<Slot>),
     Queue(Arc<Queue>, u64),
-    /// To another call, of which this one is a part.
-    Part(u64, Part),
+    /// To another call, of which this one is a part; and when that was cut.
+    Part(u64, u64, Part),
 }
 
 /// Where in the whole a part belongs.

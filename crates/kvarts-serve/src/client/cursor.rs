@@ -94,6 +94,16 @@ impl Cursor {
         self.state().sources = Some(shards.iter().map(|shard| Source::at(shard.id, shard.epoch)).collect());
     }
 
+    /// Begins anew, with shards to be chosen; false where rows were read already.
+    pub(super) fn restart(&self) -> bool {
+        let mut state = self.state();
+        let begun = state.sources.iter().flatten().any(|source| source.pin.is_some());
+        if !begun {
+            state.sources = None;
+        }
+        !begun
+    }
+
     /// What a row of a shard is read at, to be seen as the scan sees it.
     pub(super) fn freshness(&self, shard: u64) -> Option<v1::Freshness> {
         let state = self.state();

@@ -33,6 +33,11 @@ pub fn cross_shard(message: &str, ordered: bool) -> Box<v1::Error> {
     failure("CrossShard", message.to_owned(), hint, false, false)
 }
 
+/// A scan has read of shards that are others by now.
+pub fn shards_changed() -> Box<v1::Error> {
+    failure("Unavailable", "the shards of the scan are others by now".to_owned(), "begin it again", true, false)
+}
+
 /// A node was asked and did not answer in time; nothing was written.
 pub fn deadline(node: &str) -> Box<v1::Error> {
     failure("DeadlineExceeded", format!("no answer from {node} in time"), "a longer timeout= waits longer", true, false)

@@ -50,9 +50,10 @@ impl Routes {
     /// Where keys are read.
     pub fn of_keys(&self, keyspace: u32, keys: &[Bytes], owner: Option<&v1::Owner>) -> Result<Route, v1::Error> {
         let known = self.0.load();
-        let keys = keys.iter().map(|key| (keyspace, Touch::Key(key)));
-        let none = known.meta(keyspace, owner)?;
-        known.one(keys, owner, none)
+        if keys.is_empty() {
+            return known.no_key(keyspace, owner);
+        }
+        known.one(keys.iter().map(|key| (keyspace, Touch::Key(key))), owner)
     }
 
     /// Where a range is read.
@@ -61,7 +62,7 @@ impl Routes {
         // One key more than an included bound has.
         let stop = if scan.include_stop { [&scan.stop[..], &[0]].concat() } else { scan.stop.to_vec() };
         let range = (scan.keyspace, Touch::Range(&scan.start, &stop));
-        known.one([range].into_iter(), scan.owner.as_ref(), None)
+        known.one([range].into_iter(), scan.owner.as_ref())
     }
 
     /// Where a command is carried out.
@@ -73,7 +74,7 @@ impl Routes {
             Step::Incr(incr) => Some((incr.keyspace, Touch::Key(&incr.key))),
             Step::DeleteRange(range) => Some((range.keyspace, Touch::Range(&range.start, &range.stop))),
         });
-        known.one(touched, owner, None)
+        known.one(touched, owner)
     }
 }
 
@@ -84,12 +85,27 @@ enum Touch<'r> {
 }
 
 impl Known {
-    /// The one group of all that is touched. `none`: where nothing is.
+    /// Where the revision of a keyspace is read: only of a shard that is named can it be.
+    fn no_key(&self, keyspace: u32, owner: Option<&v1::Owner>) -> Result<Route, v1::Error> {
+        if let Some(route) = self.meta(keyspace, owner)? {
+            return Ok(route);
+        }
+        let shards = self.map.lines[&keyspace].shards();
+        match owner {
+            Some(owner) => shards.iter().find(|shard| shard.id == owner.shard).map(route_to).ok_or_else(|| {
+                let message = format!("shard {} is not one of keyspace {keyspace}", owner.shard);
+                refusal::wrong_shard(message, Some(shard_of(&shards[0])))
+            }),
+            None if shards.len() == 1 => Ok(route_to(&shards[0])),
+            None => Err(crossing(shards[0].id, shards[1].id)),
+        }
+    }
+
+    /// The one group of all that is touched.
     fn one<'r>(
         &self,
         touched: impl Iterator<Item = (u32, Touch<'r>)>,
         owner: Option<&v1::Owner>,
-        none: Option<Route>,
     ) -> Result<Route, v1::Error> {
         let mut found: Option<Route> = None;
         for (keyspace, touch) in touched {
@@ -103,7 +119,7 @@ impl Known {
                 None => found = Some(route),
             }
         }
-        match (found.or(none), owner) {
+        match (found, owner) {
             (Some(route), _) => Ok(route),
             (None, Some(owner)) => Ok(self.named(owner)),
             (None, None) => Ok(Route { group: META, voters: Vec::new() }),
@@ -226,6 +242,11 @@ mod tests {
         // Older: whoever owns the keys today may serve them. Newer: a change is on its way here.
         assert_eq!(get(7, &["z"], Some((3, 2))), Ok(3));
         assert_eq!(get(7, &["z"], Some((3, 5))), wrong);
+        // Of no key: the revision of the shard that is named.
+        assert_eq!(get(7, &[], Some((3, 1))), Ok(3));
+        assert_eq!(get(7, &[], Some((META, 0))), wrong);
+        assert_eq!(get(7, &[], None), cross);
+        assert_eq!(get(1, &[], None), Ok(META));
     }
 
     #[test]

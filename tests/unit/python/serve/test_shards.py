@@ -81,6 +81,28 @@ def test_scans_are_merged_in_the_order_of_keys(nodes: Cluster) -> None:
         assert dict(scan) == ROWS
 
 
+@pytest.mark.parametrize(
+    ("first", "expected"),
+    [
+        (list, []),
+        (len, 0),
+        (lambda db: db.get_many([b"a", b"b", b"c", b"d"]), [None] * 4),
+        (lambda db: db.clear(), None),
+        (lambda db: db.revision > 0, True),
+        (lambda db: db.scan(reverse=True, limit=3).close(), None),
+    ],
+    ids=["scan", "len", "get_many", "clear", "revision", "reverse"],
+)
+def test_a_client_finds_the_shards_of_a_keyspace_that_it_has_just_made(
+    nodes: Cluster, first: Any, expected: object
+) -> None:
+    with _open(nodes, "plain") as plain, plain.keyspace("fresh", shards=8) as db:
+        assert first(db) == expected
+    with _open(nodes, "plain") as plain, plain.keyspace("fresher", shards=8) as db:
+        with pytest.raises(kvarts.CrossShard):
+            db.snapshot()
+
+
 def test_get_many_keeps_the_order_asked_over_shards(nodes: Cluster) -> None:
     with _open(nodes, "many", shards=8) as db:
         db.put_many(ROWS)

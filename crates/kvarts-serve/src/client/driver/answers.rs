@@ -88,7 +88,7 @@ impl Driver {
         }
         let group = live.owner.shard;
         if error.kind == "WrongShard" {
-            self.wrong_shard(id, &error);
+            return self.wrong_shard(id, &error);
         } else if error.kind == "NotLeader" || error.maybe_applied {
             self.not_leader(link, group, &error);
         }
@@ -105,7 +105,9 @@ impl Driver {
             // It never took place: wherever it goes now, it takes a sequence of the session there.
             self.groups.get(group).session.end(session, sequence);
         }
-        self.reroute(id);
+        if self.reroute(id) {
+            self.rest(id);
+        }
     }
 
     /// The node of a stream does not lead; it may know who does.
@@ -123,7 +125,7 @@ impl Driver {
     }
 
     /// Sends a call again after a while.
-    fn rest(&mut self, id: u64) {
+    pub(super) fn rest(&mut self, id: u64) {
         if let Some(live) = self.calls.get_mut(&id) {
             self.resting.push((Instant::now() + live.rest(), id));
         }
@@ -178,7 +180,7 @@ impl Driver {
         }
         match live.done {
             None => self.session_opened(live.owner.shard, outcome),
-            Some(Completion::Part(whole, part)) => self.part_ended(whole, part, live.owner, outcome),
+            Some(Completion::Part(whole, round, part)) => self.part_ended((whole, round), part, live.owner, outcome),
             Some(Completion::Slot(slot)) => slot.fill(outcome),
             Some(Completion::Queue(queue, number)) => {
                 if queue.add(number, outcome) {

@@ -5,6 +5,8 @@ use kvarts_wire::v1;
 
 /// What came of the parts so far.
 pub struct Gather {
+    /// Number of the first of them: those of an earlier cut count no more.
+    round: u64,
     left: usize,
     rows: Vec<v1::get_response::Found>,
     result: v1::Result,
@@ -14,9 +16,9 @@ pub struct Gather {
 
 impl Gather {
     /// Waits for so many parts, which have so many keys together.
-    pub fn new(parts: usize, keys: usize) -> Self {
+    pub fn new(round: u64, parts: usize, keys: usize) -> Self {
         let rows = vec![v1::get_response::Found::default(); keys];
-        Self { left: parts, rows, result: v1::Result::default(), revision: 0, now_ms: 0 }
+        Self { round, left: parts, rows, result: v1::Result::default(), revision: 0, now_ms: 0 }
     }
 
     fn add(&mut self, part: &Part, answer: Answer) {
@@ -51,8 +53,11 @@ impl Gather {
 
 impl Driver {
     /// A part of a call has ended. The first error ends the whole; what else was asked for goes on by itself.
-    pub(super) fn part_ended(&mut self, whole: u64, part: Part, owner: v1::Owner, outcome: Outcome) {
+    pub(super) fn part_ended(&mut self, (whole, round): (u64, u64), part: Part, owner: v1::Owner, outcome: Outcome) {
         let Some(live) = self.calls.get_mut(&whole) else { return };
+        if live.gather.as_ref().is_none_or(|gather| gather.round != round) {
+            return;
+        }
         let answer = match outcome {
             Ok(answer) => answer,
             Err(error) => return self.finish(whole, Err(error)),

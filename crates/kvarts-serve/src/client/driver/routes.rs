@@ -85,7 +85,7 @@ impl Driver {
     fn scatter(&mut self, id: u64, parts: Vec<Scattered>) {
         let Some(live) = self.calls.get_mut(&id) else { return };
         live.place = Place::Parts;
-        live.gather = Some(Gather::new(parts.len(), live.request.keys()));
+        live.gather = Some(Gather::new(self.next_call, parts.len(), live.request.keys()));
         self.spread(id, parts);
     }
 
@@ -104,37 +104,55 @@ impl Driver {
         };
         let parts: Vec<Scattered> = wants.into_iter().map(part).collect();
         live.place = Place::Parts;
-        live.gather = Some(Gather::new(parts.len(), 0));
+        live.gather = Some(Gather::new(self.next_call, parts.len(), 0));
         self.spread(id, parts);
     }
 
     fn spread(&mut self, id: u64, parts: Vec<Scattered>) {
         let Some(whole) = self.calls.get(&id) else { return };
-        let (aim, deadline) = (whole.aim.clone(), whole.deadline);
+        let (aim, deadline, round) = (whole.aim.clone(), whole.deadline, self.next_call);
         for (owner, request, part) in parts {
             let number = self.next_call;
             self.next_call += 1;
-            let mut live = Live::part(request, aim.clone(), deadline, Completion::Part(id, part));
+            let mut live = Live::part(request, aim.clone(), deadline, Completion::Part(id, round, part));
             live.fixed = Some(owner);
             self.calls.insert(number, live);
             self.dispatch(number);
         }
     }
 
-    /// The map has news: a call that was meant for another shard is sent to the one that owns its keys now.
-    pub(super) fn reroute(&mut self, id: u64) {
-        let Some(live) = self.calls.get_mut(&id) else { return };
-        let Some(meant) = live.fixed.take() else { return };
+    /// The map has news: a call that was meant for another shard is for the one that owns its keys now. Returns false where
+    /// it is dropped, since the whole of which it is a part is cut anew.
+    pub(super) fn reroute(&mut self, id: u64) -> bool {
+        let Some(live) = self.calls.get_mut(&id) else { return false };
+        let Some(meant) = live.fixed.take() else { return true };
         match &live.request {
-            Request::Get(_) | Request::Write { .. } | Request::GetAt(..) => {}
             Request::Scan(scan) => {
-                // One shard's rows of a range: where the range has one owner it is that, else the same with its new epoch.
                 let owners = owners(&self.map, scan.keyspace, &scan.start, &scan.stop);
-                let same = owners.iter().find(|shard| shard.id == meant.shard);
-                live.fixed = Some(owner_of(same.or(owners.first().filter(|_| owners.len() == 1))));
+                if let Some(same) = owners.iter().find(|shard| shard.id == meant.shard) {
+                    live.fixed = Some(owner_of(Some(same)));
+                    return true;
+                }
             }
-            Request::Moment { .. } | Request::Shards { .. } | Request::Page(..) | Request::Unary(_) => {}
+            Request::Get(get) if get.keys.is_empty() => {}
+            _ => return true,
         }
+        if let Some(Live { done: Some(Completion::Part(whole, ..)), .. }) = self.calls.remove(&id) {
+            self.cut_anew(whole);
+        }
+        false
+    }
+
+    /// The shards of a range are others than was thought.
+    fn cut_anew(&mut self, id: u64) {
+        let Some(live) = self.calls.get_mut(&id) else { return };
+        (live.gather, live.place) = (None, Place::Waiting);
+        if let Request::Page(cursor, _) = &live.request
+            && !cursor.restart()
+        {
+            return self.finish(id, Err(failure::shards_changed()));
+        }
+        self.rest(id);
     }
 
     /// Takes in the map that a node sent, if it is newer.
