@@ -43,6 +43,7 @@ class _Job:
 VERBS: Mapping[str, Callable[[Asker, Mapping[str, Any]], Verb]] = {
     "status": verbs.status,
     "keyspaces": verbs.keyspaces,
+    "shards": verbs.shards,
     "make-keyspace": spaces.make_keyspace,
     "transfer": members.transfer,
     "join": members.join,

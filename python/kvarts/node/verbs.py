@@ -7,6 +7,7 @@ from typing import Any
 
 from kvarts import _native
 from kvarts.node.asker import Asker, Verb
+from kvarts.raft.ids import NODE_NONE
 from kvarts.replication.events import Event
 from kvarts.statemachine.configuration import CreateKeyspace
 
@@ -48,6 +49,29 @@ def status(asker: Asker, _arguments: Mapping[str, Any]) -> Verb:
         "joint": raft.membership.is_joint,
         "groups": groups,
         "nodes": nodes,
+    }
+
+
+def shards(asker: Asker, _arguments: Mapping[str, Any]) -> Verb:
+    """Answer with all shards, as this node has applied them, and who leads those that it keeps."""
+    yield NOTHING
+    names = {number: name for name, (number, _) in asker.configuration.keyspaces.items()}
+    shard_map = asker.configuration.shard_map
+    leaders = {int(group): each.leader for group, each in asker.replicator.replicas.items()}
+    return {
+        "version": shard_map.version,
+        "shards": [
+            {
+                "id": each.id,
+                "keyspace": names.get(each.keyspace, ""),
+                "start": each.start.hex(),
+                "stop": each.stop.hex(),
+                "epoch": each.epoch,
+                "voters": list(each.voters),
+                "leader": leaders.get(each.id, NODE_NONE),
+            }
+            for each in shard_map.shards
+        ],
     }
 
 

@@ -47,6 +47,29 @@ def cluster() -> None:
 @cluster.command(
     cls=Command,
     negative=None,
+    examples=[("kvarts cluster shards kvarts://127.0.0.1:7421", "who keeps which keys, and who leads")],
+)
+@uri_argument
+@json_option
+def shards(uri: str, as_json: bool) -> None:
+    """List the shards of all keyspaces. Bounds are tokens, in hexadecimal; 0 leads where nobody is known to."""
+    from kvarts.remote.admin import call
+
+    found = call(uri, "shards")
+    if as_json:
+        print_json(found)
+        return
+    rows = [("shard", "keyspace", "from", "to", "epoch", "voters", "leader")]
+    for each in found["shards"]:
+        bounds = each["start"] or "…", each["stop"] or "…"
+        voters = ",".join(map(str, each["voters"]))
+        rows.append((str(each["id"]), each["keyspace"], *bounds, str(each["epoch"]), voters, str(each["leader"])))
+    print_table(rows, header=True)
+
+
+@cluster.command(
+    cls=Command,
+    negative=None,
     examples=[("kvarts cluster add kvarts://127.0.0.1:7421 4 127.0.0.1:7424", "take in node 4, which runs and waits")],
 )
 @uri_argument

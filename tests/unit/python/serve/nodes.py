@@ -166,10 +166,14 @@ class Cluster:
         node.open()
         node.run(self.addresses)
 
+    @property
+    def uri(self) -> str:
+        """All nodes."""
+        return "kvarts://" + ",".join(self.addresses.values())
+
     def open(self, keyspace: str = "test") -> Store[bytes, bytes]:
         """Return a store of the cluster."""
-        hosts = ",".join(self.addresses.values())
-        return kvarts.open(f"kvarts://{hosts}/{keyspace}?timeout=30")
+        return kvarts.open(f"{self.uri}/{keyspace}?timeout=30")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import kvarts
 from kvarts.base.ids import NodeId
 from kvarts.node.shards import META
 from kvarts.raft.messages import Role
+from kvarts.remote.admin import call
 from kvarts.shardmap.shard import KeyspaceId
 from tests.unit.python.serve.nodes import Cluster, cluster, until
 
@@ -25,8 +27,7 @@ def nodes(tmp_path: Path) -> Iterator[Cluster]:
 
 
 def _open(nodes: Cluster, name: str, **layout: Any) -> Any:
-    hosts = ",".join(nodes.addresses.values())
-    return kvarts.open(f"kvarts://{hosts}/{name}?timeout=30", **layout)
+    return kvarts.open(f"{nodes.uri}/{name}?timeout=30", **layout)
 
 
 def test_every_node_holds_all_shards_and_each_shard_takes_its_writes(nodes: Cluster) -> None:
@@ -48,6 +49,17 @@ def _applied(nodes: Cluster, group: int) -> int:
     """Return the index that all replicas of a group have reached; 0 while they differ."""
     applied = {node.muscle.position(group)[0] for node in nodes.nodes.values()}
     return applied.pop() if len(applied) == 1 else 0
+
+
+def test_shards_are_listed_with_their_leaders(nodes: Cluster) -> None:
+    with _open(nodes, "listed", ordered=[b"m"]):
+        pass
+    told = call(nodes.uri, "shards")
+    assert [(each["keyspace"], each["start"], each["stop"]) for each in told["shards"]] == [
+        ("listed", "", "6d"),
+        ("listed", "6d", ""),
+    ]
+    assert all(each["voters"] == [1, 2, 3] and each["leader"] in (1, 2, 3) for each in told["shards"])
 
 
 def test_leaders_are_spread_over_nodes(nodes: Cluster) -> None:
@@ -98,9 +110,8 @@ def test_a_client_finds_the_shards_of_a_keyspace_that_it_has_just_made(
 ) -> None:
     with _open(nodes, "plain") as plain, plain.keyspace("fresh", shards=8) as db:
         assert first(db) == expected
-    with _open(nodes, "plain") as plain, plain.keyspace("fresher", shards=8) as db:
-        with pytest.raises(kvarts.CrossShard):
-            db.snapshot()
+    with _open(nodes, "plain") as plain, plain.keyspace("fresher", shards=8) as db, pytest.raises(kvarts.CrossShard):
+        db.snapshot()
 
 
 def test_get_many_keeps_the_order_asked_over_shards(nodes: Cluster) -> None:
@@ -202,12 +213,34 @@ def test_shards_go_on_without_a_node_and_catch_it_up(nodes: Cluster) -> None:
         assert set(db.values()) == {b"newer"}
 
 
-def test_a_node_that_keeps_shards_is_not_removed(nodes: Cluster) -> None:
-    from kvarts.remote.admin import call
+def test_each_increment_takes_place_once_while_leaders_come_and_go(nodes: Cluster) -> None:
+    counters, times, threads = 24, 40, 4
+    with _open(nodes, "counted", shards=8, value=kvarts.U64) as db:
+        failed: list[Exception] = []
 
+        def count(first: int) -> None:
+            try:
+                for turn in range(times):
+                    db.incr(b"counter%02d" % ((first + turn) % counters))
+            except kvarts.KvartsError as error:
+                failed.append(error)
+
+        workers = [threading.Thread(target=count, args=(7 * each,)) for each in range(threads)]
+        for each in workers:
+            each.start()
+        for number in (1, 3):
+            away = nodes.nodes[number]
+            away.drop()
+            nodes.restart(away)
+        for each in workers:
+            each.join()
+        assert not failed
+        assert sum(db.values()) == threads * times
+
+
+def test_a_node_that_keeps_shards_is_not_removed(nodes: Cluster) -> None:
     with _open(nodes, "kept", shards=2):
         pass
-    hosts = ",".join(nodes.addresses.values())
     with pytest.raises(kvarts.InvalidArgument, match="keeps replicas of 2 shards"):
-        call(f"kvarts://{hosts}", "remove-node", {"id": 3})
+        call(nodes.uri, "remove-node", {"id": 3})
     assert NodeId(3) in nodes.leader().loop.desk._asker.configuration.nodes
