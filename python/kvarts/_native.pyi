@@ -282,9 +282,9 @@ class Request:
         value_codec: str,
         create: bool,
         shards: int = 0,
-        partition: str = "",
+        partition: str = ...,
         ordered: bool = False,
-        bounds: list[bytes] = [],
+        bounds: list[bytes] = ...,
         /,
     ) -> Request: ...
     @staticmethod

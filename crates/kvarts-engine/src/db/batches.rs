@@ -25,6 +25,9 @@ const THREADS_MAX: usize = 4;
 /// By default a smaller range is read by the caller alone.
 const PARALLEL_ROWS_MIN: u64 = 200_000;
 
+/// Rows that say how large the others will be.
+const PROBE_ROWS: usize = 1024;
+
 /// Columns whose offsets take 32 bits and begin with 0.
 pub type Batch = Columns<i32>;
 
@@ -47,8 +50,6 @@ pub struct BatchOptions {
 pub struct Batches {
     options: BatchOptions,
     source: Source,
-    /// Lengths of the key and value columns of the last batch: the next one will be like it.
-    usual: (usize, usize),
     spares: Arc<Spares>,
 }
 
@@ -94,7 +95,7 @@ impl Batches {
             Some((pieces, threads)) => start(scan, pieces, threads, options),
             None => Source::Alone(Box::new(scan)),
         };
-        Self { options, source, usual: (0, 0), spares }
+        Self { options, source, spares }
     }
 
     /// Threads that were started for it.
@@ -115,12 +116,11 @@ impl Batches {
         match &mut self.source {
             Source::Threads(shop) => shop.take(),
             Source::Alone(scan) => {
-                let mut batch = fresh(&self.spares, self.usual, self.options.wanted);
+                let mut batch = fresh(&self.spares, self.options.wanted);
                 let limit = self.options.limit.unwrap_or(usize::MAX);
                 let limits = Limits { rows_max: self.options.rows_max.min(limit), bytes_max: self.options.bytes_max };
-                let rows = scan.append_batch(&mut batch, limits, self.options.wanted)?;
+                let rows = fill(scan, &mut batch, limits, self.options.wanted)?;
                 self.options.limit = self.options.limit.map(|limit| limit - rows);
-                self.usual = (batch.keys.len(), batch.values.len());
                 Ok((rows > 0).then_some(batch))
             }
         }
@@ -178,10 +178,9 @@ fn start(scan: Scan, pieces: Vec<Bounds>, threads: usize, options: BatchOptions)
 impl Shop {
     /// Fills pieces until there are no more, or nobody reads them.
     fn work(&self) {
-        let mut usual = (0, 0);
         while let Some(at) = self.claim() {
             let ending = Ending { shop: self, at };
-            self.fill(at, &mut usual);
+            self.fill(at);
             drop(ending);
         }
     }
@@ -202,7 +201,7 @@ impl Shop {
         }
     }
 
-    fn fill(&self, at: usize, usual: &mut (usize, usize)) {
+    fn fill(&self, at: usize) {
         let BatchOptions { wanted, rows_max, bytes_max, .. } = self.options;
         let mut scan = match self.parts.scan(self.pieces[at].clone()) {
             Ok(scan) => scan,
@@ -212,10 +211,9 @@ impl Shop {
             }
         };
         while !scan.is_at_end() {
-            let mut batch = fresh(&self.spares, *usual, wanted);
-            let filled = scan.append_batch(&mut batch, Limits { rows_max, bytes_max }, wanted);
+            let mut batch = fresh(&self.spares, wanted);
+            let filled = fill(&mut scan, &mut batch, Limits { rows_max, bytes_max }, wanted);
             let failed = filled.is_err();
-            *usual = (batch.keys.len(), batch.values.len());
             if !self.hand_over(at, filled.map(|_| batch)) || failed {
                 return;
             }
@@ -288,18 +286,39 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// An empty batch, in memory that was used before where there is any, with room for what is usual.
-fn fresh(spares: &Spares, usual: (usize, usize), wanted: Wanted) -> Batch {
+/// Fills an empty batch. The first rows say how much memory it will take: grown by doubling it would have up to twice that, and
+/// be copied on the way.
+fn fill(scan: &mut Scan, batch: &mut Batch, limits: Limits, wanted: Wanted) -> Result<usize> {
+    if limits.rows_max <= PROBE_ROWS {
+        return scan.append_batch(batch, limits, wanted);
+    }
+    let rows = scan.append_batch(batch, Limits { rows_max: PROBE_ROWS, ..limits }, wanted)?;
+    let (rows_left, bytes_left) = (limits.rows_max - rows, limits.bytes_max.saturating_sub(batch.bytes()));
+    if rows < PROBE_ROWS || bytes_left == 0 || scan.is_at_end() {
+        return Ok(rows);
+    }
+    let each = batch.bytes().div_ceil(rows).max(1);
+    let more = rows_left.min(bytes_left.div_ceil(each));
+    batch.keys.reserve(roomy(batch.keys.len().div_ceil(rows) * more));
+    batch.values.reserve(roomy(batch.values.len().div_ceil(rows) * more));
+    let limits = Limits { rows_max: rows_left, bytes_max: bytes_left };
+    Ok(rows + scan.append_batch(batch, limits, wanted)?)
+}
+
+/// A little more than what is expected.
+fn roomy(bytes: usize) -> usize {
+    bytes + bytes / 16
+}
+
+/// An empty batch, in memory that was used before where there is any.
+fn fresh(spares: &Spares, wanted: Wanted) -> Batch {
     let mut batch = Batch::default();
-    let roomy = |bytes: usize| bytes + bytes / 16;
     if wanted.keys {
         (batch.key_ends, batch.keys) = spares.take(ColumnOf::Keys);
-        batch.keys.reserve(roomy(usual.0));
         batch.key_ends.push(0);
     }
     if wanted.values {
         (batch.value_ends, batch.values) = spares.take(ColumnOf::Values);
-        batch.values.reserve(roomy(usual.1));
         batch.value_ends.push(0);
     }
     batch

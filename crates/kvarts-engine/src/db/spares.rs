@@ -3,7 +3,7 @@
 use crate::sync::Mutex;
 
 /// The part of `memory` that is kept at most.
-const MEMORY_PART: usize = 16;
+const MEMORY_PART: usize = 8;
 
 /// Memory of a column: offsets and bytes.
 pub type ColumnMemory = (Vec<i32>, Vec<u8>);
@@ -47,10 +47,12 @@ impl Spares {
         }
     }
 
-    /// Returns memory for a column: empty, and used before where there is any.
+    /// Returns memory for a column: empty, and the largest that was used before where there is any.
     pub(super) fn take(&self, of: ColumnOf) -> ColumnMemory {
         let Some(mut kept) = self.0.try_lock() else { return ColumnMemory::default() };
-        let Some(memory) = kept.columns[of as usize].pop() else { return ColumnMemory::default() };
+        let columns = &mut kept.columns[of as usize];
+        let largest = (0..columns.len()).max_by_key(|&at| bytes_of(&columns[at]));
+        let Some(memory) = largest.map(|at| columns.swap_remove(at)) else { return ColumnMemory::default() };
         kept.bytes -= bytes_of(&memory);
         memory
     }
