@@ -1,6 +1,6 @@
 //! Which tables to rewrite next. Pure.
 use super::plan::hull;
-use super::runs::{merge_level0, runs};
+use super::runs::{layers, merge_level0, runs};
 use super::{CompactionPlan, Retention};
 use crate::options::Options;
 use crate::version::{HasRecord, LEVELS, TableRef, Version};
@@ -84,7 +84,7 @@ fn target_bytes(options: &Options, level: usize) -> f64 {
 /// What compaction has still to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Debt {
-    /// Runs in level 0.
+    /// Runs in level 0, those that lie apart as one.
     pub runs: usize,
     /// Bytes that levels hold beyond their targets.
     pub bytes: u64,
@@ -92,7 +92,7 @@ pub struct Debt {
 
 /// Returns the debt of a tree. Where it has bytes, there is something to pick.
 pub fn debt<T: HasRecord + Clone>(version: &Version<T>, options: &Options) -> Debt {
-    let runs = runs(&version.levels[0]).len();
+    let runs = layers(&version.levels[0]).len();
     let over = |level: usize| match fullness(version, options, level) {
         fullness if fullness < 1.0 => 0,
         _ if level == 0 => version.level_bytes(0).saturating_sub(level0_bytes(version, options)),

@@ -6,7 +6,7 @@
 use super::CompactionPlan;
 use super::full::next_run;
 use super::policy::oldest_down;
-use super::runs::runs;
+use super::runs::layers;
 use crate::options::Options;
 use crate::version::{HasRecord, LEVELS, Version};
 
@@ -63,7 +63,7 @@ fn steps<T: HasRecord + Clone>(version: &Version<T>, options: &Options) -> Vec<(
         let by_quiet = down.cost() <= QUIET_FACTOR.saturating_mul(brought);
         steps.push((down, by_quiet));
     }
-    if runs(&version.levels[0]).len() > 1 {
+    if layers(&version.levels[0]).len() > 1 {
         steps.push((CompactionPlan::within_level0(version.levels[0].clone()), true));
     }
     for level in 1..LEVELS {

@@ -288,6 +288,19 @@ fn sequential_writes_are_moved_not_rewritten() {
 }
 
 #[test]
+fn sweeps_over_rows_that_are_there_settle_and_never_stop_writers() {
+    // Each flush has keys behind those of the one before, and all lie over level 1.
+    let world = simulate_in(World::new(3000), "sweeps", 6, 1000, |world, _, rows| {
+        world.write(rows, (world.revision % 2000) as u32, u64::MAX);
+    });
+    assert!(world.write_amplification() < 5.0, "{}", world.write_amplification());
+    assert!(world.version.levels[0].len() < 60, "small tables become larger: {:?}", world.version);
+    let mut world = world;
+    world.rest(Earned { quiet: u64::MAX, reads: 0 });
+    world.check_reads();
+}
+
+#[test]
 fn hot_keys_settle() {
     simulate("hot", 3, 1500, |world, random, rows| {
         let range = if random.below(10) > 0 { 500 } else { 20_000 };
