@@ -62,15 +62,21 @@ impl OpenFiles {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Opens what is still in use and keeps it open: soon nothing is found by its name any more. As far as descriptors go.
+    /// Opens what is still in use and keeps it open: soon nothing is found by its name any more. As far as the process has
+    /// descriptors for tables: it goes on, and needs others.
     pub(super) fn hold(&self) {
         self.is_held.store(true, Ordering::Release);
         let all = std::mem::take(&mut self.all.lock().0);
         for file in all.iter().filter_map(Weak::upgrade) {
-            if file.reader().is_err_and(|error| error.may_pass()) {
+            if file.reader().is_err_and(|error| error.may_pass() || matches!(error, Error::Closed)) {
                 return;
             }
         }
+    }
+
+    /// Tells whether the process has no more for this store.
+    fn is_spent(&self) -> bool {
+        self.open.load(Ordering::Relaxed) >= FLOOR && OPEN.load(Ordering::Relaxed) >= self.process_max
     }
 
     fn register(&self, file: &Arc<TableFile>) {
@@ -91,15 +97,14 @@ impl OpenFiles {
         queue.push_back(Arc::downgrade(file));
     }
 
-    /// Closes one, or two, where one more would be too many.
-    fn make_room(&self) {
-        for _ in 0..2 {
-            let own = self.open.load(Ordering::Relaxed);
-            let is_full = own >= self.own_max || (own >= FLOOR && OPEN.load(Ordering::Relaxed) >= self.process_max);
-            if !is_full || !self.close_one() {
-                return;
-            }
+    /// Closes one, or two, where one more would be too many. Errors: `Closed` where what is open must stay so.
+    fn make_room(&self) -> Result<()> {
+        if self.is_held.load(Ordering::Acquire) {
+            return if self.is_spent() { Err(Error::Closed) } else { Ok(()) };
         }
+        let is_full = || self.open.load(Ordering::Relaxed) >= self.own_max || self.is_spent();
+        let _ = (0..2).all(|_| is_full() && self.close_one());
+        Ok(())
     }
 
     /// Closes a quarter. False where there was none to close.
@@ -235,7 +240,7 @@ impl TableFile {
 
     #[cold]
     fn open(self: &Arc<Self>) -> Result<Reader> {
-        self.files.make_room();
+        self.files.make_room()?;
         let path = self.path();
         let file = loop {
             match self.fs.open(&path) {
@@ -274,5 +279,33 @@ impl TableFile {
             && file.read_exact_at(0, &mut now).is_ok()
             && FileHeader::decode(&now, FileKind::Table).is_ok_and(|now| now == *header);
         if is_same { Ok(()) } else { Err(damaged(&self.path(), 0, "the file has changed since it was opened")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::MemFs;
+
+    #[test]
+    fn a_closed_store_leaves_descriptors_to_the_process() {
+        let fs: Arc<dyn Fs> = Arc::new(MemFs::new());
+        let dir: Arc<Path> = Path::new("/").into();
+        let files = OpenFiles { process_max: 0, ..Arc::into_inner(OpenFiles::new(1)).unwrap() };
+        let files = Arc::new(files);
+        let tables: Vec<_> = (0..FLOOR + 4)
+            .map(|number| {
+                let file = FileId(number as u64);
+                drop(fs.create(&table_path(&dir, file)).unwrap());
+                TableFile::new(&fs, Arc::clone(&dir), file, &files)
+            })
+            .collect();
+        assert!(tables.iter().all(|table| table.reader().is_ok()), "an open store closes one for the next");
+        assert_eq!(files.count(), 1);
+        files.hold();
+        assert_eq!(files.count(), FLOOR);
+        let readable = tables.iter().filter(|table| table.reader().is_ok()).count();
+        assert_eq!(readable, FLOOR);
+        assert!(tables.iter().all(|table| table.reader().err().is_none_or(|error| matches!(error, Error::Closed))));
     }
 }
