@@ -105,6 +105,10 @@ impl Recovery<'_> {
                 }
                 let record = Arc::new(record);
                 let table = Table::unopened(self.fs, &dir, &self.store, &record, format, self.cache);
+                if self.store.keys().is_some() {
+                    // Whoever has the keys is asked for all of them now, and told at once where one is missing.
+                    table.check_key()?;
+                }
                 tables.push(TableRef { record, table });
             }
             found.push(tables);

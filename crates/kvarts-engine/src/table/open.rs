@@ -90,6 +90,20 @@ impl Table {
         })
     }
 
+    /// Makes sure that a key opens it, and loads nothing. What else is wrong with it is said by the first read.
+    ///
+    /// Errors: `WrongKey`.
+    pub fn check_key(&self) -> Result<()> {
+        let unwrapped = self.handle.reader().and_then(|reader| {
+            let header = read_header(&*reader, &self.path(), self.store.id, self.file())?;
+            self.store.open(&self.path(), &header)
+        });
+        match unwrapped {
+            Err(wrong @ Error::WrongKey { .. }) => Err(wrong),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     /// Returns what is in memory of it, reading it where nothing is. Errors: `Corruption`, `NewerFormat`, `WrongKey`, `Io`.
     #[inline]
     pub(super) fn load(&self) -> Result<&Loaded> {
