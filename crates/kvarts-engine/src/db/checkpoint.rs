@@ -36,7 +36,8 @@ impl Db {
         if done.is_err() && is_new {
             let _ = shared.fs.remove_dir(to);
         }
-        done
+        // A store that was closed meanwhile finds its own files no more: that is no fault of the disk.
+        done.map_err(|error| if shared.is_closed() { Error::Closed } else { error })
     }
 }
 

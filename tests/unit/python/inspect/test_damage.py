@@ -98,7 +98,8 @@ def test_flip_in_a_log_is_reported_and_later_ones_that_were_synced_make_it_damag
     shape: str, stores: dict[str, Path], tmp_path: Path
 ) -> None:
     random_ = random.Random(f"{SEED} {shape}")
-    logs = sorted(stores[shape].glob("*.log"))
+    # The next log may have been made in advance, and is empty.
+    logs = [log for log in sorted(stores[shape].glob("*.log")) if inspect_log(log).records]
     for original in logs:
         sound = inspect_log(original)
         assert sound.verdict == "clean"
