@@ -94,12 +94,6 @@ pub enum LockOutcome {
 pub trait ReadFile: Send + Sync {
     /// Fills `buf` from `offset`. Errors: `UnexpectedEof` where the file is shorter.
     fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
-    /// Returns `len` bytes from `offset`. Errors: `UnexpectedEof` where the file is shorter.
-    fn read_vec_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; len];
-        self.read_exact_at(offset, &mut bytes)?;
-        Ok(bytes)
-    }
     /// Length in bytes, as of opening.
     fn len(&self) -> u64;
     /// Tells whether the file is empty.

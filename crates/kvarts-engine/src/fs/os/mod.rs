@@ -5,7 +5,6 @@
 //! making, which a umask can only narrow; what it took from the owner is given back through the handle.
 use super::{Access, Fs, Kind, LockOutcome, LogFile, LogMode, Owned, ReadFile, WriteFile};
 use held::{Held, Place, Within};
-use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
@@ -264,21 +263,6 @@ struct OsReadFile {
 impl ReadFile for OsReadFile {
     fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(buf, offset)
-    }
-
-    fn read_vec_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        // Not zeroed first.
-        let mut bytes = Vec::with_capacity(len);
-        while bytes.len() < len {
-            let at = offset + bytes.len() as u64;
-            match rustix::io::pread(&self.file, spare_capacity(&mut bytes), at) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-        bytes.truncate(len);
-        Ok(bytes)
     }
 
     fn len(&self) -> u64 {
