@@ -5,6 +5,9 @@ use crate::sync::Mutex;
 /// The part of `memory` that is kept at most.
 const MEMORY_PART: usize = 8;
 
+/// Columns of a kind that are kept at most: many small batches must not make the search for a large one long.
+const COLUMNS_MAX: usize = 16;
+
 /// Memory of a column: offsets and bytes.
 pub type ColumnMemory = (Vec<i32>, Vec<u8>);
 
@@ -41,6 +44,7 @@ impl Spares {
         let size = bytes_of(&memory);
         if let Some(mut kept) = self.0.try_lock()
             && kept.bytes + size <= kept.bytes_max
+            && kept.columns[of as usize].len() < COLUMNS_MAX
         {
             kept.bytes += size;
             kept.columns[of as usize].push(memory);
@@ -81,6 +85,8 @@ mod tests {
         let (ends, bytes) = spares.take(ColumnOf::Keys);
         assert!(ends.is_empty() && bytes.is_empty() && ends.capacity() == 10 && bytes.capacity() == 500);
         spares.give(ColumnOf::Values, (ends, bytes));
+        (0..2 * COLUMNS_MAX).for_each(|_| spares.give(ColumnOf::Keys, (vec![1], Vec::new())));
+        assert_eq!(spares.0.lock().columns[ColumnOf::Keys as usize].len(), COLUMNS_MAX);
         spares.keep_none();
         assert_eq!(spares.take(ColumnOf::Values).1.capacity(), 0);
         spares.give(ColumnOf::Keys, (vec![1], vec![2]));
