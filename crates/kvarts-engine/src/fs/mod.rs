@@ -15,7 +15,7 @@ mod os;
 pub use access::{Access, Finding, Guarded, Kind, Owned, guard, hold, mend, survey};
 pub use fault::{Fault, FaultFs, FsOp, Met};
 pub use mem::MemFs;
-pub use os::OsFs;
+pub use os::{Lender, OsFs, offer};
 
 /// How a log's bytes reach the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! Descriptors of tables: each file is opened at its first use, closed where others need the descriptor more, and opened again.
 //!
-//! The limit of open files is the process's, the files are a store's: each store closes its own. Who reads holds what it
-//! reads from, so a file can be closed at any time.
+//! The limit of open files is the process's, the files are a store's: each store closes its own, and a quarter of them where
+//! the process lacks one for something else. Who reads holds what it reads from, so a file can be closed at any time.
 use super::open::damaged;
 use super::table_path;
-use crate::fs::{Fs, ReadFile};
+use crate::fs::{Fs, Lender, ReadFile, offer};
 use crate::sync::Mutex;
 use crate::{Error, FileId, Result};
 use arc_swap::{ArcSwapOption, Guard};
@@ -46,14 +46,17 @@ impl OpenFiles {
     /// At most `own_max` are kept open, and at most three quarters of what the process may open.
     pub(super) fn new(own_max: usize) -> Arc<Self> {
         let soft = getrlimit(Resource::Nofile).current.map_or(CEILING, |soft| usize::try_from(soft).unwrap_or(CEILING));
-        Arc::new(Self {
+        let files = Arc::new(Self {
             own_max: own_max.max(1),
             process_max: (soft - soft / 4).min(CEILING),
             open: AtomicUsize::new(0),
             queue: Mutex::default(),
             all: Mutex::default(),
             is_held: AtomicBool::new(false),
-        })
+        });
+        let lender: Arc<dyn Lender> = files.clone();
+        offer(&lender);
+        files
     }
 
     /// Descriptors held now.
@@ -107,11 +110,6 @@ impl OpenFiles {
         Ok(())
     }
 
-    /// Closes a quarter. False where there was none to close.
-    fn close_some(&self) -> bool {
-        (0..=self.open.load(Ordering::Relaxed) / 4).filter(|_| self.close_one()).count() > 0
-    }
-
     /// Closes one that was not used since it was last looked at, or any.
     fn close_one(&self) -> bool {
         if self.is_held.load(Ordering::Acquire) {
@@ -135,6 +133,13 @@ impl OpenFiles {
             }
         }
         victim.map(|file| file.opened.store(None)).is_some()
+    }
+}
+
+impl Lender for OpenFiles {
+    /// Closes a quarter.
+    fn give_back(&self) -> bool {
+        (0..=self.open.load(Ordering::Relaxed) / 4).filter(|_| self.close_one()).count() > 0
     }
 }
 
@@ -242,17 +247,10 @@ impl TableFile {
     fn open(self: &Arc<Self>) -> Result<Reader> {
         self.files.make_room()?;
         let path = self.path();
-        let file = loop {
-            match self.fs.open(&path) {
-                Ok(file) => break file,
-                Err(error) if error.kind() == ErrorKind::NotFound => return Err(self.missing()),
-                Err(error) => {
-                    let error = Error::io("open", &path, error);
-                    if !error.may_pass() || !self.files.close_some() {
-                        return Err(error);
-                    }
-                }
-            }
+        let file = match self.fs.open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(self.missing()),
+            Err(error) => return Err(Error::io("open", &path, error)),
         };
         self.check_same(&*file)?;
         let opened = Opened::new(file, &self.files);

@@ -5,6 +5,7 @@
 //! making, which a umask can only narrow; what it took from the owner is given back through the handle.
 use super::{Access, Fs, Kind, LockOutcome, LogFile, LogMode, Owned, ReadFile, WriteFile};
 use held::{Held, Place, Within};
+use room::with_room;
 use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
@@ -17,8 +18,11 @@ mod held;
 mod log;
 #[cfg(target_os = "linux")]
 mod mapping;
+mod room;
 #[cfg(test)]
 mod tests;
+
+pub use room::{Lender, offer};
 
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 const DIR_MODE: Mode = Mode::RWXU;
@@ -57,7 +61,8 @@ impl<W: Within + Send + Sync + 'static> Fs for W {
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let (at, name) = self.place(dir);
         // The directory may be reached through a link: only links in it are traps.
-        let entries = Dir::read_from(open_dir(at, name, OFlags::empty())?)?;
+        let dir = open_dir(at, name, OFlags::empty())?;
+        let entries = with_room(|| Dir::read_from(&dir))?;
         let mut names = Vec::new();
         for entry in entries {
             let entry = entry?;
@@ -202,13 +207,13 @@ impl Drop for Lock {
 /// Opens a directory, to be read or synced.
 fn open_dir(at: Place, name: &Path, flags: OFlags) -> Result<File, Errno> {
     let flags = flags | OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(File::from(rustix::fs::openat(at, name, flags, Mode::empty())?))
+    Ok(File::from(with_room(|| rustix::fs::openat(&at, name, flags, Mode::empty()))?))
 }
 
 /// Opens a file, never through a symbolic link. Errors: `InvalidInput` where it is no file.
 fn open_file((at, name): (Place, &Path), flags: OFlags) -> io::Result<File> {
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = File::from(rustix::fs::openat(at, name, flags, FILE_MODE)?);
+    let file = File::from(with_room(|| rustix::fs::openat(&at, name, flags, FILE_MODE))?);
     let kind = owned(&rustix::fs::fstat(&file)?).kind;
     if kind == Kind::File {
         return Ok(file);
