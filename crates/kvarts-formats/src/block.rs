@@ -20,6 +20,7 @@ mod run;
 mod search;
 mod tags;
 
+use crate::buffer::Buffer;
 use crate::bytes::{read_varint, u32_at, u64_at};
 use crate::{Kind, Revision};
 pub use builder::BlockBuilder;
@@ -44,7 +45,7 @@ pub const RESTART_INTERVAL: usize = 16;
 #[repr(align(64))]
 pub struct Block {
     /// The raw bytes, perhaps with those around them in the file.
-    data: Box<[u8]>,
+    data: Buffer,
     /// Where each row's key entry starts in `data`. Built by the pass that checks them, so a scan need not search.
     entries: Box<[u32]>,
     /// Made by the first point read of a block that stays in memory.
@@ -72,7 +73,7 @@ impl Block {
 
     /// Bytes of memory it takes.
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + self.data.len() + size_of_val(&*self.entries) + tags::bytes_of(self.rows())
+        size_of::<Self>() + self.data.capacity() + size_of_val(&*self.entries) + tags::bytes_of(self.rows())
     }
 
     /// Revision of a row.

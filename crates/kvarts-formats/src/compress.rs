@@ -1,6 +1,7 @@
 //! Blocks as stored: compression byte, raw length, bytes, tag.
 //!
 //! `compression u8, zero 3, raw length u32, bytes, tag 16`. The tag covers all before it.
+use crate::buffer::Buffer;
 use crate::bytes::{all_zero, u32_at};
 use crate::checksum::TAG_BYTES;
 use crate::seal::Seal;
@@ -53,7 +54,8 @@ pub fn open_block<'a>(seal: impl Into<Seal<'a>>, offset: u64, stored: &[u8]) -> 
 }
 
 /// The same of bytes that the caller has no more use for: an encrypted block is opened where it lies.
-pub fn open_block_owned<'a>(seal: impl Into<Seal<'a>>, offset: u64, mut stored: Vec<u8>) -> Result<RawBlock> {
+pub fn open_block_owned<'a>(seal: impl Into<Seal<'a>>, offset: u64, stored: impl Into<Buffer>) -> Result<RawBlock> {
+    let mut stored = stored.into();
     if stored.len() < HEAD_BYTES + TAG_BYTES {
         return Err(FormatError::corrupt(0, "a block is cut short"));
     }
@@ -69,13 +71,13 @@ pub fn open_block_owned<'a>(seal: impl Into<Seal<'a>>, offset: u64, mut stored: 
 /// The raw bytes of a block, perhaps with others around them: what is stored as it is need not be moved.
 #[derive(Clone, Debug)]
 pub struct RawBlock {
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Buffer,
     pub(crate) range: Range<usize>,
 }
 
 impl From<Vec<u8>> for RawBlock {
     fn from(bytes: Vec<u8>) -> Self {
-        Self { range: 0..bytes.len(), bytes }
+        Self { range: 0..bytes.len(), bytes: bytes.into() }
     }
 }
 

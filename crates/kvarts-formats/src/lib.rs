@@ -10,6 +10,7 @@ compile_error!("kvarts runs on Linux and macOS; on other systems use one of thes
 
 pub mod batch;
 pub mod block;
+pub mod buffer;
 mod bytes;
 pub mod checksum;
 pub mod compress;

@@ -3,7 +3,8 @@
 //! Blocks hang in the slots of their tables; the cache keeps them in two queues per shard. A newcomer stands in the first, which
 //! holds a tenth of the bytes: what nobody asks for again before it reaches the end goes, so a scan passes through that
 //! tenth. What was asked for moves to the main queue, where each hit buys another round. A block that comes back soon after it
-//! went is no newcomer. Source: Yang et al. 2023, S3-FIFO.
+//! went is no newcomer. Source: Yang et al. 2023, S3-FIFO. Where hardly any newcomer is asked for again, a full cache only
+//! notes them, and takes in those that come back: to keep one costs as much as a third of its read.
 use super::files::OpenFiles;
 use super::slots::{BlockRef, Slot, Slots};
 use crate::FileId;
@@ -24,6 +25,12 @@ const SHARDS_MAX: usize = 16;
 
 /// Of the bytes of a shard, newcomers take one in so many.
 const NEW_PART: usize = 10;
+
+/// After so many newcomers of a shard went it is asked how many blocks were wanted again meanwhile: newcomers are refused
+/// from fewer than one in [`COLD_PART`] on, until more than one in [`WARM_PART`] is.
+const ROUND: u32 = 64;
+const COLD_PART: u32 = 32;
+const WARM_PART: u32 = 8;
 
 /// However much is lent, one in so many bytes of the capacity is left.
 const LEFT_PART: usize = 16;
@@ -83,8 +90,13 @@ struct Shard {
     main: Queue,
     /// Entries whose slots are empty.
     dead: usize,
-    /// Evictions so far, from 1: a clock for `Slot::left`.
+    /// Newcomers that went so far, from 1: a clock for `Slot::left`.
     evictions: u32,
+    /// In this round: newcomers that went, and blocks that were asked for again soon.
+    gone: u32,
+    wanted: u32,
+    /// A newcomer for which there is no room is refused.
+    is_cold: bool,
 }
 
 impl Shard {
@@ -93,17 +105,36 @@ impl Shard {
     }
 
     fn insert(&mut self, entry: Entry, block: Arc<Block>, share: usize) {
-        if !entry.slot().is_empty() {
+        let slot = entry.slot();
+        if !slot.is_empty() {
             return;
         }
-        self.shrink(share - entry.bytes as usize, share);
-        let slot = entry.slot();
         let left = slot.left.load(Ordering::Relaxed);
-        // As many that went are remembered as stand in the main queue.
-        let comes_back = left != 0 && (self.evictions.wrapping_sub(left) as usize) <= self.main.entries.len();
+        // As many that went are remembered as would fit.
+        let remembered = share / entry.bytes as usize;
+        let comes_back = left != 0 && (self.evictions.wrapping_sub(left) as usize) <= remembered;
+        self.wanted += u32::from(comes_back);
+        let room = share - entry.bytes as usize;
+        if self.is_cold && !comes_back && self.bytes() > room {
+            self.note(slot);
+            return self.shrink(share, share);
+        }
+        self.shrink(room, share);
+        let slot = entry.slot();
         slot.is_main.store(comes_back, Ordering::Relaxed);
         slot.fill(block);
         if comes_back { self.main.push(entry) } else { self.new.push(entry) }
+    }
+
+    /// Remembers a newcomer that goes, or does not come in at all.
+    fn note(&mut self, slot: &Slot) {
+        self.evictions = self.evictions.wrapping_add(1).max(1);
+        slot.left.store(self.evictions, Ordering::Relaxed);
+        self.gone += 1;
+        if self.gone == ROUND {
+            self.is_cold = self.wanted < ROUND / if self.is_cold { WARM_PART } else { COLD_PART };
+            (self.gone, self.wanted) = (0, 0);
+        }
     }
 
     /// Evicts until at most `bytes` are left, of a shard that may hold `share`.
@@ -121,10 +152,10 @@ impl Shard {
         let Some(entry) = self.new.pop(&mut self.dead) else { return };
         if entry.slot().cool(|_| 0) > 0 {
             entry.slot().is_main.store(true, Ordering::Relaxed);
+            self.wanted += 1;
             return self.main.push(entry);
         }
-        self.evictions = self.evictions.wrapping_add(1).max(1);
-        entry.slot().left.store(self.evictions, Ordering::Relaxed);
+        self.note(entry.slot());
         entry.slot().empty();
     }
 
@@ -348,9 +379,7 @@ mod tests {
     fn pass(cache: &BlockCache, slots: &Arc<Slots>, range: std::ops::Range<u32>, bytes: usize) -> usize {
         let is_hit = |&i: &u32| {
             let hit = cache.try_get(&slots[i as usize]).is_some();
-            if !hit {
-                cache.insert(FileId(1), slots, i, &block(bytes));
-            }
+            (!hit).then(|| cache.insert(FileId(1), slots, i, &block(bytes)));
             hit
         };
         range.filter(is_hit).count()
@@ -441,6 +470,19 @@ mod tests {
         (0..8).for_each(|_| _ = pass(&cache, &slots, 10_000..16_000, 8000));
         let hits = pass(&cache, &slots, 10_000..16_000, 8000);
         assert!(hits > 5400, "{hits} hits of 6000");
+    }
+
+    #[test]
+    fn newcomers_that_nobody_wants_again_are_refused_until_some_are() {
+        let (cache, slots) = (BlockCache::new(16 << 20), slots(400_000));
+        pass(&cache, &slots, 0..100_000, 8000);
+        let there = |range: std::ops::Range<usize>| slots[range].iter().filter(|slot| !slot.is_empty()).count();
+        assert_eq!((there(10_000..100_000), there(0..10_000) > 1500), (0, true), "only the first came in");
+        assert_eq!(pass(&cache, &slots, 99_900..100_000, 8000), 0);
+        assert_eq!(pass(&cache, &slots, 99_900..100_000, 8000), 100, "what comes back is taken in");
+        let burst = |start| (0..5).map(|_| pass(&cache, &slots, start..start + 100, 8000)).sum::<usize>();
+        let hits: usize = (0..100).map(|number| burst(200_000 + 100 * number)).sum();
+        assert!(hits > 39_000, "{hits} hits of 40,000 that bursts could have");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::iter::Cursor;
 use crate::keys::Identity;
 use crate::{FileId, Result, Revision, prefetch};
 use kvarts_formats::block::Block;
+use kvarts_formats::buffer::Buffer;
 use kvarts_formats::compress::open_block_owned;
 use kvarts_formats::filter::Filter;
 use kvarts_formats::manifest::TableRecord;
@@ -212,7 +213,7 @@ impl Table {
     /// Reads block `i` from the file and checks it.
     pub(super) fn read_block(&self, loaded: &Loaded, i: u32) -> Result<Block> {
         let handle = loaded.tail.index.handle(i as usize);
-        let mut stored = vec![0; handle.len as usize];
+        let mut stored = Buffer::unfilled(handle.len as usize);
         let read = self.handle.reader()?.read_exact_at(handle.offset, &mut stored);
         read.map_err(|error| unread(&self.path(), handle.offset, error))?;
         open_block_owned(&loaded.seal, handle.offset, stored)

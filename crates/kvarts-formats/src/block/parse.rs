@@ -58,7 +58,7 @@ impl Block {
         let head = Head { rows, key_bytes, value_bytes };
         let block = Self {
             revision_min: u64_at(data, 24),
-            data: raw.bytes.into_boxed_slice(),
+            data: raw.bytes,
             columns: columns as u32,
             entries: Box::default(),
             tags: OnceLock::new(),
