@@ -196,6 +196,11 @@ class RaftNode:
         progress = self._core.tracker.progress.get(node)
         return self._core.role is Role.LEADER and progress is not None and progress.recently_active
 
+    @property
+    def has_learners(self) -> bool:
+        """True while somebody learns."""
+        return bool(self._core.tracker.membership.learners)
+
     def behind(self, node: NodeId) -> int:
         """Return how many entries this leader has that `node` is not known to hold."""
         progress = self._core.tracker.progress.get(node)

@@ -151,6 +151,13 @@ class StandRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class FlushRequested:
+    """What the state machine holds is to survive without the log, soon."""
+
+    group: GroupId
+
+
+@dataclass(frozen=True, slots=True)
 class StopRequested:
     """This node is about to stop: from now on it hands over whatever it leads. See `Turn.stopped`."""
 
@@ -185,6 +192,7 @@ Event = (
     | ConfigRequested
     | TransferRequested
     | StandRequested
+    | FlushRequested
     | StopRequested
     | PeerLost
     | SnapshotSent

@@ -86,6 +86,12 @@ class Replica:
         """Whom to ask: the leader as far as this node knows, or who is to lead soon, or NODE_NONE."""
         return self.raft.leader
 
+    @property
+    def flushed_index(self) -> LogIndex:
+        """Up to where the state machine survives without the log."""
+        kept = self._store.snapshot()
+        return LOG_INDEX_MIN if kept is None else kept.index
+
     def status(self) -> ReplicaStatus:
         """Return the replica's state at this moment."""
         s = self.raft.status()

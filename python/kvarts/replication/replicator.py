@@ -22,6 +22,7 @@ from kvarts.replication.events import (
     Event,
     Events,
     Flushed,
+    FlushRequested,
     GroupId,
     GroupOpened,
     Handle,
@@ -256,6 +257,7 @@ _TAKEN_BY_REPLICA: Mapping[type, Callable[[Replica, Any, Turn], None]] = {
     CommandRequested: lambda replica, event, turn: replica.command(event, turn),
     ConfigRequested: lambda replica, event, _: replica.change(event.change),
     TransferRequested: lambda replica, event, _: replica.raft.transfer_to(event.target),
+    FlushRequested: lambda _, event, turn: turn.flushes.append(event.group),
     StandRequested: lambda replica, _, __: replica.raft.campaign(),
     SnapshotSent: lambda replica, event, _: replica.raft.report_snapshot(event.node, delivered=event.delivered),
 }
