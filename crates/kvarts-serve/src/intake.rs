@@ -25,6 +25,12 @@ pub trait Intake: Send + Sync + 'static {
     fn keyspaces(&self) -> Result<Vec<v1::Keyspace>, v1::Error>;
     /// Another node has come to send messages; `features` is what it says it knows, in Python's words.
     fn peer_came(&self, from: u64, features: String);
+    /// Whether a node was removed from the cluster: then its streams are refused.
+    fn is_removed(&self, _node: u64) -> bool {
+        false
+    }
+    /// Another node refuses this one's streams, since it was removed from the cluster.
+    fn was_removed(&self, _by: u64) {}
     /// Takes messages of another node.
     fn peer_messages(&self, from: u64, batch: v1::PeerBatch);
     /// Takes a snapshot whose files lie durably in `dir`, which is the intake's from here on.

@@ -28,9 +28,8 @@ from kvarts.replication.events import (
 )
 from kvarts.replication.turn import Effects, Outgoing, Turn, Write
 
-RECEIVED, SYNCED, APPLIED, FLUSHED, WRITE, READ, PEER_LOST, SNAPSHOT_SENT, CALL, STOP, RESTORED, OPENED, PEER_CAME = (
-    range(13)
-)
+RECEIVED, SYNCED, APPLIED, FLUSHED, WRITE, READ, PEER_LOST, SNAPSHOT_SENT, CALL, STOP, RESTORED, OPENED = range(12)
+PEER_CAME, WORD, REMOVED = range(12, 15)
 """First element of an event's tuple."""
 
 EVENT_KINDS = (
@@ -47,6 +46,8 @@ EVENT_KINDS = (
     "restored",
     "opened",
     "peer-came",
+    "word",
+    "removed",
 )
 
 _NORMAL, _CONFIG = EntryKind.NORMAL, EntryKind.CONFIG
@@ -58,7 +59,7 @@ Native = tuple[Any, ...]
 
 
 def event_of(native: Native) -> Event:
-    """Return the replicator's event of a muscle's tuple; not for CALL, STOP and PEER_CAME: the loop's own."""
+    """Return the replicator's event of a muscle's tuple; not for CALL, STOP, PEER_CAME, WORD, REMOVED: the loop's."""
     return EVENTS[native[0]](native)
 
 

@@ -16,6 +16,8 @@ const STOP: u8 = 9;
 const RESTORED: u8 = 10;
 const OPENED: u8 = 11;
 const PEER_CAME: u8 = 12;
+const WORD: u8 = 13;
+const REMOVED: u8 = 14;
 
 /// A list of tuples.
 pub fn to_python(py: Python<'_>, events: Vec<Event>) -> PyResult<Bound<'_, PyList>> {
@@ -45,6 +47,8 @@ fn tuple_of(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>> {
         }
         Event::Restored { group, index, rows } => (RESTORED, group, index, row_tuples(py, &rows)?).into_pyobject(py),
         Event::Opened { group, index, rows } => (OPENED, group, index, row_tuples(py, &rows)?).into_pyobject(py),
+        Event::Word { node, word } => (WORD, node, PyBytes::new(py, &word)).into_pyobject(py),
+        Event::Removed { by } => (REMOVED, by).into_pyobject(py),
         Event::PeerCame { node, features } => (PEER_CAME, node, features).into_pyobject(py),
     }
 }

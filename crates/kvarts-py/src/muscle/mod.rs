@@ -1,6 +1,7 @@
 //! The muscle of a node in Python's hands: numbers, bytes and tuples across; `kvarts.node.bridge` gives them meaning.
 use crate::fault::{Fault, Outcome};
 use crate::handle::{forked, forks};
+use bytes::Bytes;
 use kvarts_engine::fs::OsFs;
 use kvarts_serve::muscle::{Care, Muscle as Native, OsTime};
 use pyo3::prelude::*;
@@ -110,6 +111,18 @@ impl Muscle {
     /// Says where nodes listen.
     fn set_peers(&self, peers: BTreeMap<u64, String>) -> Outcome<()> {
         self.native()?.set_peers(peers);
+        Ok(())
+    }
+
+    /// Says which nodes were removed from the cluster.
+    fn set_removed(&self, nodes: Vec<u64>) -> Outcome<()> {
+        self.native()?.set_removed(nodes.into_iter().collect());
+        Ok(())
+    }
+
+    /// Sends a word to another node; it may get lost.
+    fn tell(&self, node: u64, word: &[u8]) -> Outcome<()> {
+        self.native()?.tell(node, Bytes::copy_from_slice(word));
         Ok(())
     }
 

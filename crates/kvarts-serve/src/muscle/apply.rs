@@ -239,6 +239,7 @@ fn clear_away(core: &Core, group: &Group) -> Outcome<()> {
     // The name is free for the group's return at once; what stays behind goes when the node starts.
     let to = open::put_aside(core, &core.shard(group.id))?;
     core.to_keeper(keeper::Job::Remove(to));
+    core.closed(group.id);
     Ok(())
 }
 

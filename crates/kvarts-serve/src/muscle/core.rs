@@ -19,7 +19,7 @@ use super::sync::Syncs;
 use crate::nodelog::NodeLog;
 use crate::peers::Peers;
 use kvarts_engine::fs::Fs;
-use kvarts_engine::sync::RwLock;
+use kvarts_engine::sync::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -61,6 +61,8 @@ pub struct Core {
     /// Threads for connections.
     pub runtime: Handle,
     groups: RwLock<BTreeMap<u64, Arc<Group>>>,
+    /// Groups whose files are being put away, and with which membership each is to be opened again after that, if it is.
+    closing: Mutex<BTreeMap<u64, Option<Vec<u8>>>>,
     applies: Sender<apply::Job>,
     keeper: Sender<keeper::Job>,
     /// Never used again, not even after a restart: an old confirmation may still be on its way.
@@ -101,6 +103,7 @@ impl Core {
             stats: Stats::default(),
             peers: OnceLock::new(),
             groups: RwLock::default(),
+            closing: Mutex::default(),
             // The clock's microseconds leave room for sixteen reads in each.
             last_context: AtomicU64::new(time.unix_us() << 4),
             failed: OnceLock::new(),
@@ -135,9 +138,30 @@ impl Core {
         self.groups.write().insert(group.id, group);
     }
 
-    /// Lets go of a group.
+    /// Lets go of a group; until `closed` it cannot be opened again.
     pub fn remove_group(&self, id: u64) -> Option<Arc<Group>> {
-        self.groups.write().remove(&id)
+        let group = self.groups.write().remove(&id)?;
+        self.closing.lock().insert(id, None);
+        Some(group)
+    }
+
+    /// Returns the membership with which a group may be opened now; nothing where that waits until it is closed.
+    pub fn may_open(&self, id: u64, membership: Vec<u8>) -> Option<Vec<u8>> {
+        match self.closing.lock().get_mut(&id) {
+            Some(later) => {
+                *later = Some(membership);
+                None
+            }
+            None => Some(membership),
+        }
+    }
+
+    /// The files of a group are put away: whoever asked for it meanwhile gets it now.
+    pub fn closed(&self, group: u64) {
+        let again = self.closing.lock().remove(&group).flatten();
+        if let Some(membership) = again {
+            self.to_keeper(keeper::Job::Open { group, membership });
+        }
     }
 
     /// Gives the thread that applies something to do.

@@ -169,6 +169,14 @@ impl Intake for Door {
         self.0.queue.push(Event::PeerCame { node: from, features });
     }
 
+    fn is_removed(&self, node: u64) -> bool {
+        self.0.members.is_removed(node)
+    }
+
+    fn was_removed(&self, by: u64) {
+        self.0.queue.push(Event::Removed { by });
+    }
+
     fn peer_messages(&self, from: u64, batch: v1::PeerBatch) {
         for message in batch.messages {
             receive(&self.0, from, message, None);
@@ -191,6 +199,10 @@ impl Intake for Door {
 /// Takes a message of another node: bytes stay here, handles go on.
 fn receive(core: &Core, from: u64, message: v1::PeerMessage, dir: Option<PathBuf>) {
     core.stats.received.one();
+    if message.group == 0 {
+        core.queue.push(Event::Word { node: from, word: message.word });
+        return;
+    }
     let size = message.entries.iter().map(|entry| entry.payload.len()).sum();
     let ours = message.to == core.config.node && message.sender == from && core.failure().is_none();
     // A snapshot's message comes with its files, or is worth nothing.

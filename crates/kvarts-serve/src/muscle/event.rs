@@ -107,6 +107,10 @@ pub enum Event {
     Opened { group: u64, index: u64, rows: Vec<(Vec<u8>, Vec<u8>)> },
     /// A node has come to send messages; what it says that it knows.
     PeerCame { node: u64, features: String },
+    /// A word of another node, for Python.
+    Word { node: u64, word: Bytes },
+    /// Another node says that this one was removed from the cluster.
+    Removed { by: u64 },
     /// What was sent last to a node is probably lost.
     PeerLost(u64),
     /// A snapshot arrived, or will not.

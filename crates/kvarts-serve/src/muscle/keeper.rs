@@ -45,7 +45,9 @@ pub fn run(core: &Core, jobs: &Receiver<Job>) {
                 }
             }
             Job::Open { group, membership } => {
-                if let Err(error) = open_group(core, group, &membership) {
+                if let Some(membership) = core.may_open(group, membership)
+                    && let Err(error) = open_group(core, group, &membership)
+                {
                     core.fail(error.into());
                 }
             }

@@ -11,6 +11,7 @@ use super::keeper;
 use super::open;
 use super::perform;
 use super::routes::Known;
+use super::send;
 use super::turn::Turn;
 use crate::front::{Front, FrontOptions};
 use crate::intake::Intake;
@@ -22,7 +23,7 @@ use kvarts_engine::fs::{Fs, LockOutcome};
 use kvarts_engine::sync::Mutex;
 use kvarts_engine::{Error, Result};
 use kvarts_wire::v1;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -170,6 +171,16 @@ impl Muscle {
         if let Some(peers) = self.core.peers.get() {
             peers.set(self.others());
         }
+    }
+
+    /// Says which nodes were removed from the cluster: they are told so when they come.
+    pub fn set_removed(&self, removed: BTreeSet<u64>) {
+        self.core.members.set_removed(removed);
+    }
+
+    /// Sends a word of Python's to another node. It may get lost.
+    pub fn tell(&self, node: u64, word: Bytes) {
+        send::tell(&self.core, node, word);
     }
 
     fn others(&self) -> BTreeMap<u64, String> {

@@ -2,7 +2,7 @@
 use kvarts_engine::sync::RwLock;
 use kvarts_wire::v1;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Keyspaces among a group's system rows: see `kvarts.statemachine.configuration`.
 pub const KEYSPACES: &[u8] = b"config/keyspace/";
@@ -11,6 +11,7 @@ pub const KEYSPACES: &[u8] = b"config/keyspace/";
 #[derive(Default)]
 pub struct Members {
     addresses: RwLock<BTreeMap<u64, String>>,
+    removed: RwLock<BTreeSet<u64>>,
 }
 
 /// As `kvarts.node.codec` writes it.
@@ -36,6 +37,16 @@ impl Members {
     /// Python says where nodes listen.
     pub fn set(&self, addresses: BTreeMap<u64, String>) {
         *self.addresses.write() = addresses;
+    }
+
+    /// Python says which nodes were removed.
+    pub fn set_removed(&self, removed: BTreeSet<u64>) {
+        *self.removed.write() = removed;
+    }
+
+    /// Whether a node was removed.
+    pub fn is_removed(&self, node: u64) -> bool {
+        self.removed.read().contains(&node)
     }
 
     /// Where nodes listen.

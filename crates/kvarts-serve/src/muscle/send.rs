@@ -73,6 +73,15 @@ fn message_of(outgoing: &Outgoing) -> PeerMessage {
         forced,
         context,
         snapshot: None,
+        word: Bytes::new(),
+    }
+}
+
+/// Sends a word to another node, if it can be reached. Nobody repeats it.
+pub fn tell(core: &Core, to: u64, word: Bytes) {
+    let message = PeerMessage { to, sender: core.config.node, word, ..PeerMessage::default() };
+    if let Some(peers) = core.peers.get() {
+        peers.send(to, PeerBatch { messages: vec![message] });
     }
 }
 

@@ -113,7 +113,7 @@ impl Stream for Batches {
 
 fn size_of(message: &PeerMessage) -> usize {
     let entries: usize = message.entries.iter().map(|entry| entry.payload.len() + OVERHEAD_BYTES).sum();
-    OVERHEAD_BYTES + entries
+    OVERHEAD_BYTES + entries + message.word.len()
 }
 
 #[cfg(test)]

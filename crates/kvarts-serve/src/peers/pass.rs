@@ -1,12 +1,13 @@
 //! What a node shows another one at the door: its cluster, itself, and whom it takes the other for.
 use std::fmt::Write;
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
 const CLUSTER: &str = "kvarts-cluster";
 const FROM: &str = "kvarts-from";
 const TO: &str = "kvarts-to";
 const FEATURES: &str = "kvarts-features";
+const REMOVED: &str = "kvarts-removed";
 
 /// Puts the pass on a request.
 pub fn show<Q>(request: &mut Request<Q>, cluster: &[u8], from: u64, to: u64) {
@@ -45,6 +46,19 @@ pub fn check(metadata: &MetadataMap, cluster: &[u8], own: u64) -> Result<u64, St
         return Err(denied(&format!("node {from} cannot be a peer of node {own}: is a node's number used twice?")));
     }
     Ok(from)
+}
+
+/// The refusal of a node that was removed.
+pub fn removed(own: u64, from: u64) -> Status {
+    let mut metadata = MetadataMap::new();
+    metadata.insert(REMOVED, AsciiMetadataValue::from_static("1"));
+    let why = format!("node {from} was removed from the cluster, says node {own}");
+    Status::with_metadata(Code::PermissionDenied, why, metadata)
+}
+
+/// Tells whether a refusal is that one.
+pub fn says_removed(status: &Status) -> bool {
+    status.code() == Code::PermissionDenied && status.metadata().contains_key(REMOVED)
 }
 
 fn denied(why: &str) -> Status {

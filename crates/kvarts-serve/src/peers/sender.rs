@@ -51,6 +51,10 @@ async fn send(channel: Channel, lane: &Arc<Lane>, intake: &dyn Intake, to: u64, 
     let (cluster, own) = intake.identity();
     pass::show(&mut request, &cluster, own, to);
     pass::tell_features(&mut request, features);
-    // Why it ended makes no difference to what is done about it.
-    drop(PeerClient::new(channel).messages(request).await);
+    // Why else it ended makes no difference to what is done about it.
+    if let Err(status) = PeerClient::new(channel).messages(request).await
+        && pass::says_removed(&status)
+    {
+        intake.was_removed(to);
+    }
 }

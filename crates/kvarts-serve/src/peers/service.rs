@@ -18,7 +18,8 @@ pub struct PeerService {
 impl PeerService {
     fn check(&self, metadata: &MetadataMap) -> Result<u64, Status> {
         let (cluster, own) = self.context.intake.identity();
-        pass::check(metadata, &cluster, own)
+        let from = pass::check(metadata, &cluster, own)?;
+        if self.context.intake.is_removed(from) { Err(pass::removed(own, from)) } else { Ok(from) }
     }
 }
 
@@ -33,6 +34,11 @@ impl Peer for PeerService {
         loop {
             tokio::select! {
                 batch = batches.message() => match batch? {
+                    // It may have been removed since it came.
+                    Some(_) if self.context.intake.is_removed(from) => {
+                        let (_, own) = self.context.intake.identity();
+                        return Err(pass::removed(own, from));
+                    }
                     Some(batch) => self.context.intake.peer_messages(from, batch),
                     None => return Ok(Response::new(PeerDone {})),
                 },

@@ -28,3 +28,37 @@ fn a_group_that_is_asked_for_says_when_it_is_there_and_takes_what_is_its_own() {
     assert_eq!(described.leads.iter().map(|led| led.group).collect::<Vec<_>>(), [GROUP, 5]);
     assert!(bench.door.describe(v1::DescribeRequest { map_version: 1 }).map.is_empty());
 }
+
+#[test]
+fn a_group_that_is_asked_for_while_it_is_being_closed_is_opened_after_that() {
+    let bench = Bench::new();
+    for _ in 0..30 {
+        bench.muscle.open_group(5, FOUNDING.to_vec());
+        opened(&bench, 5);
+        bench.muscle.perform(Turn { closed: vec![5], ..Turn::default() });
+    }
+    assert!(bench.muscle.core().failure().is_none());
+}
+
+fn opened(bench: &Bench, id: u64) {
+    bench.event(|event| matches!(event, Event::Opened { group, .. } if *group == id).then_some(()));
+}
+
+#[test]
+fn a_word_of_another_node_comes_to_python() {
+    let bench = Bench::new();
+    let message = v1::PeerMessage { to: 1, sender: 2, word: "hello".into(), ..v1::PeerMessage::default() };
+    bench.door.peer_messages(2, v1::PeerBatch { messages: vec![message] });
+    let word = bench.event(|event| match event {
+        Event::Word { node, word } => Some((*node, word.clone())),
+        _ => None,
+    });
+    assert_eq!(word, (2, "hello".into()));
+}
+
+#[test]
+fn a_node_that_was_removed_is_known() {
+    let bench = Bench::new();
+    bench.muscle.set_removed([3].into());
+    assert_eq!([bench.door.is_removed(2), bench.door.is_removed(3)], [false, true]);
+}
