@@ -107,12 +107,12 @@ SHARD_COMMANDS = st.one_of(
     st.builds(shards.FinishSplit, shard=IDS, child=IDS),
     st.builds(shards.CancelSplit, shard=IDS, child=IDS),
     st.builds(shards.BeginMove, shard=IDS, epoch=EPOCHS, source=NODES, target=NODES),
-    st.builds(shards.PromoteMove, shard=IDS, target=NODES),
-    st.builds(shards.FinishMove, shard=IDS, source=NODES, target=NODES),
-    st.builds(shards.CancelMove, shard=IDS, source=NODES, target=NODES),
-    st.builds(shards.SettleMove, shard=IDS, source=NODES, target=NODES),
+    st.builds(shards.PromoteMove, shard=IDS, epoch=EPOCHS, target=NODES),
+    st.builds(shards.FinishMove, shard=IDS, epoch=EPOCHS, source=NODES, target=NODES),
+    st.builds(shards.CancelMove, shard=IDS, epoch=EPOCHS, source=NODES, target=NODES),
+    st.builds(shards.SettleMove, shard=IDS, epoch=EPOCHS, source=NODES, target=NODES),
     st.builds(shards.RaiseEpoch, shard=IDS, epoch=EPOCHS),
-    st.builds(shards.DrainNode, node=NODES, draining=st.booleans(), successor=NODES),
+    st.builds(shards.DrainNode, node=NODES, draining=st.booleans(), successor=NODES, lost=st.booleans()),
 )
 START = [
     *(encode(SetNode(node=NodeId(each), addresses=())) for each in range(1, 5)),

@@ -94,10 +94,10 @@ def _step(rng: random.Random, shard: Shard, nodes: list[NodeId]) -> shards.Shard
     if shard.move:
         source, target = shard.move.source, shard.move.target
         if rng.random() < 0.2:
-            return shards.CancelMove(shard=shard.id, source=source, target=target)
+            return shards.CancelMove(shard=shard.id, epoch=shard.epoch, source=source, target=target)
         if shard.move.promoted:
-            return shards.FinishMove(shard=shard.id, source=source, target=target)
-        return shards.PromoteMove(shard=shard.id, target=target)
+            return shards.FinishMove(shard=shard.id, epoch=shard.epoch, source=source, target=target)
+        return shards.PromoteMove(shard=shard.id, epoch=shard.epoch, target=target)
     if rng.random() < 0.5:
         return shards.BeginSplit(shard=shard.id, epoch=shard.epoch, at=f"{rng.randrange(1, 2**64):016x}")
     target = rng.choice([each for each in nodes if each not in shard.voters] or nodes)

@@ -1,6 +1,7 @@
 """One shard: its range, replicas and epoch, and what may become of it, step by step. Each step is a pure function.
 
-The epoch of a key's owner never falls: it grows by one whenever the range or the voters of a shard change.
+The epoch of a key's owner never falls: it grows by one whenever the range or the voters of a shard change, and at the
+end of every move. So what begins has an epoch of its own, and a step that comes late is known by the epoch it names.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ ShardId = NewType("ShardId", int)
 KeyspaceId = NewType("KeyspaceId", int)
 
 Epoch = NewType("Epoch", int)
-"""Counts the changes of a shard's range and voters. A new shard has 1; a split's halves have one more than it had."""
+"""Counts changes of range and voters, and ends of moves. A new shard has 1, a split's halves have one more."""
 
 EPOCH_FIRST = Epoch(1)
 
@@ -161,41 +162,41 @@ def begin_move(shard: Shard, source: NodeId, target: NodeId, epoch: Epoch) -> Sh
     return replace(shard, move=Move(source, target))
 
 
-def promote(shard: Shard, target: NodeId) -> Shard:
-    """Let the target vote, once it has caught up. Raises ShardRefused."""
-    move = _move(shard, target)
+def promote(shard: Shard, target: NodeId, epoch: Epoch) -> Shard:
+    """Let the target vote, once it does in the shard's own group. Raises ShardRefused."""
+    move = _move(shard, target, epoch)
     if move.promoted or not target:
         raise ShardRefused(Refusal.PROMOTED if target else Refusal.NO_MOVE)
     voters = tuple(sorted((*shard.voters, target)))
     return replace(shard, voters=voters, epoch=Epoch(shard.epoch + 1), move=replace(move, promoted=True))
 
 
-def finish_move(shard: Shard, source: NodeId, target: NodeId) -> Shard:
+def finish_move(shard: Shard, source: NodeId, target: NodeId, epoch: Epoch) -> Shard:
     """Take the source away: the move is done. Raises ShardRefused."""
-    move = _move(shard, target)
+    move = _move(shard, target, epoch)
     if move.source != source:
         raise ShardRefused(Refusal.NO_MOVE)
     if target and not move.promoted:
         raise ShardRefused(Refusal.NOT_PROMOTED, target)
-    return replace(_without(shard, source), move=None)
+    return _ended(shard, source)
 
 
-def cancel_move(shard: Shard, source: NodeId, target: NodeId) -> Shard:
-    """Take the target away, promoted or not: all is as it was before. Raises ShardRefused."""
-    move = _move(shard, target)
+def cancel_move(shard: Shard, source: NodeId, target: NodeId, epoch: Epoch) -> Shard:
+    """Take the target away, promoted or not: the voters are those from before. Raises ShardRefused."""
+    move = _move(shard, target, epoch)
     if move.source != source:
         raise ShardRefused(Refusal.NO_MOVE)
-    return replace(_without(shard, target if move.promoted else NODE_NONE), move=None)
+    return _ended(shard, target if move.promoted else NODE_NONE)
 
 
-def settle_move(shard: Shard, source: NodeId, target: NodeId) -> Shard:
+def settle_move(shard: Shard, source: NodeId, target: NodeId, epoch: Epoch) -> Shard:
     """Keep both source and target as voters: the move is done as far as it goes. Raises ShardRefused."""
-    move = _move(shard, target)
+    move = _move(shard, target, epoch)
     if move.source != source:
         raise ShardRefused(Refusal.NO_MOVE)
-    if not move.promoted:
+    if target and not move.promoted:
         raise ShardRefused(Refusal.NOT_PROMOTED, target)
-    return replace(shard, move=None)
+    return _ended(shard, NODE_NONE)
 
 
 def raise_epoch(shard: Shard, epoch: Epoch) -> Shard:
@@ -205,11 +206,10 @@ def raise_epoch(shard: Shard, epoch: Epoch) -> Shard:
     return replace(shard, epoch=Epoch(epoch + 1))
 
 
-def _without(shard: Shard, node: NodeId) -> Shard:
-    if not node:
-        return shard
-    voters = tuple(each for each in shard.voters if each != node)
-    return replace(shard, voters=voters, epoch=Epoch(shard.epoch + 1))
+def _ended(shard: Shard, leaving: NodeId) -> Shard:
+    """Return the shard after its move, without the node that leaves, if one does."""
+    voters = tuple(each for each in shard.voters if each != leaving)
+    return replace(shard, voters=voters, epoch=Epoch(shard.epoch + 1), move=None)
 
 
 def _check(shard: Shard, epoch: Epoch) -> None:
@@ -225,7 +225,9 @@ def _split(shard: Shard, child: ShardId) -> Split:
     return shard.split
 
 
-def _move(shard: Shard, target: NodeId) -> Move:
+def _move(shard: Shard, target: NodeId, epoch: Epoch) -> Move:
+    if shard.epoch != epoch:
+        raise ShardRefused(Refusal.EPOCH_MOVED, shard.epoch)
     if shard.move is None or shard.move.target != target:
         raise ShardRefused(Refusal.NO_MOVE)
     return shard.move

@@ -130,6 +130,16 @@ class Configuration:
         return {NodeId(int(name)): NodeId(row["successor"]) for name, row in under(self._rows, DRAINING)}
 
     @property
+    def lost(self) -> frozenset[NodeId]:
+        """Those of `draining` that never come back."""
+        return frozenset(NodeId(int(name)) for name, row in under(self._rows, DRAINING) if row["lost"])
+
+    @property
+    def removed(self) -> frozenset[NodeId]:
+        """Nodes that left for good."""
+        return frozenset(NodeId(int(name)) for name, _ in under(self._rows, REMOVED))
+
+    @property
     def shard_map(self) -> ShardMap:
         """All shards. Read anew each time: keep it while its version stands."""
         return shard_map_in(self._rows)

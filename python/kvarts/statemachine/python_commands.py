@@ -25,6 +25,7 @@ class CommandKind(IntEnum):
 
     CONFIGURATION = 1
     SHARD_MAP = 2
+    VERDICT = 3
 
 
 class UnreadableCommand(ValueError):  # noqa: N818  # says what is wrong, as in kvarts.base.errors

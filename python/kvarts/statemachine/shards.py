@@ -1,7 +1,7 @@
 """Commands on the shard map, kept in the meta group's system keys: shards are made, split, moved, step by step.
 
 Pure, and each touches the rows of the shards it names and no others. What is repeated, or comes late, is refused and
-changes nothing: begins name the epoch that they were decided on, later steps what is under way.
+changes nothing: each step of a move names the epoch that it was decided on, each of a split what is under way.
 """
 
 from __future__ import annotations
@@ -106,6 +106,7 @@ class PromoteMove:
     """The target has caught up and votes in the shard's group."""
 
     shard: ShardId
+    epoch: Epoch
     target: NodeId
 
 
@@ -114,6 +115,7 @@ class FinishMove:
     """The source has left the shard's group."""
 
     shard: ShardId
+    epoch: Epoch
     source: NodeId
     target: NodeId
 
@@ -123,6 +125,7 @@ class CancelMove:
     """The target has left the shard's group, or never came."""
 
     shard: ShardId
+    epoch: Epoch
     source: NodeId
     target: NodeId
 
@@ -132,6 +135,7 @@ class SettleMove:
     """Source and target both stay: to take the source away would lose the quorum, since another voter is gone."""
 
     shard: ShardId
+    epoch: Epoch
     source: NodeId
     target: NodeId
 
@@ -146,11 +150,12 @@ class RaiseEpoch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrainNode:
-    """A node is to be emptied, first towards `successor` if that is not 0; or no longer."""
+    """A node is to be emptied, first towards `successor` if not 0, or no longer. `lost`: it is gone for good."""
 
     node: NodeId
     draining: bool = True
     successor: NodeId = NODE_NONE
+    lost: bool = False
 
 
 ShardStep = (
@@ -218,7 +223,7 @@ def _drain(rows: Rows, command: DrainNode) -> Decision:
             return Decision(refusal="no-such-node", value=node)
     if command.node == command.successor:
         return Decision(refusal="its-own-successor")
-    row = pack_json({"successor": command.successor}) if command.draining else None
+    row = pack_json({"lost": command.lost, "successor": command.successor}) if command.draining else None
     return Decision(((numbered(DRAINING, command.node), row),))
 
 
@@ -251,14 +256,14 @@ def _stepped(rows: Rows, shard: Shard, command: ShardStep) -> tuple[tuple[Shard,
             if target and numbered(NODE, target) not in rows:
                 raise ShardRefused(Refusal.NO_NODE, target)
             changed = (begin_move(shard, source, target, epoch),)
-        case PromoteMove(target=target):
-            changed = (promote(shard, target),)
-        case FinishMove(source=source, target=target):
-            changed = (finish_move(shard, source, target),)
-        case CancelMove(source=source, target=target):
-            changed = (cancel_move(shard, source, target),)
-        case SettleMove(source=source, target=target):
-            changed = (settle_move(shard, source, target),)
+        case PromoteMove(epoch=epoch, target=target):
+            changed = (promote(shard, target, epoch),)
+        case FinishMove(epoch=epoch, source=source, target=target):
+            changed = (finish_move(shard, source, target, epoch),)
+        case CancelMove(epoch=epoch, source=source, target=target):
+            changed = (cancel_move(shard, source, target, epoch),)
+        case SettleMove(epoch=epoch, source=source, target=target):
+            changed = (settle_move(shard, source, target, epoch),)
         case RaiseEpoch(epoch=epoch):
             changed = (raise_epoch(shard, epoch),)
     return changed, given
@@ -343,6 +348,7 @@ _WORDS: Vocabulary[ShardCommand] = Vocabulary(
         "target": _is_id_or_none,
         "node": is_id,
         "draining": _is_flag,
+        "lost": _is_flag,
         "successor": _is_id_or_none,
     },
 )

@@ -35,7 +35,7 @@ def test_whoever_comes_later_waits_to_be_told() -> None:
     moving = begin_move(shard, NodeId(1), NEWCOMER, shard.epoch)
     assert first_membership(moving, NEWCOMER) == b""
     assert first_membership(moving, NodeId(2)) != b""
-    assert first_membership(promote(moving, NEWCOMER), NodeId(2)) == b""
+    assert first_membership(promote(moving, NEWCOMER, moving.epoch), NodeId(2)) == b""
     assert first_membership(raise_epoch(shard, shard.epoch), NodeId(2)) == b""
 
 

@@ -68,13 +68,13 @@ def _after(shard: Shard, step: Step) -> Shard:
         case StepKind.BEGIN:
             return begin_move(shard, step.source, step.target, step.epoch)
         case StepKind.PROMOTE:
-            return promote(shard, step.target)
+            return promote(shard, step.target, step.epoch)
         case StepKind.FINISH:
-            return finish_move(shard, step.source, step.target)
+            return finish_move(shard, step.source, step.target, step.epoch)
         case StepKind.CANCEL:
-            return cancel_move(shard, step.source, step.target)
+            return cancel_move(shard, step.source, step.target, step.epoch)
         case StepKind.SETTLE:
-            return settle_move(shard, step.source, step.target)
+            return settle_move(shard, step.source, step.target, step.epoch)
     return shard
 
 

@@ -187,7 +187,7 @@ def test_move_goes_from_learner_to_voter_to_the_end_of_the_source() -> None:
 def test_learner_that_falls_silent_is_given_up() -> None:
     shard_map = placed(1, serving(3), 3)
     moving = begin_move(shard_map.shards[0], NodeId(3), NodeId(4), shard_map.shards[0].epoch)
-    for shard, expected in [(moving, True), (promote(moving, NodeId(4)), True)]:
+    for shard, expected in [(moving, True), (promote(moving, NodeId(4), moving.epoch), True)]:
         now = ShardMap(MapVersion(2), shard_map.spaces, [shard])
         nodes = duty(serving(4), 4, Duty.AWAY)
         steps = next_steps(now, nodes, 3, Seen(), Limits())
@@ -196,7 +196,11 @@ def test_learner_that_falls_silent_is_given_up() -> None:
 
 def test_new_voter_that_falls_silent_stays_where_the_old_one_is_lost() -> None:
     shard_map = placed(1, serving(5), 5)
-    moving = promote(begin_move(shard_map.shards[0], NodeId(3), NodeId(6), shard_map.shards[0].epoch), NodeId(6))
+    moving = promote(
+        begin_move(shard_map.shards[0], NodeId(3), NodeId(6), shard_map.shards[0].epoch),
+        NodeId(6),
+        shard_map.shards[0].epoch,
+    )
     nodes = duty(duty(serving(6), 3, Duty.GONE), 6, Duty.AWAY)
     now = ShardMap(MapVersion(2), shard_map.spaces, [moving])
     assert next_steps(now, nodes, 5, Seen(), Limits()) == ()
@@ -217,7 +221,11 @@ def test_replica_is_not_promoted_where_that_would_lose_the_quorum() -> None:
 
 def test_replica_is_not_taken_away_where_that_would_lose_the_quorum() -> None:
     shard_map = placed(1, serving(2), 2)
-    moving = promote(begin_move(shard_map.shards[0], NodeId(2), NodeId(3), shard_map.shards[0].epoch), NodeId(3))
+    moving = promote(
+        begin_move(shard_map.shards[0], NodeId(2), NodeId(3), shard_map.shards[0].epoch),
+        NodeId(3),
+        shard_map.shards[0].epoch,
+    )
     now = ShardMap(MapVersion(2), shard_map.spaces, [moving])
     assert [each.kind for each in next_steps(now, serving(3), 2, Seen(), Limits())] == [StepKind.FINISH]
     assert next_steps(now, duty(serving(3), 1, Duty.AWAY), 2, Seen(), Limits()) == ()
@@ -226,7 +234,11 @@ def test_replica_is_not_taken_away_where_that_would_lose_the_quorum() -> None:
 def test_move_that_cannot_end_since_another_voter_is_gone_leaves_both() -> None:
     """Or the shard would be busy for ever: the lost voter could not be replaced, nor the source taken away."""
     shard_map = placed(1, serving(2), 2)
-    moving = promote(begin_move(shard_map.shards[0], NodeId(2), NodeId(3), shard_map.shards[0].epoch), NodeId(3))
+    moving = promote(
+        begin_move(shard_map.shards[0], NodeId(2), NodeId(3), shard_map.shards[0].epoch),
+        NodeId(3),
+        shard_map.shards[0].epoch,
+    )
     nodes = duty(duty(serving(4), 1, Duty.GONE), 2, Duty.DRAINING)
     world = Rebalancing(ShardMap(MapVersion(2), shard_map.spaces, [moving]), nodes, 2)
     assert [each.kind for each in world.round()] == [StepKind.SETTLE]

@@ -71,8 +71,8 @@ def _steps(draw: st.DrawFn, shard_map: ShardMap, shard: Shard) -> tuple[Shard, .
     if shard.move:
         move = shard.move
         if move.promoted or not move.target:
-            return (finish_move(shard, move.source, move.target),)
-        return (promote(shard, move.target),)
+            return (finish_move(shard, move.source, move.target, shard.epoch),)
+        return (promote(shard, move.target, shard.epoch),)
     at = shard_map.spaces[K1].token(draw(KEYS))
     if draw(st.booleans()) and shard.owns(at) and at > shard.start:
         children = [each.split.child for each in shard_map.shards if each.split]

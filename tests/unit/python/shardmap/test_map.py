@@ -191,20 +191,20 @@ def test_move_goes_through_its_steps() -> None:
     shard = ordered().shards[0]
     under_way = begin_move(shard, N[3], N[4], Epoch(1))
     assert (under_way.voters, under_way.learner, under_way.epoch) == ((1, 2, 3), 4, 1)
-    assert cancel_move(under_way, N[3], N[4]) == shard
-    promoted = promote(under_way, N[4])
+    assert cancel_move(under_way, N[3], N[4], Epoch(1)) == replace(shard, epoch=Epoch(2))
+    promoted = promote(under_way, N[4], Epoch(1))
     assert (promoted.voters, promoted.learner, promoted.epoch) == ((1, 2, 3, 4), 0, 2)
-    assert cancel_move(promoted, N[3], N[4]) == replace(shard, epoch=Epoch(3))
-    moved = finish_move(promoted, N[3], N[4])
+    assert cancel_move(promoted, N[3], N[4], Epoch(2)) == replace(shard, epoch=Epoch(3))
+    moved = finish_move(promoted, N[3], N[4], Epoch(2))
     assert (moved.voters, moved.move, moved.epoch) == ((1, 2, 4), None, 3)
 
 
 def test_replica_is_added_and_taken_away_by_moves_with_one_end() -> None:
     shard = ordered().shards[0]
-    grown = finish_move(promote(begin_move(shard, N[0], N[5], Epoch(1)), N[5]), N[0], N[5])
-    assert (grown.voters, grown.epoch) == ((1, 2, 3, 5), 2)
-    shrunk = finish_move(begin_move(grown, N[1], N[0], Epoch(2)), N[1], N[0])
-    assert (shrunk.voters, shrunk.epoch) == ((2, 3, 5), 3)
+    grown = finish_move(promote(begin_move(shard, N[0], N[5], Epoch(1)), N[5], Epoch(1)), N[0], N[5], Epoch(2))
+    assert (grown.voters, grown.epoch) == ((1, 2, 3, 5), 3)
+    shrunk = finish_move(begin_move(grown, N[1], N[0], Epoch(3)), N[1], N[0], Epoch(3))
+    assert (shrunk.voters, shrunk.epoch) == ((2, 3, 5), 4)
 
 
 SHARD = ordered(b"m").shards[0]
@@ -227,11 +227,12 @@ MOVING = begin_move(SHARD, N[3], N[4], Epoch(1))
         (lambda: begin_move(SPLITTING, N[1], N[4], Epoch(1)), Refusal.BUSY),
         (lambda: begin_move(SHARD, N[0], N[0], Epoch(1)), Refusal.NO_MOVE),
         (lambda: begin_move(replace(SHARD, voters=(N[1],)), N[1], N[0], Epoch(1)), Refusal.LAST_REPLICA),
-        (lambda: finish_move(MOVING, N[3], N[4]), Refusal.NOT_PROMOTED),
-        (lambda: finish_move(promote(MOVING, N[4]), N[2], N[4]), Refusal.NO_MOVE),
-        (lambda: promote(promote(MOVING, N[4]), N[4]), Refusal.PROMOTED),
-        (lambda: promote(MOVING, N[5]), Refusal.NO_MOVE),
-        (lambda: cancel_move(SHARD, N[3], N[4]), Refusal.NO_MOVE),
+        (lambda: finish_move(MOVING, N[3], N[4], Epoch(1)), Refusal.NOT_PROMOTED),
+        (lambda: finish_move(promote(MOVING, N[4], Epoch(1)), N[2], N[4], Epoch(2)), Refusal.NO_MOVE),
+        (lambda: promote(promote(MOVING, N[4], Epoch(1)), N[4], Epoch(2)), Refusal.PROMOTED),
+        (lambda: promote(promote(MOVING, N[4], Epoch(1)), N[4], Epoch(1)), Refusal.EPOCH_MOVED),
+        (lambda: promote(MOVING, N[5], Epoch(1)), Refusal.NO_MOVE),
+        (lambda: cancel_move(SHARD, N[3], N[4], Epoch(1)), Refusal.NO_MOVE),
         (lambda: raise_epoch(SHARD, Epoch(2)), Refusal.EPOCH_MOVED),
     ],
 )
