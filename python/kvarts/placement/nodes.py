@@ -11,6 +11,9 @@ from kvarts.base.ids import NODE_NONE, NodeId
 from kvarts.base.rapidhash import prepare, rapidhash_prepared
 from kvarts.shardmap.shard import ShardId
 
+REPLICATION = 3
+"""Replicas of a shard, where there are as many nodes."""
+
 TOLERANCE = 0.05
 """How far a node's load may be from its share before replicas move, and how near it is brought: what is done in part
 and planned anew goes on as it began."""

@@ -74,6 +74,16 @@ def next_steps(
     return (*(each for each in gone_on if each is not None), *_begin(shard_map, known, replication, limits))
 
 
+def begin(shard_map: ShardMap, nodes: Iterable[Node], replication: int, limits: Limits) -> tuple[Step, ...]:
+    """Return the moves to begin now."""
+    return tuple(_begin(shard_map, by_id(nodes), replication, limits))
+
+
+def go_on(shard: Shard, nodes: Iterable[Node], replication: int, seen: Seen) -> Step | None:
+    """Return the next step of a shard's move, if one is under way and it can be taken."""
+    return None if shard.move is None else _Round(by_id(nodes), replication, seen).go_on(shard, shard.move)
+
+
 def _begin(shard_map: ShardMap, nodes: dict[NodeId, Node], replication: int, limits: Limits) -> Iterator[Step]:
     under_way = [each.move for each in shard_map.shards if each.move is not None]
     busy = {each.id for each in shard_map.shards if each.busy}
@@ -118,7 +128,7 @@ class _Round:
         if self._has_quorum(shard, after):
             return self._without(shard, move.source, StepKind.FINISH)
         gone = any(each not in self.nodes or self.nodes[each].duty is Duty.GONE for each in after)
-        return _step(StepKind.SETTLE, shard, move) if gone and move.promoted else None
+        return _step(StepKind.SETTLE, shard, move) if gone and (move.promoted or not move.target) else None
 
     def _give_up(self, shard: Shard, move: Move) -> Step | None:
         """Take away a target that does not answer. One that votes and may come back stays, where the source is lost."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from kvarts.base.ids import NODE_NONE, NodeId
 from kvarts.placement.nodes import Duty, Node, by_id, shares
@@ -13,7 +14,7 @@ from kvarts.shardmap.map import ShardMap
 ROWS_MAX = 40
 
 
-def plan_json(plan: Plan, shard_map: ShardMap, nodes: Iterable[Node], replication: int) -> dict[str, object]:
+def plan_json(plan: Plan, shard_map: ShardMap, nodes: Iterable[Node], replication: int) -> dict[str, Any]:
     """Return a plan as an object of JSON. Nodes are by their ids; 0 is nobody."""
     known = by_id(nodes)
     before, after = _loads(plan, shard_map)

@@ -47,7 +47,7 @@ def test_long_plan_is_cut_for_people_and_whole_for_programs() -> None:
     text = plan_text(made, shard_map, nodes, 3, rows_max=5)
     assert f"  … and {len(made.moves) - 5} more" in text
     told = plan_json(made, shard_map, nodes, 3)
-    assert len(told["moves"]) == len(made.moves)  # type: ignore[arg-type]
+    assert len(told["moves"]) == len(made.moves)
     assert json.loads(json.dumps(told)) == told
 
 
