@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 
 from kvarts_sim.cluster.agenda import MS, SECOND
 from kvarts_sim.cluster.muscle import SimMuscle
-from kvarts_sim.cluster.runs import SCENARIOS, Report, run_world
-from kvarts_sim.cluster.world import World
+from kvarts_sim.cluster.runs import SCENARIOS, Report, run_world, world_of
 from kvarts_sim.planted.bugs import Bug
 
 
@@ -35,7 +34,7 @@ class Case:
         )
         planted: AbstractContextManager[None] = self.bug.planted() if self.bug else nullcontext()
         with planted:
-            world = World(scenario, muscle=self.bug.muscle if self.bug else SimMuscle)
+            world = world_of(scenario, self.bug.muscle if self.bug else SimMuscle)
             return run_world(world, again=self.command, lines=lines)
 
     @property

@@ -6,6 +6,8 @@ from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from kvarts.base.errors import InvalidArgument, NotLeader
+from kvarts.node.conductor import Conductor
+from kvarts.node.shards import Shards
 from kvarts.raft.ids import NodeId
 from kvarts.raft.messages import Role
 from kvarts.replication.events import CommandRequested, Event, GroupId
@@ -31,6 +33,10 @@ class Asker:
     features: dict[NodeId, Mapping[str, int]] = field(default_factory=dict)
     """What nodes have told that they know, since this one runs."""
     contexts: int = 0
+    conductor: Conductor | None = None
+    """Who hears which nodes answer."""
+    known: Shards | None = None
+    """The shards as the node knows them."""
     begun: list[Verb] = field(default_factory=list)
     """Verbs that others began and nobody waits for."""
     now_ms: int = 0

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
 from kvarts.base.errors import InvalidArgument, KvartsError, NotLeader, Unavailable
-from kvarts.node import members, spaces, verbs
+from kvarts.node import members, placing, spaces, verbs
 from kvarts.node.asker import Asker, Verb
-from kvarts.node.shards import FEATURES, parse_features
+from kvarts.node.conductor import Conductor
+from kvarts.node.shards import FEATURES, Shards, parse_features
 from kvarts.raft.ids import NodeId
 from kvarts.replication.events import Event, GroupId
 from kvarts.replication.replicator import Replicator
@@ -49,6 +50,11 @@ VERBS: Mapping[str, Callable[[Asker, Mapping[str, Any]], Verb]] = {
     "join": members.join,
     "add-node": members.add_node,
     "remove-node": members.remove_node,
+    "plan": placing.show_plan,
+    "drain": placing.drain,
+    "replace": placing.replace,
+    "lose": placing.lose,
+    "move-leader": placing.move_leader,
 }
 
 CARE = ("compact", "flush", "stats", "verify")
@@ -87,6 +93,10 @@ class Desk:
             self._refuse(call_id, error)
             return
         self._jobs.append(_Job(call_id, VERBS[verb](self._asker, given), now_ms + CALL_MS_MAX))
+
+    def meet(self, conductor: Conductor, known: Shards) -> None:
+        """Let verbs see who answers, and the shards."""
+        self._asker.conductor, self._asker.known = conductor, known
 
     def peer_came(self, node: int, features: str) -> None:
         """Another node told what it knows."""

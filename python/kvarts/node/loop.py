@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from kvarts.node.bridge import CALL, EVENTS, PEER_CAME, STOP, Native, native_of
+from kvarts.node.bridge import CALL, EVENTS, PEER_CAME, REMOVED, STOP, WORD, Native, native_of
+from kvarts.node.conductor import Conductor
 from kvarts.node.desk import Desk
+from kvarts.node.moves import Moves
 from kvarts.node.news import News
 from kvarts.node.shards import META, Line, Shards
 from kvarts.raft.ids import NodeId
@@ -49,6 +51,12 @@ class Muscle(Protocol):
 
     def set_peers(self, peers: Mapping[int, str]) -> None:
         """Say where the other nodes listen."""
+
+    def set_removed(self, nodes: list[int]) -> None:
+        """Say which nodes were removed: they are told so when they come."""
+
+    def tell(self, node: int, word: bytes) -> None:
+        """Send a word to another node. It may be lost."""
 
     def set_role(self, group: int, role: str, term: int, leader: int, leader_address: str) -> None:
         """Say who leads, so that requests which belong elsewhere are refused at the door."""
@@ -97,9 +105,14 @@ class Loop:
         self._stop_ms_max = stop_ms_max
         self.desk = Desk(muscle, replicator, META, static_peers, cluster)
         self.shards = Shards(muscle, replicator)
+        self.moves = Moves(muscle, replicator, self.shards)
+        self.conductor = Conductor(replicator, self.shards)
+        self.desk.meet(self.conductor, self.shards)
         self.figures = LoopFigures()
         self._told: dict[GroupId, _Told] = {}
         self._peers: dict[NodeId, str] = {}
+        self._removed: frozenset[NodeId] = frozenset()
+        self._is_removed = False
         self._membership: object = None
         self._stop_by_ms: int | None = None
         self.may_pass = False
@@ -116,25 +129,23 @@ class Loop:
             due_ms = self.replicator.next_due_ms()
             now_ms, natives = self._muscle.poll(due_ms)
             begun_ns = self._clock_ns()
-            events, calls, came, stop = _sorted_out(natives)
-            if stop is not None:
-                self.may_pass = stop[2]
-                return stop[1] or "the muscle stopped"
+            events, own = _sorted_out(natives)
+            for _, reason, may_pass in own[STOP]:
+                self.may_pass = may_pass
+                return reason or "the muscle stopped"
+            for _, by in own[REMOVED]:
+                return f"node {self.replicator.node} was removed from the cluster, says node {by}"
             self._count(now_ms - due_ms, len(natives))
-            for call in calls:
-                self.desk.take(*call[1:], now_ms=now_ms)
-            for _, node, features in came:
-                self.desk.peer_came(node, features)
-            opened = [each.group for each in events if type(each) is GroupOpened]
-            for group in opened:
-                self.shards.opened(group, now_ms)
+            opened = self._take_own(events, own, now_ms)
             if self.stop_wanted and self._stop_by_ms is None:
                 events.append(self._stop_event(now_ms))
             events += self.desk.work(now_ms)
             events += self.shards.work(now_ms)
+            events += self.moves.work(now_ms)
+            events += self.conductor.work(now_ms)
             turn = self.replicator.turn(Events(now_ms, events))
             self._muscle.perform(native_of(turn))
-            self.desk.settle(turn)
+            self._settle(turn)
             # Only these change what a group's system keys say, and to read them costs more than most turns.
             if turn.effects or opened or turn.closed or Restored in map(type, events):
                 self._tell_peers()
@@ -143,8 +154,28 @@ class Loop:
             else:
                 self._tell(self.replicator.stirred)
             self.figures.busy_ns += self._clock_ns() - begun_ns
+            if self._is_removed:
+                return f"node {self.replicator.node} was removed from the cluster"
             if self._may_stop(turn, now_ms):
                 return None
+
+    def _take_own(self, events: list[Event], own: Mapping[int, list[Native]], now_ms: int) -> list[GroupId]:
+        """Take what is the loop's own, adding what the replicator is to hear; return the groups that were opened."""
+        for call in own[CALL]:
+            self.desk.take(*call[1:], now_ms=now_ms)
+        for _, node, features in own[PEER_CAME]:
+            self.desk.peer_came(node, features)
+        for _, _node, word in own[WORD]:
+            events += self.conductor.take(word)
+        opened = [each.group for each in events if type(each) is GroupOpened]
+        for group in opened:
+            self.shards.opened(group, now_ms)
+        return opened
+
+    def _settle(self, turn: Turn) -> None:
+        self.desk.settle(turn)
+        for group in turn.closed:
+            self._told.pop(group, None)
 
     def _count(self, late_ms: int, events: int) -> None:
         figures = self.figures
@@ -175,31 +206,33 @@ class Loop:
         meta = self.replicator.replicas.get(META)
         if meta is None:
             return
-        nodes = Configuration(meta.system.rows).nodes
-        peers = self._static_peers | {node: each.addresses[0] for node, each in nodes.items() if each.addresses}
+        configuration = Configuration(meta.system.rows)
+        if configuration.removed != self._removed:
+            self._removed = configuration.removed
+            self._muscle.set_removed(sorted(self._removed))
+        nodes = configuration.nodes
+        static = {node: address for node, address in self._static_peers.items() if node not in self._removed}
+        peers = static | {node: each.addresses[0] for node, each in nodes.items() if each.addresses}
         if peers != self._peers:
             self._peers = peers
             self._muscle.set_peers({int(node): address for node, address in peers.items()})
         membership = meta.raft.status().membership
+        # Whoever is told of members at all is one of them, until it leaves.
+        own = self.replicator.node
+        self._is_removed = own in self._removed or (bool(membership.members) and own not in membership.members)
         if membership != self._membership:
             self._membership = membership
             self._news.say("membership", group=META, membership=repr(membership))
 
 
-def _sorted_out(natives: Iterable[Native]) -> tuple[list[Event], list[Native], list[Native], Native | None]:
-    """Return the replicator's events, calls, nodes that came, and the muscle's word that it stops, if it said so."""
+def _sorted_out(natives: Iterable[Native]) -> tuple[list[Event], dict[int, list[Native]]]:
+    """Return the replicator's events, and what is the loop's own by its kind."""
     events: list[Event] = []
-    calls: list[Native] = []
-    came: list[Native] = []
-    stop = None
+    own: dict[int, list[Native]] = {kind: [] for kind in (CALL, STOP, PEER_CAME, WORD, REMOVED)}
     for native in natives:
-        kind = native[0]
-        if kind == CALL:
-            calls.append(native)
-        elif kind == STOP:
-            stop = native
-        elif kind == PEER_CAME:
-            came.append(native)
+        kept = own.get(native[0])
+        if kept is None:
+            events.append(EVENTS[native[0]](native))
         else:
-            events.append(EVENTS[kind](native))
-    return events, calls, came, stop
+            kept.append(native)
+    return events, own

@@ -7,10 +7,12 @@ from typing import Any
 
 from kvarts.base.errors import CommitUnknown, InvalidArgument, NotLeader
 from kvarts.node.asker import Asker, CommandSays, Verb
+from kvarts.node.rows import MOVES
 from kvarts.raft.confchange import ChangeKind, ConfigChange, NodeChange
 from kvarts.raft.ids import NODE_NONE, NodeId
 from kvarts.raft.messages import Role
 from kvarts.replication.events import ConfigRequested, Event, TransferRequested
+from kvarts.statemachine import shards
 from kvarts.statemachine.configuration import AdmitNode, RemoveNode, SetNode, encode
 
 NOTHING: Iterable[Event] = ()
@@ -18,6 +20,7 @@ BEHIND_MAX = 1000
 """A learner this many entries behind, or fewer, is promoted."""
 ASK_AGAIN_MS = 500
 TRANSFER_MS = 5_000
+FEATURES_MS = 10_000
 HEARD_MS = 1500
 """A voter that says nothing for so long does not count as one that answers."""
 
@@ -86,8 +89,9 @@ def add_node(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
     """Take in a node that runs and waits, by its id and address; answers when it votes."""
     asker.check_leads()
     node, address = NodeId(int(arguments["id"])), str(arguments["address"])
+    features = yield from _told_features(asker, node)
     try:
-        yield from asker.command(encode(SetNode(node=node, addresses=(address,))))
+        yield from asker.command(encode(SetNode(node=node, addresses=(address,), features=features)))
     except CommandSays as says:
         hint = (
             "start it with an empty data directory: it joins under a new id" if says.refusal == "node-removed" else None
@@ -95,6 +99,17 @@ def add_node(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
         raise InvalidArgument(f"node {node} cannot be added: {says.message}", hint=hint) from None
     yield from _take_in(asker, node)
     return {"id": node, "voter": True}
+
+
+def _told_features(asker: Asker, node: NodeId) -> Generator[Iterable[Event], None, Mapping[str, int]]:
+    """Return what a node knows: it tells whom it connects to, and may take a moment for that."""
+    since_ms, in_use = asker.now_ms, asker.configuration.features
+    while asker.now_ms <= since_ms + FEATURES_MS:
+        told = asker.features.get(node, {})
+        if all(told.get(name, 0) >= level for name, level in in_use.items()):
+            return told
+        yield NOTHING
+    return asker.features.get(node, {})
 
 
 def remove_node(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
@@ -105,11 +120,7 @@ def remove_node(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
     membership = raft.status().membership
     if node not in membership.members and node not in asker.configuration.nodes:
         raise InvalidArgument(f"node {node} does not belong to the cluster", hint="`kvarts status` lists its nodes")
-    kept = asker.configuration.shard_map.held_by(node)
-    if kept:
-        raise InvalidArgument(
-            f"node {node} keeps replicas of {len(kept)} shards", hint="shards cannot be moved yet: leave the node in"
-        )
+    _demand_empty(asker, node)
     voters = membership.voters.incoming.voters
     if node in voters and not arguments.get("force"):
         left = voters - {node}
@@ -124,13 +135,34 @@ def remove_node(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
                 f"without node {node} only {len(heard)} of {len(left)} voters answer: the quorum would be lost",
                 hint="bring a node back, or add one, first",
             )
+    yield from _close_door(asker, node)
     successor = raft.successor()
     if node == raft.status().node and successor != NODE_NONE:
         # It would lead no more once it is removed, and the others would wait out an election timeout.
         yield from _hand_over(asker, successor)
     yield from _until(asker, NodeChange(ChangeKind.REMOVE, node), lambda: node not in _members(asker))
     yield from _try(asker, encode(RemoveNode(node=node)))
+    if node in asker.configuration.nodes:
+        raise CommitUnknown(f"node {node} votes no more, but is still listed", hint="ask again")
     return {"id": node, "removed": True}
+
+
+def _demand_empty(asker: Asker, node: NodeId) -> None:
+    """Raises InvalidArgument where a node keeps shards, or is to keep one."""
+    kept = asker.configuration.shard_map.held_by(node)
+    if kept:
+        raise InvalidArgument(
+            f"node {node} keeps replicas of {len(kept)} shards",
+            hint="`kvarts cluster drain` or `replace` empties it; --lost where it never comes back",
+        )
+
+
+def _close_door(asker: Asker, node: NodeId) -> Steps:
+    """Let no shard come to a node from here on. Raises InvalidArgument where one has come meanwhile."""
+    configuration = asker.configuration
+    if configuration.features.get(MOVES) and node in configuration.nodes.keys() - configuration.draining.keys():
+        yield from asker.command(shards.encode(shards.DrainNode(node=node)))
+    _demand_empty(asker, node)
 
 
 def _take_in(asker: Asker, node: NodeId) -> Steps:

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from kvarts.node.codec import encode_membership
+from kvarts.node.rows import MOVES, duties
 from kvarts.placement.leaders import spread
-from kvarts.placement.nodes import Duty, Node
-from kvarts.raft.ids import NODE_NONE, NodeId
+from kvarts.raft.ids import NODE_NONE, LogIndex, NodeId
 from kvarts.raft.membership import Membership
 from kvarts.raft.messages import Role
-from kvarts.replication.events import CloseRequested, Event, GroupId, StandRequested, TransferRequested
+from kvarts.replication.events import CloseRequested, Event, FlushRequested, GroupId, StandRequested, TransferRequested
+from kvarts.replication.replica import Replica
 from kvarts.replication.replicator import Replicator
 from kvarts.shardmap.map import EMPTY, ShardMap
 from kvarts.shardmap.shard import EPOCH_FIRST, Shard, ShardId
@@ -22,13 +23,14 @@ META = GroupId(META_GROUP)
 """The group that holds the configuration, and the rows of keyspaces without shards."""
 
 FEATURE = "shards"
-FEATURES: Mapping[str, int] = {FEATURE: 1}
+FEATURES: Mapping[str, int] = {FEATURE: 1, MOVES: 1}
 """What this program knows, by the names under which clusters agree on using it."""
 
 STAND_MS = 150
 """How often the first leader of a new shard asks for votes: others may not hold the group yet."""
 STAND_MS_MAX = 10_000
 SPREAD_MS = 2_000
+FLUSH_MS = 1_000
 
 Line = tuple[int, bool, str, int, list[tuple[int, bytes, int, Sequence[int]]]]
 """A keyspace as the muscle takes it: id, ordered, partition, hash, and its shards: id, start, epoch, voters."""
@@ -54,7 +56,11 @@ class Shards:
         self._told: tuple[int, tuple[int, ...]] = (0, ())
         """Version of the map, and keyspaces without shards, as the muscle was told."""
         self._opening: set[GroupId] = set()
-        self._closing: list[GroupId] = []
+        self._closing: dict[GroupId, LogIndex] = {}
+        """Groups that the map names this node for no more, and the entry of the meta group by which it is so."""
+        self._flush_ms = 0
+        self.behind: dict[ShardId, int] = {}
+        """How many entries newcomers lack, as their shards' leaders said last. Known where the meta group is led."""
         self._fresh_ms: dict[GroupId, int] = {}
         """Groups that came while the node ran and have no leader yet, and until when this node stands for them."""
         self._due_ms = 0
@@ -72,16 +78,22 @@ class Shards:
             self._told = told
             self.map = Configuration(rows).shard_map
             self._muscle.set_shards(told[0], lines_of(self.map), list(unready))
-        self._keep(last=int(rows.get(LAST_SHARD, b"0")))
+        self._keep(int(rows.get(LAST_SHARD, b"0")), meta.raft.committed)
 
-    def _keep(self, last: int) -> None:
+    def forget_progress(self) -> None:
+        """Keep what was said of newcomers that still catch up."""
+        catching_up = {each.id for each in self.map.shards if each.learner}
+        self.behind = {shard: behind for shard, behind in self.behind.items() if shard in catching_up}
+
+    def _keep(self, last: int, committed: LogIndex) -> None:
         held = self._replicator.replicas.keys()
         wanted = {GroupId(each.id): each for each in self.map.held_by(self._replicator.node)}
         for group in wanted.keys() - held - self._opening:
             self._opening.add(group)
             self._muscle.open_group(group, first_membership(wanted[group], self._replicator.node))
         # One with a higher number is of a map that this node has not reached yet.
-        self._closing = [each for each in held if each != META and each not in wanted and each <= last]
+        unwanted = [each for each in held if each != META and each not in wanted and each <= last]
+        self._closing = {each: self._closing.get(each, committed) for each in unwanted}
 
     def opened(self, group: GroupId, now_ms: int) -> None:
         """A group is there that was asked for."""
@@ -90,8 +102,7 @@ class Shards:
 
     def work(self, now_ms: int) -> list[Event]:
         """Return what is to be done with groups now."""
-        events: list[Event] = [CloseRequested(group) for group in self._closing if group in self._replicator.replicas]
-        self._closing = []
+        events: list[Event] = list(self._close(now_ms)) if self._closing else []
         if self._fresh_ms and now_ms >= self._due_ms:
             self._due_ms = now_ms + STAND_MS
             events += self._stand(now_ms)
@@ -99,6 +110,22 @@ class Shards:
             self._spread_ms = now_ms + SPREAD_MS
             events += self._spread()
         return events
+
+    def _close(self, now_ms: int) -> Iterable[Event]:
+        """Close groups, each once what says so is on disk: a restart with older rows would make an empty replica of it.
+
+        That one could vote, and acknowledge, as if it had never been a member.
+        """
+        meta: Replica = self._replicator.replicas[META]
+        flushed = meta.flushed_index
+        for group, index in list(self._closing.items()):
+            if index <= flushed:
+                del self._closing[group]
+                if group in self._replicator.replicas:
+                    yield CloseRequested(group)
+        if self._closing and now_ms >= self._flush_ms:
+            self._flush_ms = now_ms + FLUSH_MS
+            yield FlushRequested(META)
 
     def _stand(self, now_ms: int) -> Iterable[Event]:
         for group, until_ms in list(self._fresh_ms.items()):
@@ -122,7 +149,7 @@ class Shards:
         voters = {voter for shard in self.map.shards for voter in shard.voters}
         led = [each for group, each in replicas.items() if group != META and each.leader == own]
         alive |= {voter for voter in voters if any(each.raft.heard_from(voter) for each in led)}
-        nodes = [Node(id=each, duty=Duty.SERVES if each in alive else Duty.AWAY) for each in sorted(voters)]
+        nodes = [each for each in duties(replicas[META].system.rows, alive) if each.id in voters]
         for transfer in spread(self.map, leaders, nodes, len(leaders)):
             replica = replicas.get(GroupId(transfer.shard))
             if transfer.source == own and replica is not None and replica.raft.heard_from(transfer.target):

@@ -7,24 +7,23 @@ from typing import Any
 
 from kvarts.base.errors import InvalidArgument
 from kvarts.node.asker import Asker, CommandSays, Verb
-from kvarts.node.shards import FEATURE, FEATURES
+from kvarts.node.features import agree
+from kvarts.node.shards import FEATURE
 from kvarts.node.verbs import shown
 from kvarts.placement.level import place
-from kvarts.placement.nodes import Duty, Node
+from kvarts.placement.nodes import REPLICATION, Duty, Node
 from kvarts.raft.ids import NODE_NONE, NodeId
 from kvarts.replication.events import Event, GroupId
 from kvarts.shardmap.map import ShardMap
 from kvarts.shardmap.shard import KeyspaceId, ShardId
 from kvarts.shardmap.space import SHARDS_MAX, Space, space_of
 from kvarts.statemachine import shards
-from kvarts.statemachine.configuration import CreateKeyspace, Option, SetFeature, encode
+from kvarts.statemachine.configuration import CreateKeyspace, Option, encode
 from kvarts.statemachine.rows import LAST_SHARD, META_GROUP
 
 NOTHING: Iterable[Event] = ()
-REPLICATION = 3
-"""Replicas of a shard, where there are as many nodes."""
-AGREE_MS = 5_000
-"""How long nodes have to tell what they know, and new shards to find a leader."""
+LEAD_MS = 5_000
+"""How long new shards have to find a leader."""
 
 Steps = Generator[Iterable[Event], None, None]
 
@@ -42,7 +41,7 @@ def make_keyspace(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
     if found is None:
         options = options_of(arguments.get("space"))
         if options:
-            yield from _agree(asker)
+            yield from agree(asker, FEATURE)
         key, value = str(arguments["key_codec"]), str(arguments["value_codec"])
         try:
             yield from asker.command(encode(CreateKeyspace(name=name, key=key, value=value, options=options)))
@@ -79,28 +78,6 @@ def options_of(given: Mapping[str, Any] | None) -> dict[str, Option]:
     if sorted(set(bounds)) != bounds or not all(space.is_bound(bytes.fromhex(each)) for each in bounds):
         raise InvalidArgument("bounds are keys, each once, in order")
     return {**space.options(), "shards": count, **({"bounds": ",".join(bounds)} if bounds else {})}
-
-
-def _agree(asker: Asker) -> Steps:
-    """See to it that shards may be used. Raises InvalidArgument where a node is too old."""
-    level, since_ms = FEATURES[FEATURE], asker.now_ms
-    while asker.configuration.features.get(FEATURE, 0) < level:
-        missing = _without_feature(asker, level)
-        if missing and asker.now_ms > since_ms + AGREE_MS:
-            raise InvalidArgument(
-                f"node {missing[0]} does not know shards, or does not answer", hint="upgrade or start every node first"
-            )
-        if missing:
-            asker.check_leads()
-            yield NOTHING
-        else:
-            yield from asker.command(encode(SetFeature(name=FEATURE, level=level)))
-
-
-def _without_feature(asker: Asker, level: int) -> list[NodeId]:
-    nodes, members = asker.configuration.nodes, asker.replica.raft.status().membership.members
-    unlisted = [each for each in members if each not in nodes]
-    return sorted(unlisted + [each for each, told in nodes.items() if told.features.get(FEATURE, 0) < level])
 
 
 def _make_shards(asker: Asker, keyspace: KeyspaceId, options: Mapping[str, Option]) -> Steps:
@@ -144,7 +121,7 @@ def _voters(asker: Asker, shard_map: ShardMap, count: int) -> tuple[tuple[NodeId
 def _await_leaders(asker: Asker, keyspace: KeyspaceId) -> Steps:
     """Wait until the shards that this node keeps have leaders, so that the first request need not."""
     since_ms = asker.now_ms
-    while asker.now_ms <= since_ms + AGREE_MS:
+    while asker.now_ms <= since_ms + LEAD_MS:
         shard_map = asker.configuration.shard_map
         own = [each for each in shard_map.shards_in(keyspace) if asker.replicator.node in each.voters]
         replicas = [asker.replicator.replicas.get(GroupId(each.id)) for each in own]

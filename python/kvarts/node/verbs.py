@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kvarts import _native
 from kvarts.node.asker import Asker, Verb
-from kvarts.raft.ids import NODE_NONE
+from kvarts.raft.ids import NODE_NONE, NodeId
 from kvarts.replication.events import Event
+from kvarts.shardmap.map import ShardMap
 from kvarts.statemachine.configuration import CreateKeyspace
 
 NOTHING: Iterable[Event] = ()
@@ -18,7 +20,9 @@ def status(asker: Asker, _arguments: Mapping[str, Any]) -> Verb:
     """Answer with this node's view of itself, its groups and the cluster."""
     yield NOTHING
     raft = asker.replica.raft.status()
-    members = sorted(raft.membership.members | set(asker.configuration.nodes))
+    configuration = asker.configuration
+    members = sorted(raft.membership.members | set(configuration.nodes))
+    draining, lost, kept = configuration.draining, configuration.lost, _kept(configuration.shard_map)
     groups = [
         {
             "group": each.group,
@@ -38,6 +42,9 @@ def status(asker: Asker, _arguments: Mapping[str, Any]) -> Verb:
             "voter": node in raft.membership.voters.voters,
             "learner": node in raft.membership.learners,
             "leader": node == raft.lead,
+            "draining": node in draining and node not in lost,
+            "lost": node in lost,
+            "shards": kept[node],
         }
         for node in members
     ]
@@ -57,6 +64,7 @@ def shards(asker: Asker, _arguments: Mapping[str, Any]) -> Verb:
     yield NOTHING
     names = {number: name for name, (number, _) in asker.configuration.keyspaces.items()}
     shard_map = asker.configuration.shard_map
+    behind = asker.known.behind if asker.known else {}
     leaders = {int(group): each.leader for group, each in asker.replicator.replicas.items()}
     return {
         "version": shard_map.version,
@@ -69,10 +77,17 @@ def shards(asker: Asker, _arguments: Mapping[str, Any]) -> Verb:
                 "epoch": each.epoch,
                 "voters": list(each.voters),
                 "leader": leaders.get(each.id, NODE_NONE),
+                "move": None if each.move is None else [each.move.source, each.move.target],
+                "behind": behind.get(each.id),
             }
             for each in shard_map.shards
         ],
     }
+
+
+def _kept(shard_map: ShardMap) -> Counter[NodeId]:
+    """Return how many replicas each node keeps, or is to keep."""
+    return Counter(node for shard in shard_map.shards for node in {*shard.voters, shard.learner})
 
 
 def keyspaces(asker: Asker, _arguments: Mapping[str, Any]) -> Verb:

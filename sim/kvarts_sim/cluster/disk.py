@@ -41,8 +41,8 @@ class Disk:
         self.health = DiskHealth()
         self.live = {group: GroupLog(point) for group, point in groups.items()}
         self.durable = {group: GroupLog(point) for group, point in groups.items()}
-        self._unsynced: list[tuple[int, Record]] = []
-        """With when they were written."""
+        self._unsynced: list[tuple[int, Record | None]] = []
+        """With when they were written; None where the record's group was taken away."""
         self._boots = 0
         self._waiting: list[Callable[[], None]] = []
 
@@ -57,10 +57,21 @@ class Disk:
         self._unsynced.append((self._agenda.now_us, record))
         self.live[record.group].play(record.content)
 
+    def add_group(self, group: GroupId, point: Checkpoint) -> None:
+        """Make room for a group, durably."""
+        self.live[group], self.durable[group] = GroupLog(point), GroupLog(point)
+
+    def remove_group(self, group: GroupId) -> None:
+        """Forget a group, durably."""
+        del self.live[group], self.durable[group]
+        self._unsynced = [
+            (at_us, None if record is None or record.group == group else record) for at_us, record in self._unsynced
+        ]
+
     def entry_waits_since(self, group: GroupId) -> int | None:
         """Return when the oldest entry was written that is not durable."""
         for at_us, record in self._unsynced:
-            if record.group == group and isinstance(record.content, Entry):
+            if record is not None and record.group == group and isinstance(record.content, Entry):
                 return at_us
         return None
 
@@ -83,6 +94,8 @@ class Disk:
     def settle(self, count: int) -> None:
         """The first `count` unsynced records are on the disk."""
         for _, record in self._unsynced[:count]:
+            if record is None:
+                continue
             log = self.durable[record.group]
             log.play(record.content)
             if isinstance(record.content, Checkpoint):

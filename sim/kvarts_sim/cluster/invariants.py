@@ -90,7 +90,10 @@ class Invariants:
         """Votes and acknowledgements: one vote a term, and nothing is promised that is not durable. Paper, figure 2."""
         if message.reject or message.to == node:
             return
-        log = disk.durable[group]
+        log = disk.durable.get(group)
+        if log is None:
+            # Held back until now; since then the group was taken away from this node.
+            return
         if message.kind is MessageKind.VOTE_RESPONSE:
             voted = self.ledgers[group].votes.setdefault((node, message.term), message.to)
             demand(voted == message.to, "one vote a term", f"n{node} s{group} votes for n{message.to} after n{voted}")
@@ -116,6 +119,13 @@ class Invariants:
         demand(durable, "apply durable", f"n{node} s{group} applies {entry.term}/{entry.index}, not on its disk")
         known = ledger.memberships.setdefault(entry.index, membership)
         demand(known == membership, "same membership", f"n{node} s{group}@{entry.index} {membership}, not {known}")
+
+    def closes(self, node: int, group: GroupId) -> None:
+        """Nobody who votes loses its replica: what it has acknowledged and promised would be forgotten."""
+        memberships = self.ledgers[group].memberships
+        latest = memberships[max(memberships)] if memberships else None
+        votes = latest is not None and node in latest.voters.voters
+        demand(not votes, "voters keep replicas", f"n{node} closes s{group}, a voter of {latest}")
 
     def asked(self, node: int, group: GroupId, context: int) -> None:
         """Remember what was committed when a read was asked for."""
@@ -216,7 +226,8 @@ class Invariants:
         demand(own, "own term commits", f"n{node} s{group} leads {status.term} and commits {last}/{status.committed}")
         if not ledger.committed_in or ledger.committed_in[-1][0] <= status.term:
             ledger.committed_in.append((status.term, status.committed))
-        having = {n for n, disk in self._disks.items() if disk.durable[group].covers(status.committed, last)}
+        logs = {n: disk.durable.get(group) for n, disk in self._disks.items()}
+        having = {n for n, log in logs.items() if log is not None and log.covers(status.committed, last)}
         voters = status.membership.voters
         # Counted here and not by the core's arithmetic, which is among what is judged.
         for half in (voters.incoming.voters, voters.outgoing.voters):

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from kvarts.raft.errors import InvariantBroken
 from kvarts.raft.ids import NodeId
 from kvarts.raft.messages import Role
-from kvarts.replication.events import GroupId, GroupOpened
+from kvarts.replication.events import Events, GroupId, GroupOpened
 from kvarts.replication.options import ReplicatorOptions
 from kvarts.replication.replicator import Replicator
+from kvarts.replication.turn import Turn
 from kvarts_sim.cluster.agenda import MS, Agenda
 from kvarts_sim.cluster.disk import Disk, DiskFull
 from kvarts_sim.cluster.invariants import Broken, Invariants
@@ -157,7 +158,10 @@ class Process:
             self._wake(0)
             return
         try:
-            self.muscle.perform(self.replicator.turn(self.muscle.poll(0)))
+            events = self._with_own(self.muscle.poll(0))
+            turn = self.replicator.turn(events)
+            self.muscle.perform(turn)
+            self._performed(events, turn)
         except DiskFull:
             self._around.timeline.note(f"n{self.node}", "finds its disk full and stops")
             self.crash()
@@ -166,6 +170,13 @@ class Process:
             raise Broken("core's own invariant", f"n{self.node} {broken}") from broken
         self._wake_for_notices(boot)
         self._look()
+
+    def _with_own(self, events: Events) -> Events:
+        """Return what happened, and what else runs on the node wants of the turn."""
+        return events
+
+    def _performed(self, events: Events, turn: Turn) -> None:
+        """Let what else runs on the node see what came of a turn."""
 
     def _wake_for_notices(self, boot: int) -> None:
         """The poll's timeout, where it is due before the tick that `_beat` waits for."""

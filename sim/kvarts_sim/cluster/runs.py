@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kvarts_sim.cluster.invariants import Broken
+from kvarts_sim.cluster.moving_world import MovingWorld
+from kvarts_sim.cluster.muscle import SimMuscle
 from kvarts_sim.cluster.world import Outline, Scenario, World
 
 
@@ -20,6 +22,11 @@ class Report:
     """Numbers of the nemesis's deeds that happened."""
     nodes: int = 0
     clients: int = 0
+
+
+def world_of(scenario: Scenario, muscle: type[SimMuscle] = SimMuscle) -> World:
+    """Return the world of a scenario."""
+    return MovingWorld(scenario) if scenario.moves else World(scenario, muscle=muscle)
 
 
 def run_world(world: World, *, again: str, lines: int = 60) -> Report:
@@ -43,6 +50,7 @@ SCENARIOS = {
     "coups": Scenario.coups,
     "echoes": Scenario.echoes,
     "leases": Scenario.leases,
+    "moves": Scenario.moving,
     "quiet": Scenario.quiet,
     "refusals": Scenario.refusals,
     "shards": Scenario.shards,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from kvarts.raft.ids import LogIndex, NodeId, Term
 from kvarts.raft.membership import Membership
@@ -21,7 +22,7 @@ from kvarts_sim.cluster.disk import Disk
 from kvarts_sim.cluster.group_log import Checkpoint
 from kvarts_sim.cluster.invariants import Broken, Invariants, demand
 from kvarts_sim.cluster.muscle import Packet, Reply, SimMuscle
-from kvarts_sim.cluster.nemesis import DEEDS, FAULTS
+from kvarts_sim.cluster.nemesis import DEEDS, FAULTS, Nemesis
 from kvarts_sim.cluster.network import Network
 from kvarts_sim.cluster.plots import NEWER_PLOTS, PLOTS, Plotter
 from kvarts_sim.cluster.process import Process, Surroundings
@@ -54,6 +55,8 @@ class Scenario:
     deeds: frozenset[int] | None = None
     """Numbers of the deeds of the nemesis that may happen; None: all."""
     disks_lie: bool = False
+    moves: bool = False
+    """Groups are shards of a map, and move from node to node."""
 
     @classmethod
     def coups(cls, seed: int, duration_us: int = 60 * SECOND) -> Scenario:
@@ -133,6 +136,14 @@ class Scenario:
         drawn = cls.of(seed, duration_us)
         kinds = (*FAULTS, *DEEDS, "stand", "stand", "change", "flush", "stuck_leader")
         return replace(drawn, kinds=kinds, groups=8, clients=8, think_us=200 * MS, fault_pause_us=700 * MS)
+
+    @classmethod
+    def moving(cls, seed: int, duration_us: int = 60 * SECOND) -> Scenario:
+        """Shards that move while nodes come, drain and go, under all faults."""
+        drawn = cls.of(seed, duration_us)
+        kinds = (*FAULTS, "transfer", "flush", "stand", *(("drain", "begin", "join", "leave", "lose") * 3))
+        busy = {"nodes": 4 + seed % 2, "groups": 5, "clients": 8, "think_us": 200 * MS, "fault_pause_us": 900 * MS}
+        return replace(drawn, kinds=kinds, moves=True, **busy)  # type: ignore[arg-type]  # a dict of ints
 
     @classmethod
     def of(cls, seed: int, duration_us: int = 60 * SECOND) -> Scenario:
@@ -221,7 +232,7 @@ class World:
         self.processes: dict[int, Process] = {}
         voters = Membership.of(*range(1, scenario.nodes + 1))
         for node in range(1, scenario.nodes + 1):
-            self.add_process(node, Checkpoint(LogIndex(1), Term(0), voters, UserKeys()))
+            self.add_process(node, self._start(voters))
         self.clients = [
             Client(
                 number,
@@ -236,8 +247,7 @@ class World:
         ]
         self.at_change: dict[tuple[int, GroupId, str], list[Callable[[], None]]] = {}
         """What is to happen once a node has taken a change of "membership", or has become "leader"."""
-        self.nemesis = Plotter(
-            self,
+        self.nemesis = self._plotter(
             lambda number: seeds.stream("nemesis", number),
             scenario.kinds,
             scenario.fault_pause_us,
@@ -251,12 +261,26 @@ class World:
             return
         point = start or Checkpoint(LogIndex(0), Term(0), Membership(), UserKeys())
         rng = self._around.seeds.stream("disk", node)
-        # Each machine of its own: a checkpoint is copied when it is loaded.
-        disk = Disk(self.agenda, rng, {group: replace(point) for group in self.groups})
+        disk = Disk(self.agenda, rng, self._points(node, point))
         disk.health.lies = self.scenario.disks_lie
         self._disks[node] = disk
-        self.processes[node] = process = Process(NodeId(node), disk, self._around)
+        self.processes[node] = process = self._process(NodeId(node), disk)
         process.start()
+
+    def _start(self, voters: Membership) -> Checkpoint:
+        """Return with what the founders begin."""
+        return Checkpoint(LogIndex(1), Term(0), voters, UserKeys())
+
+    def _points(self, _node: int, point: Checkpoint) -> dict[GroupId, Checkpoint]:
+        """Return with what groups a node begins."""
+        # Each machine of its own: a checkpoint is copied when it is loaded.
+        return {group: replace(point) for group in self.groups}
+
+    def _process(self, node: NodeId, disk: Disk) -> Process:
+        return Process(node, disk, self._around)
+
+    def _plotter(self, *arguments: Any) -> Nemesis:
+        return Plotter(self, *arguments)
 
     def run(self) -> Outline:
         """Let the scenario happen, then heal everything and ask for progress. Raises Broken."""
@@ -283,7 +307,8 @@ class World:
     def status(self, node: int, group: GroupId) -> Status | None:
         """Return how a node stands in a group, or None if it does not live."""
         replicator = self.processes[node].replicator
-        return None if replicator is None else replicator.replicas[group].raft.status()
+        replica = None if replicator is None else replicator.replicas.get(group)
+        return None if replica is None else replica.raft.status()
 
     def membership(self, node: int, group: GroupId) -> Membership:
         """Return the membership as a living node knows it."""
@@ -296,8 +321,9 @@ class World:
             if process.replicator is None or process.muscle is None:
                 continue
             at_once = process.muscle.gate_is_open(group)
-            if at_once or process.serves_without_a_tick:
-                yield node, process.replicator.replicas[group].raft.status(), at_once
+            replica = process.replicator.replicas.get(group)
+            if replica is not None and (at_once or process.serves_without_a_tick):
+                yield node, replica.raft.status(), at_once
 
     def push(self, node: int, event: Event) -> None:
         """Give an event to a node if it lives."""
@@ -365,7 +391,10 @@ class World:
         ends = {node: self.processes[node].muscle for node in members}
         # Clients go on, so a follower is always a little behind.
         behind = self.invariants.ledgers[group].last - 20
-        return all(muscle is not None and muscle.parts[group].index >= behind for muscle in ends.values())
+        return all(
+            muscle is not None and group in muscle.parts and muscle.parts[group].index >= behind
+            for muscle in ends.values()
+        )
 
     def _judge_history(self) -> None:
         for group in self.groups:

@@ -3,6 +3,7 @@
 import click
 
 from kvarts.cli.commands.options import json_option
+from kvarts.cli.commands.placing import drain, move_leader, plan, remove_lost, replace
 from kvarts.cli.help import Command, Group
 from kvarts.cli.output import print_json, print_table
 
@@ -28,10 +29,12 @@ def status(uri: str, as_json: bool) -> None:
         print_json(found)
         return
     click.echo(f"node {found['node']} answers; term {found['term']}; leader {found['leader'] or 'unknown'}")
-    rows = [("node", "address", "votes", "leads")]
+    rows = [("node", "address", "votes", "leads", "shards", "state")]
     for node in found["nodes"]:
         votes = "yes" if node["voter"] else "learner" if node["learner"] else "no"
-        rows.append((str(node["id"]), node["address"] or "?", votes, "yes" if node["leader"] else ""))
+        state = "lost" if node.get("lost") else "drains" if node.get("draining") else ""
+        kept = str(node.get("shards", ""))
+        rows.append((str(node["id"]), node["address"] or "?", votes, "yes" if node["leader"] else "", kept, state))
     print_table(rows, header=True)
     click.echo()
     names = ("last", "committed", "applied")
@@ -59,11 +62,13 @@ def shards(uri: str, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    rows = [("shard", "keyspace", "from", "to", "epoch", "voters", "leader")]
+    rows = [("shard", "keyspace", "from", "to", "epoch", "voters", "leader", "moves")]
     for each in found["shards"]:
         bounds = each["start"] or "…", each["stop"] or "…"
         voters = ",".join(map(str, each["voters"]))
-        rows.append((str(each["id"]), each["keyspace"], *bounds, str(each["epoch"]), voters, str(each["leader"])))
+        move = "" if each.get("move") is None else " -> ".join(str(end or "-") for end in each["move"])
+        ends = str(each["epoch"]), voters, str(each["leader"]), move
+        rows.append((str(each["id"]), each["keyspace"], *bounds, *ends))
     print_table(rows, header=True)
 
 
@@ -84,14 +89,20 @@ def add(uri: str, node: int, address: str, as_json: bool) -> None:
 @cluster.command(
     cls=Command,
     negative=None,
-    examples=[("kvarts cluster remove kvarts://127.0.0.1:7421 3", "node 3 leaves for good")],
+    examples=[
+        ("kvarts cluster remove kvarts://127.0.0.1:7421 3", "node 3, which was drained, leaves for good"),
+        ("kvarts cluster remove kvarts://127.0.0.1:7421 3 --lost", "node 3 is gone: make anew what it kept, elsewhere"),
+    ],
 )
 @uri_argument
 @click.argument("node", type=click.IntRange(min=1))
 @click.option("--force", is_flag=True, help="Also where too few of the others answer.")
+@click.option("--lost", is_flag=True, help="It never comes back: first make its replicas anew, where a quorum is left.")
 @json_option
-def remove(uri: str, node: int, force: bool, as_json: bool) -> None:
-    """Let a node leave for good: its number is never used again. Refused where the quorum would be lost."""
+def remove(uri: str, node: int, force: bool, lost: bool, as_json: bool) -> None:
+    """Let a node leave for good: its number is never used again. Refused while it keeps shards."""
+    if lost:
+        remove_lost(uri, node)
     _tell(uri, "remove-node", {"id": node, "force": force}, f"node {node} is removed", as_json=as_json)
 
 
@@ -119,3 +130,7 @@ def _tell(uri: str, verb: str, arguments: dict[str, object], done: str, *, as_js
         print_json(answer)
     else:
         click.echo(done)
+
+
+for _command in (plan, drain, replace, move_leader):
+    cluster.add_command(_command)

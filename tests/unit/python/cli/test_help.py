@@ -29,7 +29,7 @@ def test_help_lists_commands_and_exit_codes(kvarts: Kvarts) -> None:
 
 GROUPS = {
     "bench": ["founding", "embedded", "scan", "parallel", "compression", "large", "open", "profile", "ycsb", "cluster"],
-    "cluster": ["add", "remove", "shards", "transfer"],
+    "cluster": ["add", "drain", "move-leader", "plan", "remove", "replace", "shards", "transfer"],
     "config": ["explain"],
     "inspect": ["table", "log", "manifest", "store"],
 }

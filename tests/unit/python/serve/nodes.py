@@ -23,6 +23,7 @@ from kvarts.node.shards import META, features_text
 from kvarts.raft.ids import LogIndex, NodeId
 from kvarts.raft.membership import Membership
 from kvarts.raft.options import RaftOptions
+from kvarts.remote.admin import call
 from kvarts.replication.events import GroupId, GroupOpened
 from kvarts.replication.options import ReplicatorOptions
 from kvarts.replication.replicator import Replicator
@@ -160,6 +161,15 @@ class Cluster:
         """Return the others."""
         leader = self.leader()
         return [node for node in self.nodes.values() if node is not leader]
+
+    def join(self, path: Path) -> Node:
+        """Return a node more, which has joined and votes."""
+        number = max(self.nodes) + 1
+        node = Node(number, path / str(number), ())
+        node.run({**self.addresses, number: node.address})
+        call(self.uri, "add-node", {"id": number, "address": node.address})
+        self.nodes[number] = node
+        return node
 
     def restart(self, node: Node) -> None:
         """Open a node again that was stopped."""

@@ -1,0 +1,35 @@
+"""What the meta group's rows and what is heard say of nodes, as placement takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from kvarts.placement.nodes import Duty, Node
+from kvarts.raft.ids import NODE_NONE, NodeId
+from kvarts.statemachine.configuration import Configuration
+
+MOVES = "moves"
+"""The feature without which no shard moves: the level at which all nodes know how."""
+
+
+def duties(rows: Mapping[bytes, bytes], answering: Collection[NodeId]) -> list[Node]:
+    """Return all nodes with what each is good for.
+
+    One that drains and does not answer is away until it does; one that was given up for lost and answers only drains.
+    """
+    configuration = Configuration(rows)
+    draining, lost = configuration.draining, configuration.lost
+    return [
+        Node(
+            id=node,
+            duty=_duty(node, answering, node in draining, node in lost),
+            successor=draining.get(node, NODE_NONE),
+        )
+        for node in configuration.nodes
+    ]
+
+
+def _duty(node: NodeId, answering: Collection[NodeId], draining: bool, lost: bool) -> Duty:
+    if node not in answering:
+        return Duty.GONE if lost else Duty.AWAY
+    return Duty.DRAINING if draining else Duty.SERVES

@@ -1,0 +1,43 @@
+"""Words between nodes: what one wants another to know or to do. They may be lost, late, or said twice."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+from kvarts.base.canonical import pack_json
+from kvarts.shardmap.shard import ShardId
+from kvarts.statemachine.python_commands import CommandKind
+
+WORD_BYTES_MAX = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """From the leaders of shards to that of the meta group."""
+
+    steps: tuple[bytes, ...] = ()
+    """Commands on the shard map that the logs of the shards' groups bear out."""
+    behind: dict[ShardId, int] = field(default_factory=dict)
+    """Of shards whose newcomer catches up: how many entries it lacks."""
+
+
+def encode(word: Word) -> bytes:
+    """Return a word as it is sent."""
+    behind = {str(shard): entries for shard, entries in word.behind.items()}
+    return pack_json({"behind": behind, "steps": [each.hex() for each in word.steps]})
+
+
+def decode(data: bytes) -> Word | None:
+    """Return a word; None for what cannot be read, which comes from a newer node and is not for this one."""
+    if len(data) > WORD_BYTES_MAX:
+        return None
+    try:
+        fields = json.loads(data.decode())
+        steps = tuple(bytes.fromhex(each) for each in fields["steps"])
+        behind = {ShardId(int(shard)): int(entries) for shard, entries in fields["behind"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    if any(each[:1] != bytes((CommandKind.SHARD_MAP,)) for each in steps):
+        return None
+    return Word(steps, behind)
