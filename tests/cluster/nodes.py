@@ -129,7 +129,7 @@ class Nodes:
 
     def told(self, number: int, name: str) -> list[dict[str, Any]]:
         """Return the events of a name that a node has told."""
-        return [event for event in self.events(number) if event["event"] == name]
+        return [event for event in self.events(number) if event.get("event") == name]
 
     def applied(self, number: int) -> float:
         """Return the index that a node has applied, as it says."""
