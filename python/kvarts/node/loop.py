@@ -24,6 +24,9 @@ from kvarts.replication.replicator import Replicator
 from kvarts.replication.turn import Turn
 from kvarts.statemachine.configuration import Configuration
 
+WAS_REMOVED = "was removed from the cluster"
+"""Part of the reason for which a node stops that was."""
+
 
 class Muscle(Protocol):
     """What the loop needs of `_native.Muscle`."""
@@ -134,7 +137,7 @@ class Loop:
                 self.may_pass = may_pass
                 return reason or "the muscle stopped"
             for _, by in own[REMOVED]:
-                return f"node {self.replicator.node} was removed from the cluster, says node {by}"
+                return f"node {self.replicator.node} {WAS_REMOVED}, says node {by}"
             self._count(now_ms - due_ms, len(natives))
             opened = self._take_own(events, own, now_ms)
             if self.stop_wanted and self._stop_by_ms is None:
@@ -155,7 +158,7 @@ class Loop:
                 self._tell(self.replicator.stirred)
             self.figures.busy_ns += self._clock_ns() - begun_ns
             if self._is_removed:
-                return f"node {self.replicator.node} was removed from the cluster"
+                return f"node {self.replicator.node} {WAS_REMOVED}"
             if self._may_stop(turn, now_ms):
                 return None
 

@@ -82,8 +82,9 @@ class Shards:
 
     def forget_progress(self) -> None:
         """Keep what was said of newcomers that still catch up."""
-        catching_up = {each.id for each in self.map.shards if each.learner}
-        self.behind = {shard: behind for shard, behind in self.behind.items() if shard in catching_up}
+        if self.behind:
+            catching_up = {each.id for each in self.map.shards if each.learner}
+            self.behind = {shard: behind for shard, behind in self.behind.items() if shard in catching_up}
 
     def _keep(self, last: int, committed: LogIndex) -> None:
         held = self._replicator.replicas.keys()

@@ -47,6 +47,7 @@ def setting_options(function: F) -> F:
 @json_option
 def serve(file: Path | None, as_json: bool, **flags: object) -> None:
     """Run a node until Ctrl-C or SIGTERM; it hands over what it leads first. Events go to stderr, one JSON a line."""
+    from kvarts.node.loop import WAS_REMOVED
     from kvarts.node.serve import serve as run
     from kvarts.remote.admin import join
 
@@ -59,7 +60,9 @@ def serve(file: Path | None, as_json: bool, **flags: object) -> None:
 
     reason = run(settle(flags, os.environ, file), sys.stderr, join, ready)
     if reason is not None:
-        raise StoreFailed(f"the node stopped: {reason}", hint="see the events above; start it again")
+        again = "start it with an empty directory and --join: it gets another number"
+        hint = again if WAS_REMOVED in reason else "see the events above; start it again"
+        raise StoreFailed(f"the node stopped: {reason}", hint=hint)
 
 
 @click.group(cls=Group)
