@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from kvarts.cli.commands.options import json_option
+from kvarts.cli.exits import NEGATIVE, OK
 from kvarts.cli.help import Command
 from kvarts.cli.output import print_json
 from kvarts.cli.progress import Progress
@@ -52,7 +53,7 @@ def plan(uri: str, drain: int | None, lost: int | None, replace: tuple[int, int]
 
 @click.command(
     cls=Command,
-    negative=None,
+    negative="it keeps shards that cannot be moved; stderr says why",
     examples=[
         ("kvarts cluster drain kvarts://127.0.0.1:7421 3", "move all that node 3 keeps and leads to others"),
         ("kvarts cluster drain kvarts://127.0.0.1:7421 3 --stop", "it may keep shards again"),
@@ -63,7 +64,8 @@ def plan(uri: str, drain: int | None, lost: int | None, replace: tuple[int, int]
 @click.option("--stop", is_flag=True, help="Drain it no longer.")
 @no_wait_option
 @json_option
-def drain(uri: str, node: int, stop: bool, no_wait: bool, as_json: bool) -> None:
+@click.pass_context
+def drain(ctx: click.Context, uri: str, node: int, *, stop: bool, no_wait: bool, as_json: bool) -> None:
     """Empty a node: what it leads is handed over, its shards move away; then it can be removed."""
     answer = _ask(uri, "drain", {"id": node, "stop": stop})
     if not stop and not no_wait:
@@ -74,11 +76,12 @@ def drain(uri: str, node: int, stop: bool, no_wait: bool, as_json: bool) -> None
         click.echo(f"node {node} may keep shards again")
     else:
         click.echo(_told(answer["shards"], node))
+    ctx.exit(OK if stop or no_wait or not answer["shards"] else NEGATIVE)
 
 
 @click.command(
     cls=Command,
-    negative=None,
+    negative="it keeps shards that cannot be moved; stderr says why",
     examples=[
         ("kvarts cluster replace kvarts://127.0.0.1:7421 3 5", "node 5 takes over what node 3 keeps"),
         ("kvarts cluster replace kvarts://127.0.0.1:7421 3 5 --lost", "the same, where node 3 never comes back"),
@@ -90,7 +93,8 @@ def drain(uri: str, node: int, stop: bool, no_wait: bool, as_json: bool) -> None
 @click.option("--lost", is_flag=True, help="The old node is gone for good.")
 @no_wait_option
 @json_option
-def replace(uri: str, old: int, new: int, *, lost: bool, no_wait: bool, as_json: bool) -> None:
+@click.pass_context
+def replace(ctx: click.Context, uri: str, old: int, new: int, *, lost: bool, no_wait: bool, as_json: bool) -> None:
     """Have node NEW, which has joined, take over all that node OLD keeps; then OLD can be removed."""
     answer = _ask(uri, "replace", {"old": old, "new": new, "lost": lost})
     if not no_wait:
@@ -99,6 +103,7 @@ def replace(uri: str, old: int, new: int, *, lost: bool, no_wait: bool, as_json:
         print_json(answer)
     else:
         click.echo(_told(answer["shards"], old))
+    ctx.exit(OK if no_wait or not answer["shards"] else NEGATIVE)
 
 
 @click.command(
@@ -137,16 +142,19 @@ def await_empty(uri: str, node: int) -> int:
         first = None
         while True:
             found = _ask(uri, "plan")
-            left = (_of(found, node) or {"keeps": 0})["keeps"]
+            seen = _of(found, node) or {"keeps": 0, "duty": ""}
+            left = int(seen["keeps"])
             first = left if first is None else max(first, left)
             progress.to(first - left, first)
-            waits = {each["why"] for each in found["blocked"] if each["from"] == node}
             if not left:
                 return 0
+            waits = {each["why"] for each in found["blocked"] if each["from"] == node}
+            if seen["duty"] == "away":
+                waits.add(f"node {node} does not answer")
             if waits and not found["moves"] and not found["moving"]:
                 for why in sorted(waits):
                     click.echo(f"cannot move on: {why}", err=True)
-                return int(left)
+                return left
             pause.wait(POLL_S)
 
 
