@@ -1,16 +1,17 @@
-"""The leader of the meta group begins moves, a few at a time, and takes the steps that shards' leaders ask for."""
+"""The leader of the meta group takes in nodes, begins moves, a few at a time, and takes steps for shards' leaders."""
 
 from __future__ import annotations
 
-from kvarts.node.moves import NOBODY_WAITS
+from kvarts.node.moves import BEHIND_MAX, NOBODY_WAITS
 from kvarts.node.rows import MOVES, duties
 from kvarts.node.shards import FEATURES, META, Shards
 from kvarts.node.words import decode
 from kvarts.placement.nodes import REPLICATION, Duty, Node
 from kvarts.placement.steps import Limits, begin
+from kvarts.raft.confchange import ChangeKind, ConfigChange, NodeChange
 from kvarts.raft.ids import NodeId, Term
 from kvarts.raft.messages import Role
-from kvarts.replication.events import CommandRequested, Event, TransferRequested
+from kvarts.replication.events import CommandRequested, ConfigRequested, Event, TransferRequested
 from kvarts.replication.replica import Replica
 from kvarts.replication.replicator import Replicator
 from kvarts.statemachine import shards
@@ -21,6 +22,8 @@ HEAR_MS = 100
 AWAY_MS = 3_000
 """A node that says nothing for so long is away. A new leader begins nothing before: it has yet to hear who answers."""
 TRANSFER_MS = 5_000
+TAKE_IN_MS = 3_000
+"""A node that is listed and no member for so long was forgotten by whoever admitted it."""
 
 
 class Conductor:
@@ -36,6 +39,8 @@ class Conductor:
         self._term = Term(0)
         self._since_ms = 0
         self._heard_ms: dict[NodeId, int] = {}
+        self._outside: dict[NodeId, int] = {}
+        """Nodes that are listed and do not vote, and since when."""
         self._hear_ms = 0
         self._round_ms = 0
         self._transfer_ms = 0
@@ -59,11 +64,15 @@ class Conductor:
             return []
         if meta.raft.term != self._term:
             self._term, self._since_ms, self._heard_ms, self._idle = meta.raft.term, now_ms, {}, None
+            self._outside = {}
             self._known.behind.clear()
         self._hear(meta, now_ms)
-        if now_ms < self._round_ms or not self.knows(now_ms) or not self._known.map.shards:
+        if now_ms < self._round_ms or not self.knows(now_ms):
             return []
         self._round_ms = now_ms + ROUND_MS
+        taken_in = self._take_in(meta, now_ms)
+        if taken_in or not self._known.map.shards:
+            return taken_in
         self._known.forget_progress()
         nodes = self.nodes(now_ms)
         return self._hand_over(meta, nodes, now_ms) or self._begin(meta, nodes)
@@ -88,6 +97,25 @@ class Conductor:
         for node in meta.raft.status().membership.members:
             if meta.raft.heard_from(node):
                 self._heard_ms[node] = now_ms
+
+    def _take_in(self, meta: Replica, now_ms: int) -> list[Event]:
+        """Let who is listed and does not vote learn, and vote once it has caught up.
+
+        Whoever admitted it may have led no more before it was done with that. One that drains may be on its way out.
+        """
+        configuration, membership = Configuration(meta.system.rows), meta.raft.status().membership
+        listed = configuration.nodes.keys() - configuration.draining.keys()
+        outside = sorted(listed - membership.voters.incoming.voters)
+        self._outside = {each: self._outside.get(each, now_ms) for each in outside}
+        if membership.is_joint:
+            return []
+        for node, since_ms in self._outside.items():
+            if node not in membership.learners and now_ms >= since_ms + TAKE_IN_MS:
+                return [ConfigRequested(META, ConfigChange((NodeChange(ChangeKind.ADD_LEARNER, node),)))]
+            behind_max = min(BEHIND_MAX, meta.raft.status().last - 1)
+            if node in membership.learners and meta.raft.heard_from(node) and meta.raft.behind(node) <= behind_max:
+                return [ConfigRequested(META, ConfigChange((NodeChange(ChangeKind.ADD_VOTER, node),)))]
+        return []
 
     def _hand_over(self, meta: Replica, nodes: list[Node], now_ms: int) -> list[Event]:
         """A node that drains leads nothing, the meta group neither."""

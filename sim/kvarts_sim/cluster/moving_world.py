@@ -134,6 +134,10 @@ class MovingWorld(World):
             if membership != Membership.of(*shard.voters):
                 return f"{shard} has {membership}"
         serving = configuration.nodes.keys() - configuration.draining.keys()
+        leader = self.leader(META)
+        voters = frozenset() if leader is None else self.membership(leader, META).voters.voters
+        if not serving <= voters:
+            return f"{sorted(serving - voters)} are listed and do not vote in s{META}"
         for shard in shard_map.shards:
             leaving = set(shard.voters) & configuration.draining.keys()
             if leaving and len(serving) >= REPLICATION:
@@ -194,30 +198,19 @@ class Mover(Plotter):
             self._ask(shards.encode(shards.DrainNode(node=node, lost=True)))
 
     def join(self, _node: int) -> None:
-        """A node joins: a learner of the meta group, then a voter."""
+        """A node joins: it is listed, and whoever leads the meta group takes it in."""
         node = max(self._world.processes) + 1
         if node > NODES_MAX:
             return
         self._world.add_process(node)
         self._say(f"n{node} joins")
-        self._take_in(NodeId(node), 100)
+        self._list(NodeId(node), 100)
 
-    def _take_in(self, node: NodeId, times: int) -> None:
-        leader = self._world.leader(META)
-        if leader is not None:
-            membership = self._world.membership(leader, META)
-            if node in membership.voters.incoming.voters and node in Configuration(self._world.rows).nodes:
-                return
-            kind = ChangeKind.ADD_VOTER if self._caught_up(node, membership) else ChangeKind.ADD_LEARNER
-            if node not in membership.voters.incoming.voters:
-                self._world.push(leader, ConfigRequested(META, ConfigChange((NodeChange(kind, node),))))
-            self._ask(encode(SetNode(node=node, addresses=("here",), features=FEATURES)))
-        if times:
-            self._after(3 * LOOK_US, lambda: self._take_in(node, times - 1))
-
-    def _caught_up(self, node: NodeId, membership: Membership) -> bool:
-        status = self._world.status(node, META)
-        return node in membership.learners and status is not None and status.applied > 1
+    def _list(self, node: NodeId, times: int) -> None:
+        if node in Configuration(self._world.rows).nodes or not times:
+            return
+        self._ask(encode(SetNode(node=node, addresses=("here",), features=FEATURES)))
+        self._after(3 * LOOK_US, lambda: self._list(node, times - 1))
 
     def leave(self, _node: int) -> None:
         """A node that keeps nothing is removed for good."""

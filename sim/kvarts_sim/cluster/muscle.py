@@ -341,14 +341,14 @@ class SimMuscle:
 
     def _take_effects(self, effects: Effects) -> None:
         part = self.parts[effects.group]
-        if effects.index != part.index + 1:
+        entry = self.disk.live[effects.group].entry(effects.index)
+        if effects.index != part.index + 1 or entry is None:
+            # A snapshot takes the place of this entry in the log, in this very turn perhaps, and soon of the part.
             return
         part.index, part.membership = effects.index, effects.membership
         part.system.update((key, value) for key, value in effects.writes if value is not None)
         for key in [key for key, value in effects.writes if value is None]:
             part.system.pop(key, None)
-        entry = self.disk.live[effects.group].entry(effects.index)
-        assert entry is not None
         self._watcher.applied(self.node, effects.group, entry, part.membership)
         self._later(10, lambda: self._work(effects.group))
 
