@@ -4,7 +4,8 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from kvarts.raft.ids import NodeId
-from kvarts.statemachine import shards
+from kvarts.shardmap.shard import Epoch
+from kvarts.statemachine import shards, verdicts
 from kvarts.statemachine.configuration import (
     ConfigCommand,
     CreateKeyspace,
@@ -18,6 +19,9 @@ from kvarts.statemachine.configuration import (
 
 def encoded(words: list[str]) -> bytes:
     """Return the command as it stands in the log."""
+    if words[0] in verdicts.COMMANDS:
+        named = dict(word.split("=", 1) for word in words[1:])
+        return verdicts.encode(verdicts.DecideMove(epoch=Epoch(int(named["epoch"])), ending=named["ending"]))
     if words[0] in shards.COMMANDS:
         return shards.encode(_parse_of_shards(words))
     return encode(_parse(words))

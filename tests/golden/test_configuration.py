@@ -63,7 +63,7 @@ class Machine:
         return [f"done{value}", *(f"  {key.decode()} = {new and new.decode()}" for key, new in decision.writes)]
 
 
-@pytest.mark.parametrize("name", ["config", "shards"])
+@pytest.mark.parametrize("name", ["config", "shards", "verdicts"])
 def test_configuration_behaves_as_its_script_says(name: str) -> None:
     run_script(GOLDEN / "statemachine" / f"{name}.txt", Machine().do)
 

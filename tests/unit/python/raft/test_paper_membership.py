@@ -231,3 +231,20 @@ def test_change_that_finds_the_leader_busy_leaves_no_trace() -> None:
     group.settle()
     _changed(group, 1, "v4")
     assert leader.raft.status().membership == Membership.of(1, 2, 3, 4)
+
+
+def test_a_replica_that_came_back_empty_helps_nobody_lead_who_missed_what_it_held() -> None:
+    """It was a voter, left, and its files went; a voter that missed all that still counts on it."""
+    group = Group(1, 2, 3)
+    leader = group.elect(1)
+    group.isolate(2)
+    leader.raft.propose(b"acknowledged by 3")
+    group.settle()
+    _changed(group, 1, "r3")
+    group.isolate(1, 2, 3)
+    del group.peers[NodeId(3)]
+    group.add(3)
+    group.heal()
+    group.isolate(1)
+    group.tick(40)
+    assert group[2].raft.role is not Role.LEADER
