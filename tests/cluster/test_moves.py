@@ -1,8 +1,10 @@
 """Shards move between real processes under load: nodes join, one drains, one is killed; no caller sees an error."""
 
+import random
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -31,6 +33,11 @@ class Operator:
     def ask(self, verb: str, **arguments: object) -> Any:
         """Ask, and return the answer."""
         return in_namespace(self._namespace, lambda: call(self._nodes.uri, verb, arguments))
+
+    def try_(self, verb: str, **arguments: object) -> None:
+        """Ask what may be refused."""
+        with suppress(kvarts.KvartsError):
+            self.ask(verb, **arguments)
 
     def make(self, keyspace: str) -> None:
         """Make a keyspace of many shards."""
@@ -102,5 +109,33 @@ def test_moves_survive_kills_at_any_moment(
         recorder.await_more(20, wait_s=60.0)
         nodes.start([number], *(("--join", nodes.address(1)) if number > 3 else ()))
     operator.await_(lambda kept: min(kept.get(each, 0) for each in range(1, 6)) >= 4, "loads are not level")
+    recorder.await_more(50)
+    assert recorder.errors == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_operators_and_kills_in_any_order(
+    nodes: Nodes, network: Network, record: Record, operator: Operator, seed: int
+) -> None:
+    """Nodes are drained and taken back, killed and started, two thirds of them up at any moment."""
+    rng = random.Random(seed)
+    operator.make("moved")
+    recorder = record(f"{nodes.uri}/moved", timeout_s=40.0)
+    nodes.start([4], "--join", nodes.address(1))
+    nodes.start([5], "--join", nodes.address(2))
+    operator.await_(lambda kept: min(kept.get(each, 0) for each in (4, 5)) >= 4, "newcomers get no share")
+    for _ in range(12):
+        number = rng.randrange(1, 6)
+        if rng.random() < 0.5:
+            nodes.kill(number)
+            recorder.await_more(rng.randrange(1, 60), wait_s=90.0)
+            nodes.start([number], *(("--join", nodes.address(1)) if number > 3 else ()))
+        else:
+            operator.try_("drain", id=number, stop=rng.random() < 0.5)
+        recorder.await_more(rng.randrange(1, 60), wait_s=90.0)
+    for number in range(1, 6):
+        operator.ask("drain", id=number, stop=True)
+    operator.await_(lambda kept: min(kept.get(each, 0) for each in range(1, 6)) >= 4, f"not level; seed={seed}")
     recorder.await_more(50)
     assert recorder.errors == []
