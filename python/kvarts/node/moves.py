@@ -6,7 +6,7 @@ done, nor who led before. See kvarts.placement.part.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -27,6 +27,7 @@ from kvarts.statemachine import shards, verdicts
 
 LOOK_MS = 40
 """How often it is looked what is to be done."""
+ALL_MS = 1_000
 SETTLE_MS = 1_000
 """A new leader decides nothing for so long: it has yet to hear who answers."""
 SILENT_MS = 2_000
@@ -73,6 +74,7 @@ class Moves:
         self._replication = replication
         self._led: dict[GroupId, _Led] = {}
         self._due_ms = 0
+        self._all_ms = 0
         self._tell_ms = 0
 
     def work(self, now_ms: int) -> list[Event]:
@@ -98,7 +100,16 @@ class Moves:
 
     def _leading(self, now_ms: int) -> Iterator[tuple[GroupId, Replica, Shard]]:
         """Yield the groups that this node leads, with their shards, where something may be under way."""
-        for group, replica in self._replicator.replicas.items():
+        replicas = self._replicator.replicas
+        groups: Collection[GroupId] = self._known.moving
+        if now_ms >= self._all_ms:
+            # Who leads what, and learners that no move asks for: seldom, since a node may hold thousands.
+            self._all_ms = now_ms + ALL_MS
+            groups = list(replicas)
+        for group in sorted(groups):
+            replica = replicas.get(group)
+            if replica is None:
+                continue
             raft = replica.raft
             if group == META or raft.role is not Role.LEADER:
                 self._led.pop(group, None)
@@ -110,7 +121,7 @@ class Moves:
             shard = self._known.map.get(ShardId(group))
             if shard is not None and (shard.move is not None or raft.has_learners):
                 yield group, replica, shard
-        for group in [each for each in self._led if each not in self._replicator.replicas]:
+        for group in [each for each in self._led if each not in replicas]:
             del self._led[group]
 
     def _deed(self, replica: Replica, shard: Shard, now_ms: int) -> Deed | None:

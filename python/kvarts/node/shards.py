@@ -53,6 +53,8 @@ class Shards:
         self._muscle = muscle
         self._replicator = replicator
         self.map: ShardMap = EMPTY
+        self.moving: frozenset[GroupId] = frozenset()
+        """Groups with a move under way."""
         self._told: tuple[int, tuple[int, ...]] = (0, ())
         """Version of the map, and keyspaces without shards, as the muscle was told."""
         self._opening: set[GroupId] = set()
@@ -77,6 +79,7 @@ class Shards:
         if told != self._told:
             self._told = told
             self.map = Configuration(rows).shard_map
+            self.moving = frozenset(GroupId(each.id) for each in self.map.shards if each.move is not None)
             self._muscle.set_shards(told[0], lines_of(self.map), list(unready))
         self._keep(int(rows.get(LAST_SHARD, b"0")), meta.raft.committed)
 
