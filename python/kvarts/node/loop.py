@@ -177,6 +177,7 @@ class Loop:
 
     def _settle(self, turn: Turn) -> None:
         self.desk.settle(turn)
+        self.shards.settle(turn)
         for group in turn.closed:
             self._told.pop(group, None)
 

@@ -11,9 +11,18 @@ from kvarts.placement.leaders import spread
 from kvarts.raft.ids import NODE_NONE, LogIndex, NodeId
 from kvarts.raft.membership import Membership
 from kvarts.raft.messages import Role
-from kvarts.replication.events import CloseRequested, Event, FlushRequested, GroupId, StandRequested, TransferRequested
+from kvarts.replication.events import (
+    CloseRequested,
+    Event,
+    FlushRequested,
+    GroupId,
+    ReadRequested,
+    StandRequested,
+    TransferRequested,
+)
 from kvarts.replication.replica import Replica
 from kvarts.replication.replicator import Replicator
+from kvarts.replication.turn import Turn
 from kvarts.shardmap.map import EMPTY, ShardMap
 from kvarts.shardmap.shard import EPOCH_FIRST, Shard, ShardId
 from kvarts.statemachine.configuration import Configuration
@@ -30,7 +39,7 @@ STAND_MS = 150
 """How often the first leader of a new shard asks for votes: others may not hold the group yet."""
 STAND_MS_MAX = 10_000
 SPREAD_MS = 2_000
-FLUSH_MS = 1_000
+ASK_MS = 1_000
 
 Line = tuple[int, bool, str, int, list[tuple[int, bytes, int, Sequence[int]]]]
 """A keyspace as the muscle takes it: id, ordered, partition, hash, and its shards: id, start, epoch, voters."""
@@ -58,9 +67,13 @@ class Shards:
         self._told: tuple[int, tuple[int, ...]] = (0, ())
         """Version of the map, and keyspaces without shards, as the muscle was told."""
         self._opening: set[GroupId] = set()
-        self._closing: dict[GroupId, LogIndex] = {}
-        """Groups that the map names this node for no more, and the entry of the meta group by which it is so."""
-        self._flush_ms = 0
+        self._closing: dict[GroupId, LogIndex | None] = {}
+        """Groups that the map names this node for no more, and as of which entry of the meta group.
+
+        None: that it is the newest word is not known yet."""
+        self._asked: tuple[int, frozenset[GroupId]] = (0, frozenset())
+        """Context of the read that asks how new that word must be, and for which groups."""
+        self._ask_ms = 0
         self.behind: dict[ShardId, int] = {}
         """How many entries newcomers lack, as their shards' leaders said last. Known where the meta group is led."""
         self._fresh_ms: dict[GroupId, int] = {}
@@ -81,7 +94,7 @@ class Shards:
             self.map = Configuration(rows).shard_map
             self.moving = frozenset(GroupId(each.id) for each in self.map.shards if each.move is not None)
             self._muscle.set_shards(told[0], lines_of(self.map), list(unready))
-        self._keep(int(rows.get(LAST_SHARD, b"0")), meta.raft.committed)
+        self._keep(int(rows.get(LAST_SHARD, b"0")))
 
     def forget_progress(self) -> None:
         """Keep what was said of newcomers that still catch up."""
@@ -89,7 +102,7 @@ class Shards:
             catching_up = {each.id for each in self.map.shards if each.learner}
             self.behind = {shard: behind for shard, behind in self.behind.items() if shard in catching_up}
 
-    def _keep(self, last: int, committed: LogIndex) -> None:
+    def _keep(self, last: int) -> None:
         held = self._replicator.replicas.keys()
         wanted = {GroupId(each.id): each for each in self.map.held_by(self._replicator.node)}
         for group in wanted.keys() - held - self._opening:
@@ -97,7 +110,7 @@ class Shards:
             self._muscle.open_group(group, first_membership(wanted[group], self._replicator.node))
         # One with a higher number is of a map that this node has not reached yet.
         unwanted = [each for each in held if each != META and each not in wanted and each <= last]
-        self._closing = {each: self._closing.get(each, committed) for each in unwanted}
+        self._closing = {each: self._closing.get(each) for each in unwanted}
 
     def opened(self, group: GroupId, now_ms: int) -> None:
         """A group is there that was asked for."""
@@ -115,21 +128,35 @@ class Shards:
             events += self._spread()
         return events
 
-    def _close(self, now_ms: int) -> Iterable[Event]:
-        """Close groups, each once what says so is on disk: a restart with older rows would make an empty replica of it.
+    def settle(self, turn: Turn) -> None:
+        """Take the answer to what was asked about groups that are to go."""
+        context, groups = self._asked
+        for ready in turn.reads if context else ():
+            if ready.group == META and ready.context == context:
+                self._closing |= dict.fromkeys(groups & self._closing.keys(), ready.index)
+                self._asked = 0, frozenset()
 
-        That one could vote, and acknowledge, as if it had never been a member.
+    def _close(self, now_ms: int) -> Iterable[Event]:
+        """Close groups, each once this is the newest word about it, and on disk.
+
+        After a restart the rows may be old: then they do not know yet that this node has become a voter, whose replica
+        must not go. And were they old after it went, the node would found it anew, empty, as if it had never been.
         """
         meta: Replica = self._replicator.replicas[META]
-        flushed = meta.flushed_index
+        applied, flushed = meta.raft.status().applied, meta.flushed_index
         for group, index in list(self._closing.items()):
-            if index <= flushed:
+            if index is not None and index <= min(applied, flushed):
                 del self._closing[group]
                 if group in self._replicator.replicas:
                     yield CloseRequested(group)
-        if self._closing and now_ms >= self._flush_ms:
-            self._flush_ms = now_ms + FLUSH_MS
-            yield FlushRequested(META)
+        if self._closing and now_ms >= self._ask_ms:
+            self._ask_ms = now_ms + ASK_MS
+            unsure = frozenset(group for group, index in self._closing.items() if index is None)
+            if unsure:
+                self._asked = now_ms, unsure
+                yield ReadRequested(META, now_ms)
+            if len(unsure) < len(self._closing):
+                yield FlushRequested(META)
 
     def _stand(self, now_ms: int) -> Iterable[Event]:
         for group, until_ms in list(self._fresh_ms.items()):

@@ -148,5 +148,6 @@ class MovingProcess(Process):
 
     def _performed(self, events: Events, turn: Turn) -> None:
         assert self.shards is not None
+        self.shards.settle(turn)
         if turn.effects or turn.closed or any(isinstance(each, GroupOpened | Restored) for each in events.events):
             self.shards.look()

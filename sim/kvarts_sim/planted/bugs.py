@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
+from kvarts.node.shards import Shards
 from kvarts.raft import (
     election,
     follower,
@@ -32,6 +33,7 @@ from kvarts.replication.turn import Turn
 from kvarts.statemachine.commands import Command
 from kvarts.statemachine.user_keys import UserKeys
 from kvarts_sim.cluster.muscle import SimMuscle
+from kvarts_sim.planted.moves import close_at_once
 from kvarts_sim.planted.muscles import (
     AcksEarly,
     AcksSnapshotEarly,
@@ -493,5 +495,11 @@ BUGS = (
         "review of this core",
         ((step, "HANDLERS", _handlers_with(_APPEND_RESPONSE, _hint_is_match)),),
         scenario="coups",
+    ),
+    Bug(
+        "group closed by the rows at hand",
+        "review of this node",
+        ((Shards, "_close", close_at_once),),
+        scenario="moves",
     ),
 )

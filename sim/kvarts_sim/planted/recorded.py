@@ -11,6 +11,7 @@ SEEDS: dict[str, int] = {
     "commit index before its entries": 138,
     "gate stays open for a transfer": 2,
     "gate without an index": 1,
+    "group closed by the rows at hand": 1,
     "half is a quorum": 3,
     "heartbeat commits what may differ": 2,
     "hint counts as match": 1,
