@@ -67,7 +67,9 @@ class Writer:
         with kvarts.open(self._uri, value=kvarts.U64, timeout=20) as db:
             while not self._is_over.is_set():
                 began = time.perf_counter()
-                db.put(b"key %d" % self.written, self.written)  # An error would end this thread, and `written` would tell.
+                db.put(
+                    b"key %d" % self.written, self.written
+                )  # An error would end this thread, and `written` would tell.
                 self.longest_s = max(self.longest_s, time.perf_counter() - began)
                 self.written += 1
 
@@ -118,7 +120,9 @@ def main() -> None:
             with kvarts.open(f"{uri}/users", value=kvarts.U64, timeout=20) as db:
                 count = writer.written
                 assert all(db[b"key %d" % number] == number for number in range(count))
-            print(f"all {count} keys written meanwhile are there, and no error was seen; the longest wait was {writer.longest_s:.2f} s")
+            print(
+                f"all {count} keys written meanwhile are there, and no error was seen; the longest wait was {writer.longest_s:.2f} s"
+            )
     shutil.rmtree(folder)
 
 
