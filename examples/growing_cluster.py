@@ -120,9 +120,7 @@ def main() -> None:
             with kvarts.open(f"{uri}/users", value=kvarts.U64, timeout=20) as db:
                 count = writer.written
                 assert all(db[b"key %d" % number] == number for number in range(count))
-            print(
-                f"all {count} keys written meanwhile are there, and no error was seen; the longest wait was {writer.longest_s:.2f} s"
-            )
+            print(f"all {count} keys are there and no error was seen; the longest wait was {writer.longest_s:.2f} s")
     shutil.rmtree(folder)
 
 
