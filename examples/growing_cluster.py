@@ -47,7 +47,7 @@ def joined(folder: Path, address: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run one more node, which joins the cluster that `address` belongs to."""
     options = ["--data", str(folder), "--listen", "127.0.0.1:0", "--join", address]
     with (folder.parent / f"{folder.name}.log").open("wb") as log:
-        node = subprocess.Popen([*KVARTS, "serve", *options], stderr=log)  # noqa: S603  # our own program
+        node = subprocess.Popen([*KVARTS, "serve", *options], stdout=log, stderr=log)  # noqa: S603  # our own program
     try:
         yield node
     finally:
@@ -86,13 +86,13 @@ class Writer:
         return self._thread.is_alive()
 
 
-def kept(uri: str) -> str:
-    """Wait until no shard moves, and tell how many replicas each node keeps."""
+def kept(uri: str, count: int) -> str:
+    """Wait until `count` nodes keep shards and none moves, and tell how many replicas each keeps."""
     while True:
         shards = told("cluster", "shards", uri)["shards"]
         nodes = sorted(voter for shard in shards for voter in shard["voters"])
         plan = told("cluster", "plan", uri)
-        if not plan["moving"] and not plan["moves"]:
+        if len(set(nodes)) == count and not plan["moving"] and not plan["moves"]:
             return ", ".join(f"node {node}: {nodes.count(node)}" for node in sorted(set(nodes)))
         time.sleep(0.5)
 
@@ -103,13 +103,13 @@ def main() -> None:
     with three_nodes(folder / "first") as cluster:
         uri = cluster["uri"]
         address = re.sub(r"^kvarts://", "", uri).split(",")[0]
-        with kvarts.open(f"{uri}/users", shards=8, timeout=20):
+        with kvarts.open(f"{uri}/users", value=kvarts.U64, shards=8, timeout=20):
             print(f"three nodes at {uri}; the keyspace has 8 shards, three replicas each")
-        with Writer(f"{uri}/users") as writer, joined(folder / "fourth", address), joined(folder / "fifth", address):
-            print(f"two more joined and got their share: {kept(uri)}")
+        with joined(folder / "fourth", address), joined(folder / "fifth", address), Writer(f"{uri}/users") as writer:
+            print(f"two more joined and got their share: {kept(uri, 5)}")
             told("cluster", "drain", uri, "3")
             told("cluster", "remove", uri, "3")
-            print(f"node 3 was drained and has left: {kept(uri)}")
+            print(f"node 3 was drained and has left: {kept(uri, 4)}")
             victim = next(node for node in cluster["nodes"] if node["id"] == 2)
             os.kill(victim["pid"], signal.SIGKILL)
             at = writer.written

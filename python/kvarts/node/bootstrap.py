@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -50,6 +51,23 @@ def parse_peers(text: str) -> dict[int, str]:
             raise InvalidArgument(f"node {number} is named twice", hint="each node has its own number, never reused")
         peers[int(number)] = address
     return peers
+
+
+def with_port(address: str) -> str:
+    """Return the address, with a free port instead of 0: what others are told must hold also later.
+
+    Raises StorageError where no port of that host can be had.
+    """
+    host, _, port = address.rpartition(":")
+    if port != "0":
+        return address
+    try:
+        family, *_, place = socket.getaddrinfo(host.strip("[]"), 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as free:
+            free.bind(place)
+            return f"{host}:{free.getsockname()[1]}"
+    except OSError as error:
+        raise refused(f"looking for a free port of {host}", error, address) from error
 
 
 def founding(node: int, peers: Mapping[int, str], random: RandomBytes) -> Identity:

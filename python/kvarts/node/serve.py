@@ -15,7 +15,15 @@ from typing import Any, TextIO
 
 from kvarts import _native
 from kvarts.base.errors import InvalidArgument, StorageFull
-from kvarts.node.bootstrap import Identity, check_identity, find_identity, founding, parse_peers, save_identity
+from kvarts.node.bootstrap import (
+    Identity,
+    check_identity,
+    find_identity,
+    founding,
+    parse_peers,
+    save_identity,
+    with_port,
+)
 from kvarts.node.codec import encode_membership
 from kvarts.node.config import Setting
 from kvarts.node.http import PROMETHEUS, PageServer, checks_page
@@ -170,7 +178,10 @@ def _identity(value: Mapping[str, Any], data: Path, join: Join, *, moved: bool) 
     address = value["advertise"] or value["listen"]
     found = find_identity(data)
     if found is not None:
-        return check_identity(found, node, peers or ({found.node: address} if moved else {}))
+        # Port 0 is any: the one that it had, by which the others know it.
+        elsewhere = {found.node: address} if moved and not address.endswith(":0") else {}
+        return check_identity(found, node, peers or elsewhere)
+    address = with_port(address)
     if value["join"]:
         if peers:
             raise InvalidArgument("a node joins a cluster or founds one", hint="give --join or --peers")

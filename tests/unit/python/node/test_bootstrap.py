@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kvarts import InvalidArgument
-from kvarts.base.errors import NotAStore
+from kvarts.base.errors import NotAStore, StorageError
 from kvarts.node.bootstrap import (
     NODE_FILE,
     Identity,
@@ -16,6 +16,7 @@ from kvarts.node.bootstrap import (
     founding,
     parse_peers,
     save_identity,
+    with_port,
 )
 
 PEERS = {1: "127.0.0.1:1", 2: "127.0.0.1:2", 3: "[::1]:3"}
@@ -71,3 +72,11 @@ def test_a_node_file_that_cannot_be_read_is_told(tmp_path: Path, text: str) -> N
     (tmp_path / NODE_FILE).write_text(text)
     with pytest.raises(NotAStore):
         find_identity(tmp_path)
+
+
+def test_port_0_becomes_one_that_is_free_since_others_are_told_it() -> None:
+    assert with_port("10.0.0.1:7420") == "10.0.0.1:7420"
+    host, _, port = with_port("127.0.0.1:0").rpartition(":")
+    assert (host, 1024 <= int(port) <= 65535) == ("127.0.0.1", True)
+    with pytest.raises(StorageError, match="free port of 192.0.2.1"):
+        with_port("192.0.2.1:0")  # an address of no machine
