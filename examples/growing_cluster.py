@@ -60,7 +60,7 @@ class Writer:
 
     def __init__(self, uri: str) -> None:
         self.written, self.longest_s = 0, 0.0
-        self._uri, self._is_over = uri, threading.Event()
+        self._uri, self._is_over, self._news = uri, threading.Event(), threading.Condition()
         self._thread = threading.Thread(target=self._write)
 
     def _write(self) -> None:
@@ -70,8 +70,10 @@ class Writer:
                 db.put(
                     b"key %d" % self.written, self.written
                 )  # An error would end this thread, and `written` would tell.
-                self.longest_s = max(self.longest_s, time.perf_counter() - began)
-                self.written += 1
+                with self._news:
+                    self.longest_s = max(self.longest_s, time.perf_counter() - began)
+                    self.written += 1
+                    self._news.notify_all()
 
     def __enter__(self) -> "Writer":
         self._thread.start()
@@ -81,9 +83,10 @@ class Writer:
         self._is_over.set()
         self._thread.join()
 
-    def is_at_work(self) -> bool:
-        """Tell whether it has not met an error."""
-        return self._thread.is_alive()
+    def await_written(self, count: int) -> None:
+        """Wait until so many keys are written."""
+        with self._news:
+            assert self._news.wait_for(lambda: self.written >= count, timeout=60), "a write failed"
 
 
 def kept(uri: str, count: int) -> str:
@@ -94,7 +97,6 @@ def kept(uri: str, count: int) -> str:
         plan = told("cluster", "plan", uri)
         if len(set(nodes)) == count and not plan["moving"] and not plan["moves"]:
             return ", ".join(f"node {node}: {nodes.count(node)}" for node in sorted(set(nodes)))
-        time.sleep(0.5)
 
 
 def main() -> None:
@@ -112,11 +114,8 @@ def main() -> None:
             print(f"node 3 was drained and has left: {kept(uri, 4)}")
             victim = next(node for node in cluster["nodes"] if node["id"] == 2)
             os.kill(victim["pid"], signal.SIGKILL)
-            at = writer.written
-            while writer.is_at_work() and writer.written < at + 100:
-                time.sleep(0.1)
+            writer.await_written(writer.written + 100)
             print("node 2 was killed; the others go on")
-            assert writer.is_at_work(), "a write failed"
             with kvarts.open(f"{uri}/users", value=kvarts.U64, timeout=20) as db:
                 count = writer.written
                 assert all(db[b"key %d" % number] == number for number in range(count))

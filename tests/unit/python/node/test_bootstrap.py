@@ -78,5 +78,5 @@ def test_port_0_becomes_one_that_is_free_since_others_are_told_it() -> None:
     assert with_port("10.0.0.1:7420") == "10.0.0.1:7420"
     host, _, port = with_port("127.0.0.1:0").rpartition(":")
     assert (host, 1024 <= int(port) <= 65535) == ("127.0.0.1", True)
-    with pytest.raises(StorageError, match="free port of 192.0.2.1"):
+    with pytest.raises(StorageError, match=r"free port of 192\.0\.2\.1"):
         with_port("192.0.2.1:0")  # an address of no machine
