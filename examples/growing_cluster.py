@@ -67,9 +67,7 @@ class Writer:
         with kvarts.open(self._uri, value=kvarts.U64, timeout=20) as db:
             while not self._is_over.is_set():
                 began = time.perf_counter()
-                db.put(
-                    b"key %d" % self.written, self.written
-                )  # An error would end this thread, and `written` would tell.
+                db.put(b"key %d" % self.written, self.written)  # An error ends this thread.
                 with self._news:
                     self.longest_s = max(self.longest_s, time.perf_counter() - began)
                     self.written += 1
