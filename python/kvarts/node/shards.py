@@ -111,6 +111,8 @@ class Shards:
         # One with a higher number is of a map that this node has not reached yet.
         unwanted = [each for each in held if each != META and each not in wanted and each <= last]
         self._closing = {each: self._closing.get(each) for each in unwanted}
+        # What it acknowledged from here on, having been named again meanwhile, would be gone with its files.
+        self._replicator.muted = frozenset(unwanted)
 
     def opened(self, group: GroupId, now_ms: int) -> None:
         """A group is there that was asked for."""

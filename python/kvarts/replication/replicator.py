@@ -85,6 +85,8 @@ class Replicator:
         self._notices_ms: dict[GroupId, int] = {}
         """When followers are to hear of a commit at the latest."""
         self._stopping = False
+        self.muted: frozenset[GroupId] = frozenset()
+        """Groups that this node may be about to lose: it hears nothing for them, so it acknowledges nothing."""
 
     def turn(self, events: Events) -> Turn:
         """Take what happened and return what to do."""
@@ -123,6 +125,8 @@ class Replicator:
         replica = self.replicas.get(event.group)  # type: ignore[union-attr]  # those with a replica have a group
         if replica is None:
             _refuse(event, turn)
+        elif isinstance(event, Received) and event.group in self.muted:
+            return
         else:
             take(replica, event, turn)
 

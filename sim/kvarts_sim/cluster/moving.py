@@ -111,9 +111,17 @@ class MovingProcess(Process):
         self._moves: Moves | None = None
         self._conductor: Conductor | None = None
         self._words: list[bytes] = []
+        self._expelled = False
+
+    def expel(self) -> None:
+        """Stop for good: another node says that this one was removed."""
+        self._expelled = True
+        self.crash()
 
     def start(self) -> None:
         """Start from what the disk holds."""
+        if self._expelled:
+            return
         super().start()
         assert isinstance(self.muscle, MovingMuscle)
         assert self.replicator is not None

@@ -18,14 +18,14 @@ from kvarts.shardmap.shard import KeyspaceId, ShardId
 from kvarts.shardmap.space import Space
 from kvarts.statemachine import shards
 from kvarts.statemachine.configuration import Configuration, RemoveNode, SetNode, encode
-from kvarts.statemachine.rows import FEATURE, LAST_SHARD, MAP_VERSION, NODE, SPACE, Rows, numbered, shard_row
+from kvarts.statemachine.rows import FEATURE, LAST_SHARD, MAP_VERSION, NODE, REMOVED, SPACE, Rows, numbered, shard_row
 from kvarts.statemachine.user_keys import UserKeys
 from kvarts_sim.cluster.agenda import MS, SECOND
 from kvarts_sim.cluster.disk import Disk
 from kvarts_sim.cluster.group_log import Checkpoint
 from kvarts_sim.cluster.invariants import demand
 from kvarts_sim.cluster.moving import MovingProcess
-from kvarts_sim.cluster.muscle import Part
+from kvarts_sim.cluster.muscle import Packet, Part
 from kvarts_sim.cluster.nemesis import NODES_MAX, Nemesis
 from kvarts_sim.cluster.plots import Plotter
 from kvarts_sim.cluster.process import Process
@@ -67,6 +67,18 @@ class MovingWorld(World):
 
     def _process(self, node: NodeId, disk: Disk) -> Process:
         return MovingProcess(node, disk, self._around, self._send_word)
+
+    def _transmit(self, packet: Packet, to: NodeId) -> bool:
+        def deliver() -> None:
+            process, sender = self.processes.get(to), self.processes[packet.sender]
+            if process is None or process.muscle is None:
+                return
+            if numbered(REMOVED, packet.sender) not in process.muscle.parts[META].system:
+                process.muscle.receive(packet)
+            elif isinstance(sender, MovingProcess):
+                sender.expel()
+
+        return self.network.send(packet.sender, to, deliver)
 
     def _plotter(self, *arguments: Any) -> Nemesis:
         return Mover(self, *arguments)

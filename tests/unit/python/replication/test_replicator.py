@@ -372,6 +372,18 @@ def test_groups_come_and_go() -> None:
     assert node.answers[-1] == CommandDone(S1, 8, Decision(refusal="keyspace-exists", value=1))
 
 
+def test_a_muted_group_acknowledges_nothing_and_lets_go_of_what_came() -> None:
+    node = Node(2)
+    entries = (Entry(Term(1), LogIndex(2), EntryKind.NORMAL, Batch((Handle(7),)), 10),)
+    append = Message(MessageKind.APPEND, NodeId(1), N2, Term(1), Term(0), LogIndex(1), LogIndex(1), entries)
+    node.replicator.muted = frozenset({S1})
+    assert node.turn(Received(S1, append)).release == [7]
+    assert node.log.store.last_index() == 1
+    node.replicator.muted = frozenset()
+    turn = node.turn(Received(S1, append))
+    assert [entry.index for write in turn.writes for entry in write.entries] == [2]
+
+
 def test_status_tells_how_far_a_replica_is() -> None:
     node = Node(1)
     node.lead_alone()
