@@ -99,7 +99,7 @@ class Conductor:
                 self._heard_ms[node] = now_ms
 
     def _take_in(self, meta: Replica, now_ms: int) -> list[Event]:
-        """Let who is listed and does not vote learn, and vote once it has caught up.
+        """Let who is listed and does not vote learn, and vote once it has caught up; let go of who was removed.
 
         Whoever admitted it may have led no more before it was done with that. One that drains may be on its way out.
         """
@@ -109,6 +109,9 @@ class Conductor:
         self._outside = {each: self._outside.get(each, now_ms) for each in outside}
         if membership.is_joint:
             return []
+        leaving = sorted(membership.members & configuration.removed)
+        if leaving:
+            return [ConfigRequested(META, ConfigChange((NodeChange(ChangeKind.REMOVE, leaving[0]),)))]
         for node, since_ms in self._outside.items():
             if node not in membership.learners and now_ms >= since_ms + TAKE_IN_MS:
                 return [ConfigRequested(META, ConfigChange((NodeChange(ChangeKind.ADD_LEARNER, node),)))]

@@ -143,7 +143,9 @@ class Scenario:
         drawn = cls.of(seed, duration_us)
         kinds = (*FAULTS, "transfer", "flush", "stand", *(("drain", "begin", "join", "leave", "lose") * 3))
         busy = {"nodes": 4 + seed % 2, "groups": 5, "clients": 8, "think_us": 200 * MS, "fault_pause_us": 900 * MS}
-        return replace(drawn, kinds=kinds, moves=True, **busy)  # type: ignore[arg-type]  # a dict of ints
+        # Who answers is heard only where leaders count their quorum, as they do in production.
+        raft = replace(drawn.raft, check_quorum=True)
+        return replace(drawn, raft=raft, kinds=kinds, moves=True, **busy)  # type: ignore[arg-type]  # a dict of ints
 
     @classmethod
     def of(cls, seed: int, duration_us: int = 60 * SECOND) -> Scenario:
