@@ -25,7 +25,7 @@ from kvarts.statemachine.python_commands import CommandKind, UnreadableCommand, 
 from kvarts.statemachine.rows import SHARD, SPACE, shard_map_in
 from kvarts.statemachine.system_keys import SystemKeys
 from tests.golden import configurations
-from tests.golden.scripts import GOLDEN, run_script
+from tests.golden.scripts import GOLDEN, OF_PYTHON, run_script
 
 
 class Machine:
@@ -63,7 +63,7 @@ class Machine:
         return [f"done{value}", *(f"  {key.decode()} = {new and new.decode()}" for key, new in decision.writes)]
 
 
-@pytest.mark.parametrize("name", ["config", "shards", "verdicts"])
+@pytest.mark.parametrize("name", OF_PYTHON)
 def test_configuration_behaves_as_its_script_says(name: str) -> None:
     run_script(GOLDEN / "statemachine" / f"{name}.txt", Machine().do)
 
