@@ -13,6 +13,7 @@ from pathlib import Path
 
 STOP_S_MAX = 15.0
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class ServerFailedError(Exception):
@@ -27,10 +28,16 @@ class Servers:
     pids: list[int]
     processes: list[subprocess.Popen[str]] = field(repr=False)
     events: Path = field(repr=False)
+    pages: list[str] = field(default_factory=list)
+    """Where they tell what they count, if they do."""
 
     def cpu_s(self) -> float:
         """Return the processor time, user and system, of all server processes so far."""
         return sum(process_cpu_s(pid) for pid in self.pids)
+
+    def memory_bytes(self) -> int:
+        """Return the memory that all server processes hold at the moment."""
+        return sum(process_memory_bytes(pid) for pid in self.pids)
 
     def check(self) -> None:
         """Raise ServerFailedError if one has ended."""
@@ -63,10 +70,20 @@ def process_cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
 
 
-def start_kvarts(folder: Path, nodes: int) -> Servers:
+def process_memory_bytes(pid: int) -> int:
+    """Return the resident memory of a process; 0 once it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/statm").read_text(encoding="utf-8")
+    except OSError:
+        return 0
+    return int(text.split()[1]) * PAGE_BYTES
+
+
+def start_kvarts(folder: Path, nodes: int, *, memory: str | None = None) -> Servers:
     """Start `kvarts dev` and wait until it says that it serves."""
     events = folder / "events"
     command = [sys.executable, "-m", "kvarts", "dev", "--nodes", str(nodes), "--data", str(folder / "data"), "--json"]
+    command += [] if memory is None else ["--memory", memory]
     process = _spawn(command, events, stdout=subprocess.PIPE)
     servers = Servers([], [], [process], events)
     with _ended_on_error(servers):
@@ -78,6 +95,7 @@ def start_kvarts(folder: Path, nodes: int) -> Servers:
         told = json.loads(line)
     servers.addresses = [node["address"] for node in told["nodes"]]
     servers.pids = [node["pid"] for node in told["nodes"]]
+    servers.pages = [node["http"] for node in told["nodes"]]
     return servers
 
 

@@ -1,4 +1,4 @@
-"""`bench`: the measurements beside peers. `cluster`, `ycsb` and `founding` have files of their own."""
+"""`bench`: the measurements beside peers. `cluster`, `shards`, `ycsb` and `founding` have files of their own."""
 
 import click
 
@@ -6,6 +6,7 @@ from kvarts.bench import compression, embedded, large, opening, parallel, profil
 from kvarts.cli.commands.bench_cluster import cluster
 from kvarts.cli.commands.bench_founding import founding
 from kvarts.cli.commands.bench_run import measured
+from kvarts.cli.commands.bench_shards import shards
 from kvarts.cli.commands.bench_ycsb import ycsb
 
 
@@ -104,6 +105,7 @@ COMMANDS = (
     ),
     ycsb,
     cluster,
+    shards,
 )
 for command in COMMANDS:
     bench.add_command(command)

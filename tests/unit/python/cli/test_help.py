@@ -28,7 +28,19 @@ def test_help_lists_commands_and_exit_codes(kvarts: Kvarts) -> None:
 
 
 GROUPS = {
-    "bench": ["founding", "embedded", "scan", "parallel", "compression", "large", "open", "profile", "ycsb", "cluster"],
+    "bench": [
+        "founding",
+        "embedded",
+        "scan",
+        "parallel",
+        "compression",
+        "large",
+        "open",
+        "profile",
+        "ycsb",
+        "cluster",
+        "shards",
+    ],
     "cluster": ["add", "drain", "move-leader", "plan", "remove", "replace", "shards", "transfer"],
     "config": ["explain"],
     "inspect": ["table", "log", "manifest", "store"],

@@ -1,0 +1,113 @@
+"""`bench shards`: runs the measurement of what many shards cost, and shows it."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kvarts.bench.cluster import shards as bench
+from kvarts.bench.cluster import shards_report as report
+from kvarts.bench.cluster.workloads import QUICK, Load
+from kvarts.bench.runner import RepetitionFailedError
+from kvarts.cli.commands.bench_run import (
+    VERDICT_COLOURS,
+    Given,
+    context,
+    finish,
+    out_option,
+    record_option,
+    scratch_folder,
+    scratch_option,
+    title_of,
+)
+from kvarts.cli.commands.options import json_option
+from kvarts.cli.help import Command
+from kvarts.cli.output import print_table
+from kvarts.cli.progress import Progress
+from kvarts.shardmap.space import SHARDS_MAX
+
+
+@click.command(
+    "shards",
+    cls=Command,
+    short_help="What many shards cost three nodes.",
+    negative=None,
+    examples=[
+        ("kvarts bench shards --quick", "a minute or two; shows the order of things"),
+        ("kvarts bench shards --out bench-results", "the whole; writes JSON, a table, PNG and SVG"),
+        ("kvarts bench shards --shards 1,8 --scratch /mnt/disk", "some numbers, on another disk"),
+    ],
+)
+@click.option("--shards", metavar="NUMBERS", default="1,8,64,256", show_default=True, help="Of the keyspace.")
+@click.option("--quick", is_flag=True, help="A third of the time, three repetitions.")
+@click.option(
+    "--repetitions", type=click.IntRange(min=1), metavar="N", help="Clusters per number of shards. [default: 5]"
+)
+@click.option("--seconds", type=click.FloatRange(min=0.05), metavar="S", help="Of each load. [default: 2]")
+@click.option("--memory", metavar="SIZE", default="64MiB", show_default=True, help="Of each node.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the data and the order.")
+@out_option
+@scratch_option
+@record_option
+@json_option
+def shards(
+    *,
+    shards: str,
+    quick: bool,
+    repetitions: int | None,
+    seconds: float | None,
+    memory: str,
+    seed: int,
+    **given: Any,
+) -> None:
+    """Three nodes on loopback with one disk, a keyspace of so many shards: puts and gets with 64 in flight, processor
+    time, entries, syncs and messages they take, and what the nodes take at rest.
+
+    Each repetition is a cluster of its own, begun from nothing, numbers of shards in random order. Figures are medians
+    with 95 % bootstrap intervals.
+    """
+    load = QUICK if quick else Load()
+    plan = bench.Plan(
+        counts=_counts(shards),
+        load=load if seconds is None else Load(seconds=seconds, warm_seconds=min(0.3, seconds), rows=load.rows),
+        idle_seconds=min(5.0, 2.5 * (seconds or load.seconds)),
+        repetitions=repetitions or (3 if quick else 5),
+        memory=memory,
+        seed=seed,
+    )
+    where, outcome = Given(**given), bench.Outcome()
+    with scratch_folder(where) as place:
+        around = context(place, [])
+        _run(plan, outcome, place)
+    whole = report.document(plan, outcome, around)
+    if not where.as_json:
+        print_table(report.table(outcome), header=True)
+        click.echo()
+        for found in bench.verdicts(outcome):
+            click.secho(f"{found.verdict:<12}  {found.text}", fg=VERDICT_COLOURS.get(found.verdict))
+    draw = partial(report.draw, outcome, f"kvarts bench shards, {title_of(whole)}")
+    finish(whole, report.history_line(whole), report.markdown(outcome, whole), draw, where)
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    try:
+        counts = tuple(sorted({int(word) for word in text.split(",")}))
+    except ValueError:
+        raise click.UsageError(f"--shards takes numbers such as 1,8,64, not {text!r}") from None
+    if not 1 <= counts[0] <= counts[-1] <= SHARDS_MAX:
+        raise click.UsageError(f"--shards takes numbers from 1 to {SHARDS_MAX}, not {text!r}")
+    return counts
+
+
+def _run(plan: bench.Plan, outcome: bench.Outcome, place: Path) -> None:
+    with Progress("measuring", unit="clusters") as progress:
+
+        def show(done: int, total: int, what: str) -> None:
+            progress.what = f"measuring {what}"
+            progress.to(done, total)
+
+        try:
+            bench.run(plan, outcome, place, show)
+        except RepetitionFailedError as error:
+            raise click.ClickException(str(error)) from None
