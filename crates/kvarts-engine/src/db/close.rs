@@ -3,6 +3,7 @@ use super::state::Shared;
 use super::trees::TreeState;
 use super::{Db, background};
 use crate::{Error, FileId, Result, Revision};
+use std::sync::atomic::Ordering;
 
 impl Db {
     /// Flushes, syncs, ends the threads, writes a clean manifest, frees the lock. Idempotent; later calls fail with `Closed`.
@@ -74,9 +75,13 @@ impl Shared {
         for tree in self.live_trees() {
             tree.change(|_| TreeState::empty(&self.chunks));
         }
-        self.chunks.keep_none();
-        self.spares.keep_none();
-        self.cache.set_capacity(0);
+        let before = self.index_bytes.swap(0, Ordering::Relaxed);
+        self.memory.indexes_took(before, 0, &self.cache);
+        if !self.shares {
+            self.chunks.keep_none();
+            self.spares.keep_none();
+            self.cache.set_capacity(0);
+        }
         self.cache.hold_files();
         *self.lock.lock() = None;
         self.fs.release();

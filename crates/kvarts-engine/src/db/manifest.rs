@@ -10,9 +10,6 @@ use crate::compaction::{self, Debt};
 use crate::fs::Fs;
 use crate::keys::{Identity, NewFile};
 use crate::log::log_path;
-use crate::memtable::Chunks;
-use crate::options::Options;
-use crate::table::BlockCache;
 use crate::version::{Version, VersionEdit};
 use crate::{Error, FileId, Result, Revision, TreeId};
 use kvarts_formats::header::{FileHeader, FileKind};
@@ -123,9 +120,6 @@ pub(super) fn place(
         maybe_placed: true,
     })
 }
-
-/// The part of `memory` for rows on their way: of flushes, compactions and scans.
-const WORK_PART: usize = 8;
 
 impl Install {
     /// Notes that the log is durable up to the last row of `mem`.
@@ -250,7 +244,8 @@ impl Shared {
             memory += version.levels.iter().flatten().map(|table| table.table.memory_bytes()).sum::<usize>();
         }
         self.set_debt(debt);
-        self.cache.set_capacity(cache_bytes(self.options.memory_bytes, memory));
+        let before = self.index_bytes.swap(memory, Ordering::Relaxed);
+        self.memory.indexes_took(before, memory, &self.cache);
         self.progress();
     }
 
@@ -268,18 +263,6 @@ impl Shared {
         }
         oldest
     }
-}
-
-/// Returns the cache of a store, which takes what its memtables leave of its memory.
-pub(super) fn new_cache(options: &Options, chunks: &Chunks) -> Arc<BlockCache> {
-    let lent = Arc::clone(chunks.held());
-    BlockCache::beside(cache_bytes(options.memory_bytes, 0), lent, options.memtable_bytes, options.open_files)
-}
-
-/// Bytes for the block cache and the memtables together: what indexes and filters leave of `memory`, less the part of
-/// rows on their way; at least an eighth.
-pub(super) fn cache_bytes(memory_bytes: usize, index_bytes: usize) -> usize {
-    (memory_bytes - memory_bytes / WORK_PART).saturating_sub(index_bytes).max(memory_bytes / 8)
 }
 
 /// Removes the tables of an edit that was not installed.

@@ -22,6 +22,7 @@ mod flush;
 mod history;
 mod manifest;
 mod many;
+mod memory;
 #[cfg(all(test, feature = "model"))]
 mod models;
 mod next_log;
@@ -50,6 +51,7 @@ pub use apply::Applier;
 pub use batches::{Batch, BatchOptions, Batches};
 pub use history::ReadAt;
 pub use many::{Gathered, ReadPoint};
+pub use memory::Memory;
 pub use open::permissions;
 pub use repair::{Gone, RepairReport, repair};
 pub use spares::{ColumnMemory, ColumnOf, Spares};

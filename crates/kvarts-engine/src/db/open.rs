@@ -1,7 +1,8 @@
 //! Opening: the directory, the lock, what is found there, recovery, and the first log.
 use super::background;
 use super::floor::{self, Floor};
-use super::manifest::{Install, MANIFEST, MANIFEST_TMP, new_cache, place, read_manifest, tables_format};
+use super::manifest::{Install, MANIFEST, MANIFEST_TMP, place, read_manifest, tables_format};
+use super::memory::Memory;
 use super::next_log::log_mode;
 use super::recover::{Recovering, Recovery, Replay};
 use super::state::{Parts, Shared};
@@ -12,7 +13,6 @@ use crate::clock::Clock;
 use crate::fs::{Finding, Fs, Guarded, LockOutcome, Owned, guard, hold, mend, survey};
 use crate::keys::{Identity, Keys};
 use crate::log::LogWriter;
-use crate::memtable::Chunks;
 use crate::options::Options;
 use crate::sync::Mutex;
 use crate::table::BlockCache;
@@ -124,6 +124,30 @@ impl Db {
         holder: &str,
         options: Options,
     ) -> Result<Arc<Self>> {
+        Self::open_in(None, fs, clock, keys, dir, holder, options)
+    }
+
+    /// The same of a store that takes its memory from a budget that other stores take part in.
+    pub fn open_sharing(
+        memory: &Arc<Memory>,
+        fs: Arc<dyn Fs>,
+        clock: Arc<dyn Clock>,
+        dir: &Path,
+        holder: &str,
+        options: Options,
+    ) -> Result<Arc<Self>> {
+        Self::open_in(Some(memory), fs, clock, None, dir, holder, memory.shared_by(options))
+    }
+
+    fn open_in(
+        shared: Option<&Arc<Memory>>,
+        fs: Arc<dyn Fs>,
+        clock: Arc<dyn Clock>,
+        keys: Option<Arc<Keys>>,
+        dir: &Path,
+        holder: &str,
+        options: Options,
+    ) -> Result<Arc<Self>> {
         let options = options.validate()?;
         let store = Identity::new([0; 16], keys);
         make_directory(&*fs, dir, options.create && !options.read_only)?;
@@ -140,8 +164,8 @@ impl Db {
             LockOutcome::Held(holder) => return Err(Error::Locked { holder, path: dir.to_owned() }),
         };
         let names = list(&*fs, dir)?;
-        let chunks = Arc::new(Chunks::new(options.memtable_bytes));
-        let cache = new_cache(&options, &chunks);
+        let (shares, memory) = (shared.is_some(), shared.map_or_else(|| Memory::of(&options), Arc::clone));
+        let cache = memory.cache(options.open_files);
         let seen = (&names[..], &files[..]);
         let (recovery, replay, created) = recover(&fs, &*clock, store, dir, &options, &cache, seen)?;
         let mut floor = Floor::find(&names);
@@ -150,7 +174,7 @@ impl Db {
         let report = OpenReport { replayed: replay.batches, unclean, torn: replay.torn, created, exposed };
         remove_leftovers(&recovery, &names);
 
-        let revived = |tree: Recovering| TreeShared::new(tree.info, tree.version, &chunks);
+        let revived = |tree: Recovering| TreeShared::new(tree.info, tree.version, &memory.chunks);
         let trees: Vec<Arc<TreeShared>> = recovery.trees.into_values().map(revived).collect();
         let mut write = WriteState::new(log);
         trees.iter().for_each(|tree| write.add_tree(Arc::clone(tree)));
@@ -162,7 +186,8 @@ impl Db {
         };
         let (next_file, revision, store) = (recovery.next_file.get(), recovery.last, recovery.store);
         let dir = dir.to_owned();
-        let parts = Parts { fs, clock, dir, options, store, cache, chunks, next_file, revision, write, install, lock };
+        let parts =
+            Parts { fs, clock, dir, options, store, cache, memory, shares, next_file, revision, write, install, lock };
         Self::start(Arc::new(Shared::new(parts)), report)
     }
 

@@ -3,7 +3,8 @@
 //! Tables are opened when they are needed, as ever. Logs are replayed into memtables and stay there, whatever they
 //! take: at most what the writer had not flushed. A damaged manifest or log is an error: what is newest cannot be told then.
 use super::floor::Floor;
-use super::manifest::{Install, MANIFEST, new_cache};
+use super::manifest::{Install, MANIFEST};
+use super::memory::Memory;
 use super::open::{LOCK, check_cut_short, list, recover};
 use super::recover::Recovering;
 use super::state::{Parts, Shared};
@@ -13,7 +14,6 @@ use crate::clock::Clock;
 use crate::fs::{Fs, Guarded, LockOutcome, LogMode, MemFs};
 use crate::keys::Identity;
 use crate::log::LogWriter;
-use crate::memtable::Chunks;
 use crate::options::Options;
 use crate::{Error, FileId, Result, Revision};
 use std::io::ErrorKind;
@@ -36,8 +36,8 @@ impl Db {
             check_cut_short(&*fs, dir, &names)?;
             return Err(Error::NotFound(dir.to_owned()));
         }
-        let chunks = Arc::new(Chunks::new(options.memtable_bytes));
-        let cache = new_cache(&options, &chunks);
+        let memory = Memory::of(&options);
+        let cache = memory.cache(options.open_files);
         let (recovery, replay, created) = recover(&fs, &*clock, keys, dir, &options, &cache, (&names, &seen.files))?;
         let unclean = replay.end.map(|(file, offset)| (file, offset, recovery.last));
         let report =
@@ -55,7 +55,9 @@ impl Db {
         let log =
             LogWriter::create(Arc::new(MemFs::volatile()), Path::new("/"), &store, FileId(0), 0, LogMode::Written)?;
         let (write, dir) = (WriteState::new(log), dir.to_owned());
-        let parts = Parts { fs, clock, dir, options, store, cache, chunks, next_file, revision, write, install, lock };
+        let shares = false;
+        let parts =
+            Parts { fs, clock, dir, options, store, cache, memory, shares, next_file, revision, write, install, lock };
         let shared = Shared::new(parts);
         shared.logs.lock().clear();
         Self::start(Arc::new(shared), report)

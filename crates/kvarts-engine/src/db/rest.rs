@@ -32,10 +32,10 @@ impl Counted {
     /// Returns how many bytes of the `wanted` the next chunk may have.
     pub(super) fn grant(&mut self, wanted: usize) -> usize {
         let budget = self.shared.options.memory_bytes / ROWS_PART;
-        let others = self.shared.scan_bytes.load(Ordering::Relaxed) - self.bytes;
+        let others = self.shared.memory.scan_bytes.load(Ordering::Relaxed) - self.bytes;
         let granted = wanted.min(budget.saturating_sub(others).max(ROWS_BYTES_MIN));
         if granted > self.bytes {
-            self.shared.scan_bytes.fetch_add(granted - self.bytes, Ordering::Relaxed);
+            self.shared.memory.scan_bytes.fetch_add(granted - self.bytes, Ordering::Relaxed);
             self.bytes = granted;
         }
         granted
@@ -45,7 +45,7 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.shared.scans.fetch_sub(1, Ordering::Relaxed);
-        self.shared.scan_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.shared.memory.scan_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the parts of an open store share: counters, locks, signals, and how the store goes bad.
 use super::manifest::Install;
+use super::memory::Memory;
 use super::publish;
 use super::scrub::Scrubbed;
 use super::snapshot::Registry;
@@ -84,8 +85,12 @@ pub(super) struct Shared {
     pub(super) pressure: AtomicU32,
     /// Live scans.
     pub(super) scans: AtomicUsize,
-    /// Bytes that they may hold of rows handed out in advance.
-    pub(super) scan_bytes: AtomicUsize,
+    /// The budget that all of it is taken from.
+    pub(super) memory: Arc<Memory>,
+    /// Other stores may take from it too.
+    pub(super) shares: bool,
+    /// What indexes and filters take, as the budget was told.
+    pub(super) index_bytes: AtomicUsize,
     /// Memory of columns that readers of batches gave back.
     pub(super) spares: Arc<Spares>,
     status: AtomicU8,
@@ -108,7 +113,9 @@ pub(super) struct Parts {
     pub(super) options: Options,
     pub(super) store: Identity,
     pub(super) cache: Arc<BlockCache>,
-    pub(super) chunks: Arc<Chunks>,
+    pub(super) memory: Arc<Memory>,
+    /// Other stores may share the memory.
+    pub(super) shares: bool,
     pub(super) next_file: u64,
     pub(super) revision: Revision,
     pub(super) write: WriteState,
@@ -164,7 +171,6 @@ impl Shared {
         let appended = AtomicPosition::default();
         let status = if parts.options.read_only { READ_ONLY } else { 0 };
         let retain_from = if parts.options.keep_history { 0 } else { u64::MAX };
-        let spares = Arc::new(Spares::beside(parts.options.memory_bytes));
         appended.store(position);
         Self {
             fs: parts.fs,
@@ -173,7 +179,11 @@ impl Shared {
             options: parts.options,
             store: parts.store,
             cache: parts.cache,
-            chunks: parts.chunks,
+            chunks: Arc::clone(&parts.memory.chunks),
+            spares: Arc::clone(&parts.memory.spares),
+            memory: parts.memory,
+            shares: parts.shares,
+            index_bytes: AtomicUsize::new(0),
             next_file: AtomicU64::new(parts.next_file),
             applied: atomic::AtomicU64::new(parts.revision.0),
             visible: atomic::AtomicU64::new(parts.revision.0),
@@ -196,8 +206,6 @@ impl Shared {
             level0_runs: AtomicUsize::new(0),
             pressure: AtomicU32::new(0),
             scans: AtomicUsize::new(0),
-            scan_bytes: AtomicUsize::new(0),
-            spares,
             status: AtomicU8::new(status),
             cause: OnceLock::new(),
             failure: Mutex::new(None),

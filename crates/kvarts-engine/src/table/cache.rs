@@ -194,21 +194,62 @@ fn weight(block: &Block) -> usize {
     block.bytes() + ENTRY_BYTES
 }
 
-/// The cache of decoded blocks; bounded in bytes; shared by all tables of a store.
+/// Decoded blocks of all stores that share them; bounded in bytes.
 ///
 /// Readers take no lock. Whoever fills or empties a slot holds the lock of its shard, a leaf: no other is taken under it.
-pub struct BlockCache {
+pub struct Blocks {
     shards: Box<[Mutex<Shard>]>,
     capacity: AtomicUsize,
     /// Bytes of the capacity that memtables hold at the moment, and how many are set aside for them in any case.
     lent: Arc<AtomicUsize>,
     set_aside: usize,
-    hits: [Stripe; STRIPES],
-    misses: Stripe,
     /// What it was last set to hold.
     granted: AtomicUsize,
-    /// The open files of the tables that share it.
+}
+
+/// The cache of a store as its tables see it: blocks that other stores may share, its own figures and open files.
+pub struct BlockCache {
+    blocks: Arc<Blocks>,
+    hits: [Stripe; STRIPES],
+    misses: Stripe,
+    /// The open files of the store's tables.
     files: Arc<OpenFiles>,
+}
+
+impl Blocks {
+    /// Returns room for blocks of `bytes` bytes less those in `lent`, which count as at least `set_aside`.
+    pub fn beside(bytes: usize, lent: Arc<AtomicUsize>, set_aside: usize) -> Arc<Self> {
+        let shards = (bytes / SHARD_BYTES).clamp(1, SHARDS_MAX);
+        Arc::new(Self {
+            shards: (0..shards).map(|_| Mutex::default()).collect(),
+            capacity: AtomicUsize::new(bytes),
+            lent,
+            set_aside,
+            granted: AtomicUsize::new(bytes),
+        })
+    }
+
+    fn resize(&self, bytes: usize) {
+        if self.capacity.swap(bytes, Ordering::Relaxed) > bytes {
+            self.shrink();
+        }
+    }
+
+    fn shrink(&self) {
+        let share = self.share();
+        self.shards.iter().for_each(|shard| shard.lock().shrink(share, share));
+    }
+
+    /// Neighbours lie in different shards.
+    fn shard_of(&self, file: FileId, block: u32) -> usize {
+        (file.0 as usize).wrapping_mul(7).wrapping_add(block as usize) % self.shards.len()
+    }
+
+    fn share(&self) -> usize {
+        let (capacity, lent) = (self.capacity.load(Ordering::Relaxed), self.lent.load(Ordering::Relaxed));
+        let left = capacity.saturating_sub(lent.max(self.set_aside));
+        left.max(capacity / LEFT_PART) / self.shards.len()
+    }
 }
 
 impl BlockCache {
@@ -224,34 +265,31 @@ impl BlockCache {
 
     /// Returns a cache of `bytes` bytes less those in `lent`, which count as at least `set_aside`.
     pub fn beside(bytes: usize, lent: Arc<AtomicUsize>, set_aside: usize, open_files: usize) -> Arc<Self> {
-        let shards = (bytes / SHARD_BYTES).clamp(1, SHARDS_MAX);
-        Arc::new(Self {
-            shards: (0..shards).map(|_| Mutex::default()).collect(),
-            capacity: AtomicUsize::new(bytes),
-            lent,
-            set_aside,
-            hits: Default::default(),
-            misses: Stripe::default(),
-            granted: AtomicUsize::new(bytes),
-            files: OpenFiles::new(open_files),
-        })
+        Self::sharing(Blocks::beside(bytes, lent, set_aside), open_files)
     }
 
-    /// Bytes held now.
+    /// Returns the cache of a store whose blocks lie among those of others.
+    pub fn sharing(blocks: Arc<Blocks>, open_files: usize) -> Arc<Self> {
+        let (hits, misses, files) = (Default::default(), Stripe::default(), OpenFiles::new(open_files));
+        Arc::new(Self { blocks, hits, misses, files })
+    }
+
+    /// Bytes held now, by all who share them.
     pub fn bytes(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().bytes()).sum()
+        self.blocks.shards.iter().map(|shard| shard.lock().bytes()).sum()
     }
 
     /// Sets how many bytes it and what is lent may hold: the budget less what indexes and filters take. 0 = hold nothing.
     pub fn set_capacity(&self, bytes: usize) {
-        self.granted.store(bytes, Ordering::Relaxed);
-        self.resize(bytes);
+        self.blocks.granted.store(bytes, Ordering::Relaxed);
+        self.blocks.resize(bytes);
     }
 
     /// Makes room for so many bytes of an index and a filter that were loaded, until capacity is set again. An eighth stays.
     pub(super) fn give_up(&self, bytes: usize) {
-        let least = self.granted.load(Ordering::Relaxed) / 8;
-        self.resize(self.capacity.load(Ordering::Relaxed).saturating_sub(bytes).max(least));
+        let blocks = &self.blocks;
+        let least = blocks.granted.load(Ordering::Relaxed) / 8;
+        blocks.resize(blocks.capacity.load(Ordering::Relaxed).saturating_sub(bytes).max(least));
     }
 
     /// The open files of the tables that share it.
@@ -264,16 +302,9 @@ impl BlockCache {
         self.files.hold();
     }
 
-    fn resize(&self, bytes: usize) {
-        if self.capacity.swap(bytes, Ordering::Relaxed) > bytes {
-            self.shrink();
-        }
-    }
-
     /// Lets go of what exceeds the capacity, since more of it is lent.
     pub fn shrink(&self) {
-        let share = self.share();
-        self.shards.iter().for_each(|shard| shard.lock().shrink(share, share));
+        self.blocks.shrink();
     }
 
     /// Hits and misses so far. A search in memory that ends in a read counts as one miss.
@@ -300,13 +331,14 @@ impl BlockCache {
     /// Puts block `i` of a file into its slot, unless it is too large to be kept.
     pub(super) fn insert(&self, file: FileId, slots: &Arc<Slots>, i: u32, block: &Arc<Block>) {
         let bytes = weight(block);
-        if bytes > self.share() {
+        let blocks = &self.blocks;
+        if bytes > blocks.share() {
             return;
         }
         let entry = Entry { slots: Arc::clone(slots), block: i, bytes: bytes as u32 };
-        let mut shard = self.shards[self.shard_of(file, i)].lock();
+        let mut shard = blocks.shards[blocks.shard_of(file, i)].lock();
         // Asked under the lock: whoever takes capacity away comes for this shard before or after.
-        let share = self.share();
+        let share = blocks.share();
         if bytes <= share {
             shard.insert(entry, Arc::clone(block), share);
         }
@@ -314,23 +346,13 @@ impl BlockCache {
 
     /// Forgets all blocks of a file that nobody reads any more.
     pub(super) fn forget(&self, file: FileId, slots: &Slots) {
-        for (at, shard) in self.shards.iter().enumerate() {
-            let first = (at + self.shards.len() - self.shard_of(file, 0)) % self.shards.len();
+        let (blocks, count) = (&self.blocks, self.blocks.shards.len());
+        for (at, shard) in blocks.shards.iter().enumerate() {
+            let first = (at + count - blocks.shard_of(file, 0)) % count;
             let mut shard = shard.lock();
-            slots.iter().skip(first).step_by(self.shards.len()).for_each(|slot| shard.forget(slot));
+            slots.iter().skip(first).step_by(count).for_each(|slot| shard.forget(slot));
             shard.sweep();
         }
-    }
-
-    /// Neighbours lie in different shards.
-    fn shard_of(&self, file: FileId, block: u32) -> usize {
-        (file.0 as usize).wrapping_mul(7).wrapping_add(block as usize) % self.shards.len()
-    }
-
-    fn share(&self) -> usize {
-        let (capacity, lent) = (self.capacity.load(Ordering::Relaxed), self.lent.load(Ordering::Relaxed));
-        let left = capacity.saturating_sub(lent.max(self.set_aside));
-        left.max(capacity / LEFT_PART) / self.shards.len()
     }
 
     #[inline]

@@ -24,7 +24,7 @@ mod tests;
 mod verify;
 mod write;
 
-pub use cache::BlockCache;
+pub use cache::{BlockCache, Blocks};
 pub use cursor::TableCursor;
 pub use level::{LevelCursor, LevelTables, level_cursor};
 pub use lost::Lost;

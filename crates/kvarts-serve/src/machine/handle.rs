@@ -8,7 +8,7 @@ use super::rows::{MEMBERSHIP, Position, prefix_bounds, system_key};
 use super::{Error, Result};
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use kvarts_engine::db::{Applier, ReadAt, RowChunk, Stats, VerifyReport};
+use kvarts_engine::db::{Applier, Memory, ReadAt, RowChunk, Stats, VerifyReport};
 use kvarts_engine::fs::Fs;
 use kvarts_engine::options::Options;
 use kvarts_engine::sync::Mutex;
@@ -45,6 +45,8 @@ struct Shared {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
     options: MachineOptions,
+    /// The budget that its store takes part in, if it has none of its own.
+    memory: Option<Arc<Memory>>,
     /// The open store; `None` once closed.
     held: ArcSwapOption<Held>,
     /// Held by whoever changes rows, or the store.
@@ -56,11 +58,20 @@ impl Machine {
     ///
     /// What it recovers to is what was flushed last: [`Machine::position`] says which entries to apply again.
     pub fn open(fs: Arc<dyn Fs>, dir: &Path, options: MachineOptions) -> Result<Self> {
+        Self::open_in(None, fs, dir, options)
+    }
+
+    /// The same of a machine that takes its memory from a budget in which others take part.
+    pub fn open_sharing(memory: Arc<Memory>, fs: Arc<dyn Fs>, dir: &Path, options: MachineOptions) -> Result<Self> {
+        Self::open_in(Some(memory), fs, dir, options)
+    }
+
+    fn open_in(memory: Option<Arc<Memory>>, fs: Arc<dyn Fs>, dir: &Path, options: MachineOptions) -> Result<Self> {
         let number = place::find(&*fs, dir)?.unwrap_or(1);
-        let held = Held::open(&fs, &path_of(dir, number), number, &options, true)?;
+        let held = Held::open(&fs, &path_of(dir, number), number, &options, memory.as_ref(), true)?;
         place::tidy(&*fs, dir, number)?;
         let held = ArcSwapOption::from_pointee(held);
-        let shared = Shared { fs, dir: dir.to_owned(), options, held, applying: Mutex::new(()) };
+        let shared = Shared { fs, dir: dir.to_owned(), options, memory, held, applying: Mutex::new(()) };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -284,7 +295,7 @@ impl Shared {
         self.check_incoming(&place::assemble(fs, from, dir, number)?)?;
         let path = place::establish(fs, dir, number)?;
         // Checked a moment ago: what fails now is the machine's disk, and opening again decides.
-        let new = Held::open(&self.fs, &path, number, &self.options, false)?;
+        let new = Held::open(&self.fs, &path, number, &self.options, self.memory.as_ref(), false)?;
         self.held.store(Some(Arc::new(new)));
         // Best effort from here: what stays behind is removed when the machine is next opened.
         let _ = old.db.abandon();
@@ -297,7 +308,7 @@ impl Shared {
     fn check_incoming(&self, path: &Path) -> Result<()> {
         let mut options = self.options.clone();
         options.engine.background = false;
-        let checked = Held::open(&self.fs, path, 0, &options, false).and_then(|held| Ok(held.db.close()?));
+        let checked = Held::open(&self.fs, path, 0, &options, None, false).and_then(|held| Ok(held.db.close()?));
         if checked.is_err() {
             let _ = place::remove(&*self.fs, path);
         }

@@ -4,7 +4,7 @@ use super::rows::{APPLIED, MEMBERSHIP, Position, SESSIONS, prefix_bounds};
 use super::{Error, Result};
 use kvarts_engine::Revision;
 use kvarts_engine::clock::{Clock, OsClock};
-use kvarts_engine::db::{Db, ReadAt, RowChunk, Tree};
+use kvarts_engine::db::{Db, Memory, ReadAt, RowChunk, Tree};
 use kvarts_engine::fs::Fs;
 use kvarts_engine::options::{Durability, Options};
 use kvarts_engine::sync::Mutex;
@@ -65,12 +65,17 @@ impl Held {
         path: &Path,
         number: u64,
         options: &MachineOptions,
+        memory: Option<&Arc<Memory>>,
         create: bool,
     ) -> Result<Self> {
         let clock = Arc::new(HorizonClock::default());
         let engine =
             Options { durability: Durability::None, log: false, keep_history: true, create, ..options.engine.clone() };
-        let db = Db::open(Arc::clone(fs), Arc::clone(&clock) as _, path, &options.holder, engine)?;
+        let (fs, horizon, holder) = (Arc::clone(fs), Arc::clone(&clock) as _, &options.holder);
+        let db = match memory {
+            Some(memory) => Db::open_sharing(memory, fs, horizon, path, holder, engine)?,
+            None => Db::open(fs, horizon, path, holder, engine)?,
+        };
         let tree = match db.tree(TREE)? {
             Some(tree) => tree,
             None if create => db.create_tree(TREE, "", "")?,
