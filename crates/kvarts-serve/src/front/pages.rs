@@ -72,9 +72,9 @@ impl Scan {
             Ok(page) => return Ok(Some(page)),
             Err(error) => error,
         };
-        let Some(channel) = self.desk.leaders.way(&error, &self.metadata) else { return Err(status_of(error)) };
+        let Some((channel, hop)) = self.desk.leaders.way(&error, &self.metadata) else { return Err(status_of(error)) };
         let mut client = KvClient::new(channel).max_decoding_message_size(2 * self.desk.options.message_bytes_max);
-        let mut request = sent_on(self.rest.clone(), deadline, now());
+        let mut request = sent_on(self.rest.clone(), hop, deadline, now());
         if self.deadline.is_none() {
             // The default is a page's, not the scan's.
             request.metadata_mut().remove("grpc-timeout");

@@ -1,4 +1,4 @@
-//! One request, one answer: asked here, and sent on once where another node leads.
+//! One request, one answer: asked here, and sent on where another node leads.
 use super::desk::{Desk, now};
 use super::forward::{relayed, sent_on};
 use super::limits;
@@ -45,8 +45,8 @@ impl Desk {
             }
             Err(error) => error,
         };
-        let Some(channel) = self.leaders.way(&error, &metadata) else { return Err(status_of(error)) };
-        let request = sent_on(message, deadline, now());
+        let Some((channel, hop)) = self.leaders.way(&error, &metadata) else { return Err(status_of(error)) };
+        let request = sent_on(message, hop, deadline, now());
         let sent = Q::send(request, channel, 2 * self.options.message_bytes_max);
         match tokio::time::timeout_at(deadline.into(), sent).await {
             Ok(Ok(answer)) => Ok(Response::new(answer.into_inner())),

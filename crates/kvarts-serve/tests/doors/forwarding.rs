@@ -43,13 +43,24 @@ async fn what_the_leader_refuses_comes_back_whole() {
 }
 
 #[tokio::test]
-async fn a_request_is_sent_on_once() {
+async fn a_node_without_the_shard_reaches_its_leader_by_way_of_one_that_keeps_it() {
+    let (leader, follower) = leader_and_follower().await;
+    let stranger = Node::start(3).await;
+    stranger.small.follow(2, &follower.address);
+    let mut kv = stranger.kv().await;
+    assert_eq!(kv.write(put("k", "v")).await.unwrap().into_inner().result.unwrap().revision, 1);
+    assert_eq!(kv.get(get(&["k"])).await.unwrap().into_inner().rows[0].value, "v");
+    assert_eq!((follower.small.deadlines().len(), leader.small.deadlines().len()), (2, 2));
+}
+
+#[tokio::test]
+async fn a_request_is_sent_on_twice_at_most() {
     let (one, two) = (Node::start(1).await, Node::start(2).await);
     one.small.follow(2, &two.address);
     two.small.follow(1, &one.address);
     let status = one.kv().await.get(get(&["k"])).await.unwrap_err();
-    assert_eq!((status.code(), error_of(&status).unwrap().leader_id), (Code::FailedPrecondition, 1));
-    assert_eq!((one.small.deadlines().len(), two.small.deadlines().len()), (1, 1));
+    assert_eq!((status.code(), error_of(&status).unwrap().leader_id), (Code::FailedPrecondition, 2));
+    assert_eq!((one.small.deadlines().len(), two.small.deadlines().len()), (2, 1));
 }
 
 #[tokio::test]
