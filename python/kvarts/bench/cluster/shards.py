@@ -40,6 +40,8 @@ ROWS = (
     Row("put_p99", f"{PUT.title}, p99", "ms"),
     Row("put_cpu", "processor time of the nodes", "µs/put"),
     Row("puts_per_entry", "puts of an entry", "", higher=True),
+    Row("queue", "of a put, until it is in the log", "ms"),
+    Row("quorum", "of an entry, from there until it is applied", "ms"),
     Row("entries", "entries proposed", "/s"),
     Row("turns", "turns of the loops", "/s"),
     Row("turn_cpu", "processor and lock time of a turn", "µs"),
@@ -209,13 +211,20 @@ async def _puts(servers: Servers, put: Ask, load: Load) -> dict[str, float]:
         "put_p99": found.p99_us / 1e3,
         "put_cpu": found.server_us,
         "puts_per_entry": rates['kvarts_stage_seconds_count{stage="write"}'] / entries,
+        "queue": _mean_ms(rates, "queue"),
+        "quorum": _mean_ms(rates, "quorum"),
         "entries": entries,
         "turns": turns,
         "turn_cpu": rates["kvarts_loop_busy_seconds_total"] / turns * 1e6,
         "messages": rates["kvarts_muscle_messages_sent_total"],
         "syncs": syncs,
-        "sync": rates['kvarts_stage_seconds_sum{stage="fsync"}'] / syncs * 1e3,
+        "sync": _mean_ms(rates, "fsync"),
     }
+
+
+def _mean_ms(rates: Counter[str], stage: str) -> float:
+    labels = f'{{stage="{stage}"}}'
+    return rates[f"kvarts_stage_seconds_sum{labels}"] / rates[f"kvarts_stage_seconds_count{labels}"] * 1e3
 
 
 async def _at_rest(servers: Servers, seconds: float) -> dict[str, float]:
