@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from kvarts.raft.confchange import ChangeKind, ConfigChange, NodeChange
 from kvarts.raft.ids import LogIndex, NodeId, Term
 from kvarts.raft.membership import Membership
-from kvarts.raft.messages import Entry, EntryKind, HardState, Message
+from kvarts.raft.messages import Entry, EntryKind, HardState, Message, MessageKind
 from kvarts.raft.options import RaftOptions, ReadMode
 from kvarts.replication.events import (
     CommandRequested,
@@ -129,7 +129,7 @@ class Conversation:
         self.keep_entries = 1000
 
     def transmit(self, packet: Packet, to: NodeId) -> bool:
-        self.sent += [message for _, message in packet.messages]
+        self.sent += [*(message for _, message in packet.messages), *_said_by(packet, to)]
         if self.cut & {to, packet.sender}:
             return False
         self.network.append((to, packet))
@@ -234,6 +234,8 @@ class Conversation:
         self.network = [each for each in self.network if each[0] not in to]
         for node, packet in arriving:
             self.nodes[node].muscle.receive(packet)
+            # Heartbeats would wait for the next tick.
+            self.due.add(node)
         yield from self._drain()
 
     def _settle(self) -> Iterator[str]:
@@ -270,6 +272,15 @@ class Conversation:
             return entry_words(entry)
         puts = [operation for command in entry.payload for operation in command.operations]
         return entry_words(entry) + "+" + ",".join(f"{put.key.decode()}={put.value.decode()}" for put in puts)
+
+
+def _said_by(packet: Packet, to: NodeId) -> Iterator[Message]:
+    """Return a packet's heartbeats and answers as the messages that they stand for."""
+    for beats in packet.beats:
+        for _, term, commit, number in beats.heartbeats:
+            yield Message(MessageKind.HEARTBEAT, to, packet.sender, term, commit=commit, round=number)
+        for _, term, number in beats.answers:
+            yield Message(MessageKind.HEARTBEAT_RESPONSE, to, packet.sender, term, round=number)
 
 
 def _event(verb: str, words: list[str]) -> Event:

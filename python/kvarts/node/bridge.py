@@ -18,6 +18,7 @@ from kvarts.replication.events import (
     Flushed,
     GroupOpened,
     Handle,
+    Heartbeats,
     PeerLost,
     ReadRequested,
     Received,
@@ -29,7 +30,7 @@ from kvarts.replication.events import (
 from kvarts.replication.turn import Effects, Outgoing, Turn, Write
 
 RECEIVED, SYNCED, APPLIED, FLUSHED, WRITE, READ, PEER_LOST, SNAPSHOT_SENT, CALL, STOP, RESTORED, OPENED = range(12)
-PEER_CAME, WORD, REMOVED = range(12, 15)
+PEER_CAME, WORD, REMOVED, HEARTBEATS = range(12, 16)
 """First element of an event's tuple."""
 
 EVENT_KINDS = (
@@ -48,6 +49,7 @@ EVENT_KINDS = (
     "peer-came",
     "word",
     "removed",
+    "heartbeats",
 )
 
 _NORMAL, _CONFIG = EntryKind.NORMAL, EntryKind.CONFIG
@@ -106,6 +108,7 @@ def _snapshot(index: int, term: int, membership: bytes, handle: int) -> Snapshot
 
 EVENTS: Mapping[int, Callable[[Native], Event]] = {
     RECEIVED: _received,
+    HEARTBEATS: lambda native: Heartbeats(native[1], native[2], native[3], native[4]),
     SYNCED: lambda native: Synced(native[1]),
     APPLIED: lambda native: Applied(native[1], native[2], native[3]),
     FLUSHED: lambda native: Flushed(native[1], native[2]),
@@ -139,6 +142,7 @@ def native_of(turn: Turn) -> Native:
         turn.compactions and [(each.group, each.index) for each in turn.compactions],
         turn.release,
         turn.closed,
+        turn.beats and [(each.to, each.idle, each.heartbeats, each.answers) for each in turn.beats.values()],
     )
 
 

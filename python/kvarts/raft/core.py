@@ -11,6 +11,7 @@ from kvarts.raft.log import RaftLog
 from kvarts.raft.messages import (
     AFTER_APPEND,
     Entry,
+    Heartbeat,
     Message,
     MessageKind,
     ReadState,
@@ -73,6 +74,8 @@ class Core:
         self.read_states: list[ReadState] = []
         self.reads_dropped: list[object] = []
         self.messages: list[Message] = []
+        self.heartbeats: list[Heartbeat] = []
+        """Heartbeats on their way, after `messages`. Most say nothing else, so who keeps many nodes bundles them."""
         self.after_append: list[Message] = []
 
     @property

@@ -7,26 +7,36 @@ from dataclasses import replace
 from kvarts.raft.core import Core
 from kvarts.raft.election import stand
 from kvarts.raft.errors import ProposalDropped
-from kvarts.raft.ids import NODE_NONE, LogIndex
+from kvarts.raft.ids import NODE_NONE, LogIndex, NodeId
 from kvarts.raft.messages import Message, MessageKind, ReadState, Role, Snapshot
 from kvarts.raft.options import ReadMode
 
 
 def on_leader_message(core: Core, message: Message) -> None:
     """Take an append, heartbeat or snapshot: whoever sends one in our term is its leader."""
-    if core.role is Role.FOLLOWER:
-        core.election_elapsed = 0
-        core.lead = message.sender
-    else:
-        core.become_follower(message.term, message.sender)
-    if core.options.read_mode is ReadMode.LEASE:
-        core.quiet_until = max(core.quiet_until, core.ticks + core.options.election_ticks)
+    follow(core, message.sender)
     if message.kind is MessageKind.APPEND:
         _on_append(core, message)
     elif message.kind is MessageKind.HEARTBEAT:
         _on_heartbeat(core, message)
     else:
         _on_snapshot(core, message)
+
+
+def follow(core: Core, leader: NodeId) -> None:
+    """Be the follower of our term's leader, who has just been heard: until an election timeout from now."""
+    if core.role is Role.FOLLOWER:
+        core.election_elapsed = 0
+        core.lead = leader
+    else:
+        core.become_follower(core.term, leader)
+    if core.options.read_mode is ReadMode.LEASE:
+        core.quiet_until = max(core.quiet_until, core.ticks + core.options.election_ticks)
+
+
+def take_commit(core: Core, commit: LogIndex) -> None:
+    """Take a heartbeat's commit index: our log was known to agree with the leader's up to there."""
+    core.log.commit_to(commit)
 
 
 def _on_append(core: Core, message: Message) -> None:
@@ -51,7 +61,7 @@ def _acknowledge(core: Core, message: Message, index: LogIndex) -> None:
 
 
 def _on_heartbeat(core: Core, message: Message) -> None:
-    core.log.commit_to(message.commit)
+    take_commit(core, message.commit)
     kind = MessageKind.HEARTBEAT_RESPONSE
     core.send(Message(kind, message.sender, core.node, core.term, round=message.round))
 

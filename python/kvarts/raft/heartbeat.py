@@ -19,7 +19,7 @@ def broadcast_heartbeat(core: Core) -> None:
     committed = core.log.committed
     for node, progress in core.tracker.others(core.node):
         commit = LogIndex(min(progress.match, committed))
-        core.send(Message(MessageKind.HEARTBEAT, node, core.node, core.term, commit=commit, round=number))
+        core.heartbeats.append((node, core.term, commit, number))
         # It may lower what was sent: appends with a higher commit index may be lost, and are worth repeating.
         progress.commit_sent = commit
     confirm_rounds(core)
@@ -74,6 +74,12 @@ def lease_holds(core: Core) -> bool:
     if not core.committed_in_term:
         return False
     return core.ticks < reads.confirmed_tick + options.election_ticks - options.lease_margin_ticks
+
+
+def lease_ends(core: Core) -> bool:
+    """Return whether this is the tick at which a lease is over that was held until now."""
+    confirmed, options = core.reads.confirmed_tick, core.options
+    return confirmed is not None and core.ticks == confirmed + options.election_ticks - options.lease_margin_ticks
 
 
 def ticks_at_once(core: Core) -> int:

@@ -70,14 +70,18 @@ def _on_progress(core: Core, node: NodeId, progress: Progress, index: LogIndex) 
 def on_heartbeat_response(core: Core, message: Message) -> None:
     """A follower lives and still takes us for the leader."""
     progress = core.tracker.progress.get(message.sender)
-    if progress is None:
-        return
+    if progress is not None:
+        take_answer(core, message.sender, progress, message.round)
+
+
+def take_answer(core: Core, node: NodeId, progress: Progress, round_number: int) -> None:
+    """A follower answers a round of heartbeats."""
     progress.recently_active = True
     progress.paused = False
     # Also one that has everything is sent an empty append while it is probed: the answer ends the probing.
     if progress.match < core.log.last_index() or progress.state is ProgressState.PROBE:
-        send_append(core, message.sender, progress)
-    core.reads.answer(message.sender, message.round)
+        send_append(core, node, progress)
+    core.reads.answer(node, round_number)
     confirm_rounds(core)
 
 

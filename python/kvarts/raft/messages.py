@@ -166,6 +166,9 @@ class Message:
     responses: tuple[Message, ...] = ()
 
 
+Heartbeat = tuple[NodeId, Term, LogIndex, int]
+"""A heartbeat to a node before it is a message: its term, commit index and round."""
+
 _SIZE: Callable[[Entry], int] = itemgetter(Entry._fields.index("size"))
 
 

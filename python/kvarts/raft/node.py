@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kvarts.raft import leader
+from kvarts.raft import follower, leader
 from kvarts.raft.confchange import ConfigChange
 from kvarts.raft.core import Core, Random
 from kvarts.raft.election import stand
 from kvarts.raft.errors import UnknownPeer, invariant
-from kvarts.raft.heartbeat import broadcast_heartbeat, lease_holds, ticks_at_once
+from kvarts.raft.heartbeat import broadcast_heartbeat, lease_ends, lease_holds, ticks_at_once
 from kvarts.raft.ids import LOG_INDEX_MIN, NODE_NONE, TERM_NONE, LogIndex, NodeId, Term
 from kvarts.raft.membership import Membership
-from kvarts.raft.messages import RESPONSES, Entry, EntryKind, Message, MessageKind, Role, make_entry
+from kvarts.raft.messages import RESPONSES, Entry, EntryKind, Heartbeat, Message, MessageKind, Role, make_entry
 from kvarts.raft.options import RaftOptions, ReadMode
 from kvarts.raft.progress import ProgressState
 from kvarts.raft.ready import Outbox, Ready
@@ -90,17 +90,53 @@ class RaftNode:
         step(self._core, message)
 
     def tick(self) -> None:
-        """Let one tick pass."""
-        self._stir()
+        """Let one tick pass. Where all that comes of it is heartbeats, nobody is stirred: see `take_heartbeats`."""
         core = self._core
         core.ticks += 1
         if core.role is Role.LEADER:
+            transferee = core.transferee
             leader.tick(core)
+            told = core.messages or core.read_states
+            if told or core.role is not Role.LEADER or core.transferee != transferee or lease_ends(core):
+                self._stir()
             return
         core.election_elapsed += 1
         if core.election_elapsed >= core.election_ticks_drawn and core.is_promotable:
+            self._stir()
             core.election_elapsed = 0
             stand(core)
+
+    def take_heartbeats(self) -> Sequence[Heartbeat]:
+        """Return heartbeats that are to be sent, as the next Ready would, and forget them."""
+        heartbeats = self._core.heartbeats
+        if heartbeats:
+            self._core.heartbeats = []
+        return heartbeats
+
+    def hear(self, sender: NodeId, term: Term, commit: LogIndex) -> bool:
+        """Take the heartbeat of a leader that this node follows already; True: `term` and its round are the answer.
+
+        False, and nothing was done, where it means more: then it is to be stepped as a message.
+        """
+        core = self._core
+        if term != core.term or core.lead != sender or core.role is not Role.FOLLOWER:
+            return False
+        follower.follow(core, sender)
+        if commit > core.log.committed:
+            self._stir()
+            follower.take_commit(core, commit)
+        return True
+
+    def heard(self, sender: NodeId, term: Term, round_number: int) -> bool:
+        """Take a member's answer to this leader's heartbeat; it may have extended the lease. False: as in `hear`."""
+        core = self._core
+        progress = core.tracker.progress.get(sender)
+        if term != core.term or core.role is not Role.LEADER or progress is None:
+            return False
+        leader.take_answer(core, sender, progress, round_number)
+        if core.messages or core.read_states:
+            self._stir()
+        return True
 
     def propose(self, payload: object, size: int | None = None, kind: EntryKind = EntryKind.NORMAL) -> None:
         """Propose one payload; `size` in bytes is needed unless it is bytes. Raises ProposalDropped."""
@@ -188,8 +224,10 @@ class RaftNode:
 
     def tell_commit(self) -> None:
         """Tell of the commit index whoever could use it and has not heard of it by an append since."""
-        self._stir()
-        tell_commit(self._core)
+        core = self._core
+        tell_commit(core)
+        if core.messages or core.read_states:
+            self._stir()
 
     def heard_from(self, node: NodeId) -> bool:
         """Return whether this leader has heard from `node` within the last election timeout."""

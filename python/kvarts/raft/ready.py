@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kvarts.raft.core import Core
-from kvarts.raft.ids import LOG_INDEX_MIN, LOG_STORE, STATE_MACHINE, TERM_NONE
-from kvarts.raft.messages import Entry, HardState, Message, MessageKind, ReadState, Snapshot, SoftState
+from kvarts.raft.ids import LOG_INDEX_MIN, LOG_STORE, STATE_MACHINE, TERM_NONE, NodeId
+from kvarts.raft.messages import Entry, HardState, Heartbeat, Message, MessageKind, ReadState, Snapshot, SoftState
 
 
 @dataclass(slots=True)
@@ -33,6 +33,12 @@ class Ready:
 NO_HARD_STATE = HardState()
 
 
+def heartbeat_messages(sender: NodeId, heartbeats: Sequence[Heartbeat]) -> list[Message]:
+    """Return heartbeats as messages."""
+    kind = MessageKind.HEARTBEAT
+    return [Message(kind, to, sender, term, commit=commit, round=round_) for to, term, commit, round_ in heartbeats]
+
+
 class Outbox:
     """Remembers what was handed out, so that only news is."""
 
@@ -50,6 +56,7 @@ class Outbox:
         log, unstable = core.log, core.log.unstable
         return bool(
             core.messages
+            or core.heartbeats
             or core.after_append
             or (core.term, core.vote, log.committed) != self._hard
             or (core.lead, core.role) != self._soft
@@ -67,6 +74,9 @@ class Outbox:
         hard_state = HardState(*hard) if hard != self._hard else None
         entries, snapshot = log.unstable.next_entries(), log.unstable.next_snapshot()
         committed = log.next_committed(allow_unstable=self._allow_unstable)
+        if core.heartbeats:
+            core.messages += heartbeat_messages(core.node, core.heartbeats)
+            core.heartbeats = []
         own = self._storage_messages if core.options.async_storage else self._held
         ready = Ready(
             SoftState(*soft) if soft != self._soft else None,

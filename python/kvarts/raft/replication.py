@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kvarts.raft.core import Core
 from kvarts.raft.errors import Compacted
+from kvarts.raft.heartbeat import broadcast_heartbeat
 from kvarts.raft.ids import LogIndex, NodeId
 from kvarts.raft.messages import Message, MessageKind, Role, payload_bytes
 from kvarts.raft.progress import Progress, ProgressState
@@ -16,11 +17,21 @@ def broadcast_append(core: Core) -> None:
 
 
 def tell_commit(core: Core) -> None:
-    """Send an append to those whom the commit index could tell something new."""
-    if core.role is Role.LEADER:
-        for node, progress in core.tracker.others(core.node):
-            if progress.commit_may_help(core.log.committed):
-                send_append(core, node, progress)
+    """Tell those to whom the commit index is news: by heartbeats where all hold what it covers, else by appends.
+
+    A heartbeat costs a follower less, and carries no more than the follower is known to have.
+    """
+    if core.role is not Role.LEADER:
+        return
+    committed = core.log.committed
+    waiting = [(node, each) for node, each in core.tracker.others(core.node) if each.commit_may_help(committed)]
+    if not waiting:
+        return
+    if all(progress.match >= committed for _, progress in waiting):
+        broadcast_heartbeat(core)
+        return
+    for node, progress in waiting:
+        send_append(core, node, progress)
 
 
 def probe_all(core: Core) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NewType
 
 from kvarts.raft.confchange import ConfigChange
-from kvarts.raft.ids import LogIndex, NodeId
+from kvarts.raft.ids import LogIndex, NodeId, Term
 from kvarts.raft.messages import Message
 
 GroupId = NewType("GroupId", int)
@@ -96,6 +96,19 @@ class Received:
 
     group: GroupId
     message: Message
+
+
+@dataclass(slots=True, unsafe_hash=True)
+class Heartbeats:
+    """Heartbeats of leaders on another node, and its answers to ours: group, term, commit index and round of each.
+
+    `idle`: nobody waits for what comes of them.
+    """
+
+    sender: NodeId
+    idle: bool
+    heartbeats: Sequence[tuple[GroupId, Term, LogIndex, int]]
+    answers: Sequence[tuple[GroupId, Term, int]]
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -186,6 +199,7 @@ Event = (
     | Restored
     | Flushed
     | Received
+    | Heartbeats
     | WriteRequested
     | ReadRequested
     | CommandRequested

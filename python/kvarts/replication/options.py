@@ -18,8 +18,10 @@ class ReplicatorOptions:
     """More ticks than this between two turns are a pause: the time was not measured, leases are void."""
     commit_notice_ms: int = 5
     """How long after a commit followers hear of it where no append tells them sooner; without `eager_commit`."""
-    gather_ms: int = 2
+    gather_ms: int = 8
     """How long writes wait at most for the entry before theirs to commit: those that come meanwhile go with them."""
+    linger_ms: int = 1
+    """How long writes that waited for an entry go on waiting: whoever it answers may write again and join them."""
     entry_bytes_max: int = 1 << 20
     """Batches of writes that become one entry, unless one alone is larger."""
     keep_entries: int = 1000
@@ -34,5 +36,5 @@ class ReplicatorOptions:
             raise ValueError("a replicator refuses what it does not lead: forward_proposals must be off")
         if min(self.tick_ms, self.ticks_max, self.commit_notice_ms, self.entry_bytes_max) < 1:
             raise ValueError("tick_ms, ticks_max, commit_notice_ms and entry_bytes_max must be positive")
-        if min(self.keep_entries, self.gather_ms) < 0:
-            raise ValueError("keep_entries and gather_ms must not be negative")
+        if min(self.keep_entries, self.gather_ms, self.linger_ms) < 0:
+            raise ValueError("keep_entries, gather_ms and linger_ms must not be negative")

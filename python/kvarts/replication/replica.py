@@ -70,6 +70,10 @@ class Replica:
         self.gathered: dict[Handle, int] = {}
         """Writes that wait for the entry before theirs, with their sizes; at `propose_by_ms` they wait no longer."""
         self.propose_by_ms = 0
+        self._under_way = False
+        """An entry of clients' writes is, as far as earlier turns knew."""
+        self._lingers = False
+        """It has come, and what was gathered waits for those whom it answered: together they are one entry, not two."""
         self._to_apply: deque[Message] = deque()
         """Applies that the core asked for and that are not acknowledged; the first may be half done."""
         self._handed_out = LOG_INDEX_MIN
@@ -112,12 +116,20 @@ class Replica:
         self.gathered[request.handle] = request.size
 
     def propose_due(self, now_ms: int, turn: Turn) -> None:
-        """Propose what was gathered, or refuse it, unless an entry is on its way and it may still wait.
+        """Propose what was gathered, or refuse it, unless it may wait and an entry is on its way, or has just come.
 
-        A turn per entry costs the same for one write as for a hundred.
+        An entry costs the same with one write as with a hundred.
         """
-        if self.raft.has_uncommitted and now_ms < self.propose_by_ms:
-            return
+        if now_ms < self.propose_by_ms:
+            if self.raft.has_uncommitted:
+                return
+            if self._under_way:
+                # Its commit is news of this turn.
+                self._under_way, self._lingers = False, True
+                self.propose_by_ms = min(self.propose_by_ms, now_ms + self._options.linger_ms)
+            if self._lingers and now_ms < self.propose_by_ms:
+                return
+        self._lingers = False
         gathered, self.gathered = self.gathered, {}
         handles: list[Handle] = []
         size = 0
@@ -133,6 +145,7 @@ class Replica:
         batch = Batch(tuple(handles))
         try:
             self.raft.propose(batch, size)
+            self._under_way = True
         except ProposalDropped as dropped:
             leader, why = self.leader, _why(dropped)
             turn.writes_refused += [WriteRefused(self.group, handle, leader, why) for handle in batch.handles]
@@ -204,6 +217,7 @@ class Replica:
             # A second round comes only from messages of the first, and brings no second write before it.
             local += self._take(ready, turn)
         self._hand_out(turn)
+        self._under_way = self._under_way and self.raft.has_uncommitted
         return local
 
     def _take(self, ready: Ready, turn: Turn) -> list[Message]:

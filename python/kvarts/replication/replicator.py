@@ -11,7 +11,7 @@ from kvarts.raft.core import Random
 from kvarts.raft.errors import invariant
 from kvarts.raft.heartbeat import TICKS_ALONE
 from kvarts.raft.ids import LOG_INDEX_MIN, NODE_NONE, NodeId
-from kvarts.raft.messages import Entry, Message, Snapshot
+from kvarts.raft.messages import Entry, Message, MessageKind, Role, Snapshot
 from kvarts.raft.node import RaftNode
 from kvarts.replication.events import (
     Applied,
@@ -26,6 +26,7 @@ from kvarts.replication.events import (
     GroupId,
     GroupOpened,
     Handle,
+    Heartbeats,
     PeerLost,
     ReadRequested,
     Received,
@@ -72,6 +73,8 @@ class Replicator:
         """Groups whose Raft node something has reached since the last turn looked at what they want."""
         self.stirred: Sequence[GroupId] = ()
         """Groups that the latest turn looked at: nothing has changed in any other."""
+        self._renewed: set[GroupId] = set()
+        """Groups whose lease may have been extended without anything else."""
         self._gathering: set[GroupId] = set()
         """Groups with writes that wait for the entry before theirs."""
         for opened in sorted(groups, key=lambda each: each.group):
@@ -93,9 +96,9 @@ class Replicator:
         turn = Turn()
         taken = self._gathered()
         # The clock first: a read that waited out a pause with us must not be served under the lease from before.
-        self._tick(events.now_ms)
+        self._tick(events.now_ms, turn)
         if self._notices_ms:
-            self._give_notice(events.now_ms)
+            self._give_notice(events.now_ms, turn)
         # Completed work next: an apply that was reached before a snapshot came belongs to the membership before it.
         for event in _completions_first(events.events):
             taken += _handles_of_event(event)
@@ -135,6 +138,8 @@ class Replicator:
         match event:
             case Synced(ticket):
                 self._synced(ticket)
+            case Heartbeats():
+                self._hear(event, turn)
             case GroupOpened():
                 self._open(event)
             case StopRequested():
@@ -162,6 +167,7 @@ class Replicator:
         self._gates.pop(group, None)
         self._gathering.discard(group)
         self._stirred.discard(group)
+        self._renewed.discard(group)
         self._notices_ms.pop(group, None)
         turn.closed.append(group)
 
@@ -185,18 +191,46 @@ class Replicator:
             if not replica.gathered:
                 self._gathering.remove(group)
 
-    def _tick(self, now_ms: int) -> None:
+    def _hear(self, event: Heartbeats, turn: Turn) -> None:
+        """Take heartbeats and answers. Nearly all change nothing but when who was heard: they are no messages here."""
+        sender = event.sender
+        answers = turn.beats_to(sender, idle=event.idle).answers if event.heartbeats else []
+        for group, term, commit, number in event.heartbeats:
+            replica = self.replicas.get(group)
+            if replica is None:
+                continue
+            if replica.raft.hear(sender, term, commit):
+                answers.append((group, term, number))
+            else:
+                kind = MessageKind.HEARTBEAT
+                replica.receive(Message(kind, self.node, sender, term, commit=commit, round=number))
+        for group, term, number in event.answers:
+            replica = self.replicas.get(group)
+            if replica is None:
+                continue
+            if replica.raft.heard(sender, term, number):
+                self._renewed.add(group)
+            else:
+                replica.receive(Message(MessageKind.HEARTBEAT_RESPONSE, self.node, sender, term, round=number))
+
+    def _beat(self, group: GroupId, raft: RaftNode, turn: Turn, *, idle: bool) -> None:
+        for to, term, commit, number in raft.take_heartbeats():
+            turn.beats_to(to, idle=idle).heartbeats.append((group, term, commit, number))
+
+    def _tick(self, now_ms: int, turn: Turn) -> None:
         ticks = (now_ms - self._ticked_ms) // self._options.tick_ms
         if ticks <= 0:
             return
         paused = ticks > self._options.ticks_max
         # After a pause one tick passes: most who would stand for election at once first hear what waits at the door.
         self._ticked_ms = now_ms if paused else self._ticked_ms + ticks * self._options.tick_ms
-        for replica in self.replicas.values():
+        for group, replica in self.replicas.items():
+            raft = replica.raft
             if paused:
-                replica.raft.pause_detected()
+                raft.pause_detected()
             for _ in range(1 if paused else ticks):
-                replica.raft.tick()
+                raft.tick()
+            self._beat(group, raft, turn, idle=True)
 
     def _collect(self, turn: Turn) -> None:
         local = [(group, each) for group in self.stirred for each in self.replicas[group].collect(turn)]
@@ -205,10 +239,16 @@ class Replicator:
         self._ticket = turn.ticket = Ticket(self._ticket + 1)
         self._waiting += [(self._ticket, group, message) for group, message in local]
 
-    def _give_notice(self, now_ms: int) -> None:
-        for group in [group for group, due_ms in self._notices_ms.items() if due_ms <= now_ms]:
+    def _give_notice(self, now_ms: int, turn: Turn) -> None:
+        if min(self._notices_ms.values()) > now_ms:
+            return
+        # With the first that is due go all that soon would be: a turn for each, here and there, costs more.
+        soon_ms = now_ms + self._options.commit_notice_ms // 2
+        for group in [group for group, due_ms in self._notices_ms.items() if due_ms <= soon_ms]:
             del self._notices_ms[group]
-            self.replicas[group].raft.tell_commit()
+            raft = self.replicas[group].raft
+            raft.tell_commit()
+            self._beat(group, raft, turn, idle=False)
 
     def _owe_notice(self, now_ms: int) -> None:
         for group in self.stirred:
@@ -217,9 +257,13 @@ class Replicator:
                 self._notices_ms[group] = now_ms + self._options.commit_notice_ms
 
     def _set_gates(self, turn: Turn) -> None:
-        for group in self.stirred:
+        groups: Iterable[GroupId] = self.stirred
+        if self._renewed:
+            groups = sorted(self._renewed.union(self.stirred))
+            self._renewed.clear()
+        for group in groups:
             raft = self.replicas[group].raft
-            ticks = raft.ticks_at_once
+            ticks = raft.ticks_at_once if raft.role is Role.LEADER else 0
             if not ticks:
                 if self._gates.pop(group, None):
                     turn.gates.append(Gate(group, 0, LOG_INDEX_MIN))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from kvarts.raft.ids import LogIndex, NodeId
+from kvarts.raft.ids import LogIndex, NodeId, Term
 from kvarts.raft.membership import Membership
 from kvarts.raft.messages import Entry, HardState, Message, Snapshot
 from kvarts.replication.events import GroupId, Handle, Ticket
@@ -53,6 +53,20 @@ class Outgoing:
 
     group: GroupId
     message: Message
+
+
+@dataclass(slots=True)
+class Beats:
+    """Heartbeats of the groups that this node leads to one node, and answers to those of its leaders.
+
+    Of all groups together: a group at rest costs a line of numbers. `idle`: nobody waits for what comes of them, so the
+    receiver may let them lie until it has something else to do, up to a tick.
+    """
+
+    to: NodeId
+    idle: bool
+    heartbeats: list[tuple[GroupId, Term, LogIndex, int]] = field(default_factory=list)
+    answers: list[tuple[GroupId, Term, int]] = field(default_factory=list)
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -155,7 +169,8 @@ class Turn:
     """In this order: set gates; write and, if `must_sync`, begin a sync; take effects; flush; send; apply; answer;
     release; close.
 
-    `flushes`: groups whose state machine is to go to disk now, since older snapshots of it are of no use to a newcomer.
+    `beats` leave with `sends`. `flushes`: groups whose state machine is to go to disk now, since older snapshots of it
+    are of no use to a newcomer.
 
     `held` leaves when all that this and earlier turns asked to be durable is durable, and then Synced(ticket) is due.
     At most one sync is under way on a node; what later turns write gathers for the next. Without a
@@ -168,6 +183,7 @@ class Turn:
     must_sync: bool = False
     writes: list[Write] = field(default_factory=list)
     sends: list[Outgoing] = field(default_factory=list)
+    beats: dict[tuple[NodeId, bool], Beats] = field(default_factory=dict)
     held: list[Outgoing] = field(default_factory=list)
     effects: list[Effects] = field(default_factory=list)
     flushes: list[GroupId] = field(default_factory=list)
@@ -181,3 +197,10 @@ class Turn:
     release: list[Handle] = field(default_factory=list)
     closed: list[GroupId] = field(default_factory=list)
     stopped: bool = False
+
+    def beats_to(self, node: NodeId, *, idle: bool) -> Beats:
+        """Return what goes to a node, to be added to."""
+        beats = self.beats.get((node, idle))
+        if beats is None:
+            beats = self.beats[node, idle] = Beats(node, idle)
+        return beats

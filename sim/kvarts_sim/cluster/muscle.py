@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from kvarts.replication.events import (
     Flushed,
     GroupId,
     Handle,
+    Heartbeats,
     ReadRequested,
     Received,
     Restored,
@@ -27,7 +28,7 @@ from kvarts.replication.events import (
     Ticket,
     WriteRequested,
 )
-from kvarts.replication.turn import Apply, Effects, Gate, Outgoing, Turn, Write
+from kvarts.replication.turn import Apply, Beats, Effects, Gate, Outgoing, Turn, Write
 from kvarts.statemachine.commands import AnyCommand, Result
 from kvarts.statemachine.user_keys import Row, UserKeys
 from kvarts_sim.cluster.agenda import MS, Agenda
@@ -88,6 +89,7 @@ class Packet:
 
     sender: NodeId
     messages: tuple[tuple[GroupId, Message], ...]
+    beats: tuple[Beats, ...] = ()
 
 
 class SimMuscle:
@@ -145,7 +147,7 @@ class SimMuscle:
             self._take_effects(effects)
         for group in turn.flushes:
             self.flush(group)
-        self._send(turn.sends)
+        self._send(turn.sends, turn.beats.values())
         if turn.ticket is not None:
             self._held.append((turn.ticket, turn.must_sync, tuple(turn.held), tuple(turn.writes)))
             self._dirty |= turn.must_sync
@@ -169,8 +171,16 @@ class SimMuscle:
             self._events.append(event)
             self._wake()
 
+    def push_idle(self, event: Event) -> None:
+        """Add an event that waits for the next turn, at the latest that of the next tick."""
+        if self.alive:
+            self._events.append(event)
+
     def receive(self, packet: Packet) -> None:
         """Take a packet from the network: bytes stay here, handles go on."""
+        for beats in packet.beats:
+            push = self.push_idle if beats.idle else self.push
+            push(Heartbeats(packet.sender, beats.idle, beats.heartbeats, beats.answers))
         for group, message in packet.messages:
             if not message.entries and message.snapshot is None:
                 self.push(Received(group, message))
@@ -236,15 +246,19 @@ class SimMuscle:
         if write.hard_state is not None:
             self.disk.write(Record(group, write.hard_state))
 
-    def _send(self, outgoing: list[Outgoing] | tuple[Outgoing, ...]) -> None:
+    def _send(self, outgoing: Sequence[Outgoing], beats: Iterable[Beats] = ()) -> None:
         packets: dict[NodeId, list[tuple[GroupId, Message]]] = {}
         for each in outgoing:
             self._watcher.leaves(self.node, each.group, each.message, self.disk)
             whole = self._with_bytes(each.group, each.message)
             if whole is not None:
                 packets.setdefault(whole.to, []).append((each.group, whole))
-        for to, messages in packets.items():
-            sent = self._transmit(Packet(self.node, tuple(messages)), to)
+        rhythm: dict[NodeId, list[Beats]] = {}
+        for bundle in beats:
+            rhythm.setdefault(bundle.to, []).append(bundle)
+        for to in [*packets, *(to for to in rhythm if to not in packets)]:
+            messages = packets.get(to, [])
+            sent = self._transmit(Packet(self.node, tuple(messages), tuple(rhythm.get(to, ()))), to)
             for group, message in messages:
                 if message.kind is MessageKind.SNAPSHOT:
                     word = SnapshotSent(group, to, sent)

@@ -52,6 +52,7 @@ class Scenario:
     raft: RaftOptions = field(default_factory=lambda: RaftOptions(node=NodeId(1), forward_proposals=False))
     keep_entries: int = 20
     gather_ms: int = 2
+    linger_ms: int = 0
     deeds: frozenset[int] | None = None
     """Numbers of the deeds of the nemesis that may happen; None: all."""
     disks_lie: bool = False
@@ -180,7 +181,8 @@ class Scenario:
             fault_pause_us=rng.choice([300, 1000, 3000]) * MS,
             raft=raft,
             keep_entries=rng.choice([0, 10, 100]),
-            gather_ms=seeds.stream("gather").choice([0, 2]),
+            gather_ms=seeds.stream("gather").choice([0, 2, 8]),
+            linger_ms=seeds.stream("linger").choice([0, 1]),
         )
 
 
@@ -218,7 +220,10 @@ class World:
             self.groups, self._disks, lambda: self.agenda.now_us, gives_way_us, self._ready_to_serve
         )
         options = ReplicatorOptions(
-            raft=scenario.raft, keep_entries=scenario.keep_entries, gather_ms=scenario.gather_ms
+            raft=scenario.raft,
+            keep_entries=scenario.keep_entries,
+            gather_ms=scenario.gather_ms,
+            linger_ms=scenario.linger_ms,
         )
         self._around = Surroundings(
             self.agenda,

@@ -17,6 +17,7 @@ from kvarts.raft import (
     log,
     quorum,
     reconfigure,
+    replication,
     step,
     tracker,
     transfer,
@@ -24,8 +25,9 @@ from kvarts.raft import (
 )
 from kvarts.raft.core import Core
 from kvarts.raft.ids import LOG_INDEX_MAX, LOG_INDEX_MIN, NODE_NONE, LogIndex, NodeId, Term
-from kvarts.raft.messages import Entry, Message, MessageKind, Snapshot
+from kvarts.raft.messages import Entry, Message, MessageKind, Role, Snapshot
 from kvarts.raft.node import RaftNode
+from kvarts.raft.progress import Progress
 from kvarts.raft.reads import ReadRequest
 from kvarts.replication.replica import Replica
 from kvarts.replication.replicator import Replicator
@@ -155,17 +157,14 @@ def _restore_without_membership(core: Core, snapshot: Snapshot) -> bool:
     return True
 
 
-def _heartbeat_commits_all(core: Core, message: Message) -> None:
-    core.log.commit_to(LogIndex(min(message.commit, core.log.last_index())))
-    kind = MessageKind.HEARTBEAT_RESPONSE
-    core.send(Message(kind, message.sender, core.node, core.term, round=message.round))
+def _heartbeat_commits_all(core: Core, commit: LogIndex) -> None:
+    core.log.commit_to(LogIndex(min(commit, core.log.last_index())))
 
 
 def _broadcast_whole_commit(core: Core) -> None:
     number = core.reads.begin_round(core.node, core.ticks, keep_tick=True)
     for node, _ in core.tracker.others(core.node):
-        kind = MessageKind.HEARTBEAT
-        core.send(Message(kind, node, core.node, core.term, commit=core.log.committed, round=number))
+        core.heartbeats.append((node, core.term, core.log.committed, number))
     heartbeat.confirm_rounds(core)
 
 
@@ -212,8 +211,11 @@ def _changes_at_any_time(core: Core, proposals: Sequence[Entry]) -> Sequence[Ent
     return proposals
 
 
-def _any_answer_counts(core: Core, message: Message) -> None:
-    leader.on_heartbeat_response(core, replace(message, round=core.reads.round))
+def _any_answer_counts(core: Core, node: NodeId, progress: Progress, _round: int) -> None:
+    _TAKE_ANSWER(core, node, progress, core.reads.round)
+
+
+_TAKE_ANSWER = leader.take_answer
 
 
 def _own_word_at_once(self: Replicator, turn: Turn) -> None:
@@ -252,13 +254,21 @@ def _lead_before_own_vote(core: Core, message: Message) -> None:
     election.on_vote_response(core, message)
 
 
-def _no_promise(core: Core, message: Message) -> None:
+def _no_promise(core: Core, leader: NodeId) -> None:
     quiet_until = core.quiet_until
-    _ON_LEADER(core, message)
+    _FOLLOW(core, leader)
     core.quiet_until = quiet_until
 
 
-_ON_LEADER = follower.on_leader_message
+_FOLLOW = follower.follow
+
+
+def _hear_any_term(self: RaftNode, sender: NodeId, _term: Term, _commit: LogIndex) -> bool:
+    core = self._core
+    if core.role is Role.FOLLOWER:
+        core.election_elapsed = 0
+        core.quiet_until = max(core.quiet_until, core.ticks + core.options.election_ticks)
+    return sender in core.tracker.progress
 
 
 def _no_promise_in_entered_term(core: Core, message: Message) -> None:
@@ -317,7 +327,6 @@ def _handlers_with(kinds: frozenset[MessageKind], handler: Any) -> Any:
 
 _VOTE = frozenset({MessageKind.VOTE})
 _APPEND_RESPONSE = frozenset({MessageKind.APPEND_RESPONSE})
-_FROM_LEADER = frozenset(step.FROM_LEADER)
 
 BUGS = (
     Bug("vote not persisted", "PySyncObj#202", muscle=ForgetsVote),
@@ -344,7 +353,7 @@ BUGS = (
     Bug(
         "any heartbeat's answer confirms",
         "thesis 6.4",
-        ((step, "HANDLERS", _handlers_with(frozenset({MessageKind.HEARTBEAT_RESPONSE}), _any_answer_counts)),),
+        ((leader, "take_answer", _any_answer_counts),),
         scenario="echoes",
     ),
     Bug(
@@ -403,7 +412,8 @@ BUGS = (
         (
             (heartbeat, "broadcast_heartbeat", _broadcast_whole_commit),
             (leader, "broadcast_heartbeat", _broadcast_whole_commit),
-            (follower, "_on_heartbeat", _heartbeat_commits_all),
+            (replication, "broadcast_heartbeat", _broadcast_whole_commit),
+            (follower, "take_commit", _heartbeat_commits_all),
         ),
         scenario="coups",
     ),
@@ -421,6 +431,12 @@ BUGS = (
         "transfer keeps the lease",
         "openraft#1747",
         ((leader, "send_timeout_now", _transfer_keeps_lease), (transfer, "send_timeout_now", _transfer_keeps_lease)),
+        scenario="leases",
+    ),
+    Bug(
+        "bundled heartbeat of another term is answered",
+        "review of this core",
+        ((RaftNode, "hear", _hear_any_term),),
         scenario="leases",
     ),
     Bug("lease without an end", "etcd#20418", ((heartbeat, "lease_holds", _lease_for_ever),), scenario="leases"),
@@ -456,7 +472,7 @@ BUGS = (
     Bug(
         "promise ends with a higher term",
         "review of this core",
-        ((step, "HANDLERS", _handlers_with(_FROM_LEADER, _no_promise)),),
+        ((follower, "follow", _no_promise),),
         scenario="refusals",
     ),
     Bug(

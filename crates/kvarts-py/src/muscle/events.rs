@@ -1,5 +1,5 @@
 //! Events as tuples, their first element as in `kvarts.node.bridge`.
-use kvarts_serve::muscle::{Event, Received, ReceivedEntry, ReceivedPayload};
+use kvarts_serve::muscle::{Beats, Event, Received, ReceivedEntry, ReceivedPayload};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
@@ -18,6 +18,7 @@ const OPENED: u8 = 11;
 const PEER_CAME: u8 = 12;
 const WORD: u8 = 13;
 const REMOVED: u8 = 14;
+const HEARTBEATS: u8 = 15;
 
 /// A list of tuples.
 pub fn to_python(py: Python<'_>, events: Vec<Event>) -> PyResult<Bound<'_, PyList>> {
@@ -31,6 +32,10 @@ pub fn to_python(py: Python<'_>, events: Vec<Event>) -> PyResult<Bound<'_, PyLis
 fn tuple_of(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>> {
     match event {
         Event::Received(received) => received_tuple(py, *received),
+        Event::Beats(beats) => {
+            let Beats { node, idle, heartbeats, answers } = beats;
+            (HEARTBEATS, node, idle, heartbeats, answers).into_pyobject(py)
+        }
         Event::Synced(ticket) => (SYNCED, ticket).into_pyobject(py),
         Event::Applied { group, index, command } => {
             (APPLIED, group, index, command.map(|command| PyBytes::new(py, &command))).into_pyobject(py)

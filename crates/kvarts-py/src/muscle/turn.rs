@@ -2,7 +2,8 @@
 use crate::fault::{Fault, Outcome};
 use bytes::Bytes;
 use kvarts_serve::muscle::{
-    Apply, Effects, EntryMeta, MessageHead, NewEntry, NewSnapshot, Outgoing, Payload, Turn, Why, Write, WriteRefused,
+    Apply, Beats, Effects, EntryMeta, MessageHead, NewEntry, NewSnapshot, Outgoing, Payload, Turn, Why, Write,
+    WriteRefused,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
@@ -39,7 +40,13 @@ pub fn from_python(turn: &Bound<'_, PyAny>) -> Outcome<Turn> {
         compactions: turn.get_item(12)?.extract()?,
         release: turn.get_item(13)?.extract()?,
         closed: turn.get_item(14)?.extract()?,
+        beats: beats_of(turn)?,
     })
+}
+
+/// Node, idle, heartbeats, answers; the list may be an empty dict.
+fn beats_of(turn: &Bound<'_, PyTuple>) -> Outcome<Vec<Beats>> {
+    list(turn, 15, |(node, idle, heartbeats, answers)| Ok(Beats { node, idle, heartbeats, answers }))
 }
 
 fn list<'py, R, T>(turn: &Bound<'py, PyTuple>, at: usize, read: impl Fn(R) -> Outcome<T>) -> Outcome<Vec<T>>

@@ -87,12 +87,11 @@ fn work(core: &Core, group: &Arc<Group>, queue: &mut VecDeque<Apply>) -> Outcome
         queue.pop_front();
         let waits = apply.barrier && group.applied() < apply.last;
         let command = if waits { python_command(core, group, apply.last)? } else { None };
-        let applied = Event::Applied { group: group.id, index: apply.last, command };
         // Whoever waits for a plain entry is answered here; a barrier's effects come from Python.
         if apply.barrier {
-            core.queue.push(applied)
+            core.queue.push(Event::Applied { group: group.id, index: apply.last, command });
         } else {
-            core.queue.push_quiet(applied)
+            core.queue.push_applied(group.id, apply.last);
         }
         serve_reached(core, group);
         if waits {

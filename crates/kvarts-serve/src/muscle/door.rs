@@ -1,16 +1,17 @@
 //! What connections bring in: requests of clients, messages of other nodes. Never blocks on Python.
 use super::apply::NORMAL;
 use super::core::Core;
-use super::event::{Event, Received, ReceivedEntry, ReceivedPayload, ReceivedSnapshot};
+use super::event::{Beats, Event, Received, ReceivedEntry, ReceivedPayload, ReceivedSnapshot};
 use super::group::Group;
 use super::handles::{Held, WaitingWrite};
 use super::keeper;
 use super::members::{KEYSPACES, keyspace_of};
 use super::pending::Answer;
+use super::queue::Tone;
 use super::reads::{Ask, WaitingRead};
 use super::refusal;
 use super::routes::{self, META, Route};
-use super::send::{head_of, membership_of};
+use super::send::{HEARTBEAT, HEARTBEAT_RESPONSE, head_of, membership_of};
 use super::serve;
 use crate::intake::{Intake, Reply};
 use bytes::Bytes;
@@ -178,13 +179,25 @@ impl Intake for Door {
     }
 
     fn peer_messages(&self, from: u64, batch: v1::PeerBatch) {
+        let core = &self.0;
+        let (mut idle, mut awaited) = (Beats::new(from, true), Beats::new(from, false));
+        let mut events = Vec::with_capacity(batch.messages.len());
         for message in batch.messages {
-            receive(&self.0, from, message, None);
+            let beats = if message.idle { &mut idle } else { &mut awaited };
+            if let Some(message) = not_a_beat(core, message, beats) {
+                events.extend(received(core, from, message, None));
+            }
         }
+        for beats in [awaited, idle].into_iter().filter(|beats| !beats.is_empty()) {
+            let tone = if beats.idle { Tone::Idle } else { Tone::Loud };
+            events.push((Event::Beats(beats), tone));
+        }
+        core.queue.push_received(events);
     }
 
     fn peer_snapshot(&self, from: u64, message: v1::PeerMessage, dir: PathBuf) {
-        receive(&self.0, from, message, Some(dir));
+        let event = received(&self.0, from, message, Some(dir));
+        self.0.queue.push_received(event.into_iter().collect());
     }
 
     fn peer_lost(&self, node: u64) {
@@ -196,8 +209,20 @@ impl Intake for Door {
     }
 }
 
+/// Puts a heartbeat or an answer to the others of its batch; gives back any other message.
+fn not_a_beat(core: &Core, message: v1::PeerMessage, beats: &mut Beats) -> Option<v1::PeerMessage> {
+    let ours = message.to == core.config.node && message.sender == beats.node && core.failure().is_none();
+    match message.kind {
+        HEARTBEAT if ours => beats.heartbeats.push((message.group, message.term, message.commit, message.round)),
+        HEARTBEAT_RESPONSE if ours => beats.answers.push((message.group, message.term, message.round)),
+        _ => return Some(message),
+    }
+    core.stats.received.one();
+    None
+}
+
 /// Takes a message of another node: bytes stay here, handles go on.
-fn receive(core: &Core, from: u64, message: v1::PeerMessage, dir: Option<PathBuf>) {
+fn received(core: &Core, from: u64, message: v1::PeerMessage, dir: Option<PathBuf>) -> Option<(Event, Tone)> {
     core.stats.received.one();
     if message.group == 0 {
         core.queue.push(Event::Word { node: from, word: message.word });
@@ -211,7 +236,7 @@ fn receive(core: &Core, from: u64, message: v1::PeerMessage, dir: Option<PathBuf
         if let Some(dir) = dir {
             core.to_keeper(keeper::Job::Remove(dir));
         }
-        return;
+        return None;
     }
     let (group, head, membership) = (message.group, head_of(&message), membership_of(&message));
     let mark = message.snapshot.as_ref().map(|mark| (mark.index, mark.term));
@@ -220,12 +245,11 @@ fn receive(core: &Core, from: u64, message: v1::PeerMessage, dir: Option<PathBuf
         ReceivedSnapshot { index, term, membership, handle }
     });
     let entries = message.entries.into_iter().map(|entry| with_handle(core, entry)).collect();
-    let received = Event::Received(Box::new(Received { group, head, entries, snapshot }));
-    if head.kind == APPEND_RESPONSE && !head.reject {
-        core.queue.push_stored(group, head.index, received);
-    } else {
-        core.queue.push(received);
-    }
+    let tone = match head.kind {
+        APPEND_RESPONSE if !head.reject => Tone::Stored { group, index: head.index },
+        _ => Tone::Loud,
+    };
+    Some((Event::Received(Box::new(Received { group, head, entries, snapshot })), tone))
 }
 
 fn with_handle(core: &Core, entry: v1::PeerEntry) -> ReceivedEntry {

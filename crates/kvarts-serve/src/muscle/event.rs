@@ -85,12 +85,39 @@ pub struct Received {
     pub snapshot: Option<ReceivedSnapshot>,
 }
 
+/// Heartbeats of another node's leaders, and its answers to ours: of all groups together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beats {
+    /// The node that sent them, or that they are for.
+    pub node: u64,
+    /// Nobody waits for what comes of them.
+    pub idle: bool,
+    /// Group, term, commit index, round.
+    pub heartbeats: Vec<(u64, u64, u64, u64)>,
+    /// Group, term, round.
+    pub answers: Vec<(u64, u64, u64)>,
+}
+
+impl Beats {
+    /// Those between this node and another.
+    pub fn new(node: u64, idle: bool) -> Self {
+        Self { node, idle, ..Self::default() }
+    }
+
+    /// Tells whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.heartbeats.is_empty() && self.answers.is_empty()
+    }
+}
+
 /// One thing that happened.
 #[allow(missing_docs, reason = "fields whose names say it: a group's number, an entry's index")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A message came.
     Received(Box<Received>),
+    /// Heartbeats and answers came.
+    Beats(Beats),
     /// What turns up to this ticket wrote is durable, and what they held back is sent.
     Synced(u64),
     /// The state machine has reached an entry; the command of one that Python carries out.

@@ -371,6 +371,9 @@ async fn expire(core: Arc<Core>) {
     let mut interval = tokio::time::interval(Duration::from_millis(EXPIRY_MS));
     loop {
         interval.tick().await;
+        if core.crowd.now() == 0 {
+            continue;
+        }
         let now = core.time.now();
         let groups = core.groups();
         let late = core.handles.expire(now) + core.calls.expire(now);

@@ -37,7 +37,7 @@ pub use crate::nodelog::EntryMeta;
 pub use care::Care;
 pub use clock::{OsTime, Time};
 pub use config::Config;
-pub use event::{Event, MessageHead, Received, ReceivedEntry, ReceivedPayload, ReceivedSnapshot};
+pub use event::{Beats, Event, MessageHead, Received, ReceivedEntry, ReceivedPayload, ReceivedSnapshot};
 pub use failure::Failure;
 pub use group::Role;
 pub use life::Muscle;

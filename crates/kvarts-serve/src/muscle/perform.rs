@@ -85,7 +85,7 @@ fn write_and_send(core: &Core, turn: &mut Turn) -> Outcome<()> {
             core.to_apply(Job::Flush(group));
         }
     }
-    send::send(core, mem::take(&mut turn.sends));
+    send::send(core, mem::take(&mut turn.sends), mem::take(&mut turn.beats));
     if let Some(ticket) = turn.ticket {
         let outgoing = mem::take(&mut turn.held);
         core.syncs.hold(core, sync::Held { ticket, must_sync: turn.must_sync, led, outgoing, installs }, written);

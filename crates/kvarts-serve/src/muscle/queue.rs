@@ -19,6 +19,8 @@ struct Waiting {
     /// By group, the entry whose commit lets the next one go.
     entries: HashMap<u64, Entry>,
     woken: bool,
+    /// By group, where in `events` the word is that plain entries are applied, if nothing came since that it must not pass.
+    applied: HashMap<u64, usize>,
     /// The word that the node must stop was given: nothing else is taken any more.
     stopped: bool,
 }
@@ -42,9 +44,35 @@ impl Entry {
 }
 
 impl Waiting {
+    /// Adds an event; returns whether the poll must hear of it.
+    fn add(&mut self, event: Event, loud: bool) -> bool {
+        let heard = !self.stopped && (loud || !self.expecting);
+        self.loud |= heard;
+        self.keep(event);
+        heard
+    }
+
+    /// Adds an event that the poll finds when it returns.
+    fn keep(&mut self, event: Event) {
+        if !self.stopped {
+            self.events.push(event);
+        }
+    }
+
     fn is_empty(&self) -> bool {
         !self.loud && !self.woken
     }
+}
+
+/// How much an event from another node wants to be heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// At once.
+    Loud,
+    /// As the answer of a follower whose log has the entries of a group up to an index.
+    Stored { group: u64, index: u64 },
+    /// Never: it lies there until a turn comes, at the latest that of the next tick.
+    Idle,
 }
 
 /// The queue.
@@ -63,6 +91,8 @@ impl Queue {
     /// Adds events that belong together.
     pub fn push_all(&self, events: impl IntoIterator<Item = Event>) {
         let mut waiting = self.waiting.lock();
+        // A barrier or a snapshot may be among them.
+        waiting.applied.clear();
         for event in events {
             if waiting.stopped {
                 return;
@@ -75,11 +105,20 @@ impl Queue {
         self.arrived.notify_one();
     }
 
-    /// Adds an event that nothing waits for: Python hears of it with the next one, or a little later.
+    /// Adds the word that plain entries of a group are applied, for which nothing waits: Python hears of it with the next
+    /// event, or a little later, and of several words only the last.
     ///
     /// A turn costs more than most of what it is for, so one less counts.
-    pub fn push_quiet(&self, event: Event) {
-        self.add(&mut self.waiting.lock(), event, false);
+    pub fn push_applied(&self, group: u64, index: u64) {
+        let mut waiting = self.waiting.lock();
+        let Waiting { events, applied, .. } = &mut *waiting;
+        if let Some(Event::Applied { index: known, .. }) = applied.get(&group).and_then(|&at| events.get_mut(at)) {
+            *known = index;
+            return;
+        }
+        let at = events.len();
+        applied.insert(group, at);
+        self.add(&mut waiting, Event::Applied { group, index, command: None }, false);
     }
 
     /// Adds the word that writes wait: quiet while an entry of their group is on its way, since they go with the next.
@@ -89,35 +128,48 @@ impl Queue {
         self.add(&mut waiting, Event::Write { group, handle, size: 0 }, loud);
     }
 
-    /// Adds the answer of a follower whose log has the entries of a group up to an index.
-    ///
-    /// Quiet where it commits nothing: behind the entry that writes wait for, or as the first to have it.
-    pub fn push_stored(&self, group: u64, index: u64, event: Event) {
+    /// Adds what came from another node together: the poll wakes once, if at all.
+    pub fn push_received(&self, events: Vec<(Event, Tone)>) {
         let mut waiting = self.waiting.lock();
-        let loud = match waiting.entries.get_mut(&group) {
-            None => false,
-            Some(entry) => index < entry.index || entry.another_log(),
-        };
-        self.add(&mut waiting, event, loud);
+        let mut heard = false;
+        for (event, tone) in events {
+            let loud = match tone {
+                Tone::Loud => true,
+                Tone::Idle => {
+                    waiting.keep(event);
+                    continue;
+                }
+                // Quiet where it commits nothing: behind the entry that writes wait for, or as the first to have it.
+                Tone::Stored { group, index } => match waiting.entries.get_mut(&group) {
+                    None => false,
+                    Some(entry) => index < entry.index || entry.another_log(),
+                },
+            };
+            heard |= waiting.add(event, loud);
+        }
+        if heard {
+            self.arrived.notify_one();
+        }
     }
 
-    /// Adds the word that a turn is durable which wrote entries of these groups, as their leader.
-    pub fn push_synced(&self, groups: &[u64], ticket: u64) {
+    /// Adds the word that turns are durable: for each, the groups whose entries it wrote as their leader, and its ticket.
+    pub fn push_synced(&self, turns: Vec<(Vec<u64>, u64)>) {
         let mut waiting = self.waiting.lock();
-        let mut loud = false;
-        for group in groups {
-            loud |= waiting.entries.get_mut(group).is_none_or(Entry::another_log);
+        let mut heard = false;
+        for (groups, ticket) in turns {
+            let mut loud = false;
+            for group in groups {
+                loud |= waiting.entries.get_mut(&group).is_none_or(Entry::another_log);
+            }
+            heard |= waiting.add(Event::Synced(ticket), loud);
         }
-        self.add(&mut waiting, Event::Synced(ticket), loud);
+        if heard {
+            self.arrived.notify_one();
+        }
     }
 
     fn add(&self, waiting: &mut Waiting, event: Event, loud: bool) {
-        if waiting.stopped {
-            return;
-        }
-        waiting.events.push(event);
-        if loud || !waiting.expecting {
-            waiting.loud = true;
+        if waiting.add(event, loud) {
             self.arrived.notify_one();
         }
     }
@@ -165,6 +217,7 @@ impl Queue {
             }
         }
         (waiting.woken, waiting.loud) = (false, false);
+        waiting.applied.clear();
         mem::take(&mut waiting.events)
     }
 }
@@ -199,15 +252,26 @@ mod tests {
     fn a_quiet_event_comes_with_the_next_loud_one_or_a_little_later() {
         let queue = Arc::new(Queue::default());
         queue.expect_quiet();
-        queue.push_quiet(Event::Synced(1));
+        let applied = |index| Event::Applied { group: 1, index, command: None };
+        queue.push_applied(1, 4);
         queue.push(Event::Synced(2));
-        assert_eq!(queue.take(AT_ONCE), [Event::Synced(1), Event::Synced(2)]);
-        queue.push_quiet(Event::Synced(3));
-        assert_eq!(queue.take(|| Duration::from_secs(60)), [Event::Synced(3)], "nothing else came");
+        queue.push_applied(1, 5);
+        assert_eq!(
+            queue.take(AT_ONCE),
+            [applied(4), Event::Synced(2), applied(5)],
+            "what came between may be a barrier"
+        );
+        queue.push_applied(1, 5);
+        queue.push_applied(2, 9);
+        queue.push_applied(1, 6);
+        let other = Event::Applied { group: 2, index: 9, command: None };
+        assert_eq!(queue.take(AT_ONCE), [applied(6), other], "the last word counts");
+        queue.push_applied(1, 6);
+        assert_eq!(queue.take(|| Duration::from_secs(60)), [applied(6)], "nothing else came");
         let other = Arc::clone(&queue);
         let poll = thread::spawn(move || other.take(|| Duration::from_secs(60)));
-        queue.push_quiet(Event::Synced(4));
-        assert_eq!(poll.join().unwrap(), [Event::Synced(4)], "the poll was not told to expect it");
+        queue.push_applied(1, 7);
+        assert_eq!(poll.join().unwrap(), [applied(7)], "the poll was not told to expect it");
     }
 
     #[test]
@@ -215,21 +279,36 @@ mod tests {
         let queue = Queue::default();
         queue.expect_quiet();
         queue.wait_for_entry(1, 7, true);
-        queue.push_synced(&[1], 1);
+        queue.push_synced(vec![(vec![1], 1)]);
         assert!(queue.waiting.lock().is_empty(), "one of three logs has it");
-        queue.push_stored(1, 7, Event::PeerLost(2));
+        stored(&queue, 7, 2);
         assert_eq!(queue.take(AT_ONCE), [Event::Synced(1), Event::PeerLost(2)]);
         queue.entry_arrived(1, 7);
-        queue.push_stored(1, 7, Event::PeerLost(3));
+        stored(&queue, 7, 3);
         assert!(queue.waiting.lock().is_empty(), "it is committed");
         queue.take(AT_ONCE);
         queue.wait_for_entry(1, 9, true);
-        queue.push_stored(1, 8, Event::PeerLost(2));
+        stored(&queue, 8, 2);
         assert!(!queue.waiting.lock().is_empty(), "a follower that catches up wants more");
         queue.take(AT_ONCE);
         queue.wait_for_entry(1, 10, false);
-        queue.push_synced(&[1], 2);
+        queue.push_synced(vec![(vec![1], 2)]);
         assert!(!queue.waiting.lock().is_empty(), "nobody else has to say anything");
+    }
+
+    /// An answer of group 1.
+    fn stored(queue: &Queue, index: u64, node: u64) {
+        queue.push_received(vec![(Event::PeerLost(node), Tone::Stored { group: 1, index })]);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_lies_until_a_poll_returns() {
+        let queue = Queue::default();
+        queue.push_received(vec![(Event::PeerLost(2), Tone::Idle)]);
+        assert!(queue.waiting.lock().is_empty());
+        assert_eq!(queue.take(AT_ONCE), [Event::PeerLost(2)], "the tick is due");
+        queue.push_received(vec![(Event::PeerLost(2), Tone::Idle), (Event::PeerLost(3), Tone::Loud)]);
+        assert_eq!(queue.take(|| Duration::from_secs(60)), [Event::PeerLost(2), Event::PeerLost(3)]);
     }
 
     #[test]

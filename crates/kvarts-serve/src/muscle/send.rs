@@ -1,13 +1,18 @@
 //! Messages on their way out: all of a turn to one node go together, with the bytes that the log holds.
 use super::core::Core;
-use super::event::MessageHead;
+use super::event::{Beats, MessageHead};
 use super::keeper;
 use super::turn::Outgoing;
 use bytes::Bytes;
 use kvarts_wire::v1::{PeerBatch, PeerEntry, PeerMessage};
 
+/// `kvarts.raft.messages.MessageKind` of heartbeats and their answers.
+pub const HEARTBEAT: u32 = 7;
+/// See [`HEARTBEAT`].
+pub const HEARTBEAT_RESPONSE: u32 = 8;
+
 /// Sends messages. What cannot be sent is dropped: Raft repeats it.
-pub fn send(core: &Core, outgoing: Vec<Outgoing>) {
+pub fn send(core: &Core, outgoing: Vec<Outgoing>, beats: Vec<Beats>) {
     let mut batches: Vec<(u64, PeerBatch)> = Vec::new();
     for each in outgoing {
         let to = each.head.to;
@@ -19,10 +24,11 @@ pub fn send(core: &Core, outgoing: Vec<Outgoing>) {
             core.stats.unsent.one();
             continue;
         };
-        match batches.iter_mut().find(|(node, _)| *node == to) {
-            Some((_, batch)) => batch.messages.push(message),
-            None => batches.push((to, PeerBatch { messages: vec![message] })),
-        }
+        batch_for(&mut batches, to).messages.push(message);
+    }
+    for each in beats {
+        let to = each.node;
+        batch_for(&mut batches, to).messages.extend(messages_of(core.config.node, each));
     }
     let Some(peers) = core.peers.get() else { return };
     for (to, batch) in batches {
@@ -30,6 +36,29 @@ pub fn send(core: &Core, outgoing: Vec<Outgoing>) {
         let counter = if peers.send(to, batch) { &core.stats.sent } else { &core.stats.unsent };
         counter.add(count);
     }
+}
+
+fn batch_for(batches: &mut Vec<(u64, PeerBatch)>, to: u64) -> &mut PeerBatch {
+    let at = batches.iter().position(|(node, _)| *node == to).unwrap_or_else(|| {
+        batches.push((to, PeerBatch::default()));
+        batches.len() - 1
+    });
+    &mut batches[at].1
+}
+
+/// Heartbeats and answers as the messages that they are between nodes.
+fn messages_of(sender: u64, beats: Beats) -> impl Iterator<Item = PeerMessage> {
+    let Beats { node: to, idle, heartbeats, answers } = beats;
+    let bare = move |group, kind, term| PeerMessage { group, kind, to, sender, term, idle, ..PeerMessage::default() };
+    let asked = heartbeats.into_iter().map(move |(group, term, commit, round)| PeerMessage {
+        commit,
+        round,
+        ..bare(group, HEARTBEAT, term)
+    });
+    let answered = answers
+        .into_iter()
+        .map(move |(group, term, round)| PeerMessage { round, ..bare(group, HEARTBEAT_RESPONSE, term) });
+    asked.chain(answered)
 }
 
 /// Puts in the entries' bytes; nothing where one was superseded in the turn that sends it.
@@ -74,6 +103,7 @@ fn message_of(outgoing: &Outgoing) -> PeerMessage {
         context,
         snapshot: None,
         word: Bytes::new(),
+        idle: false,
     }
 }
 

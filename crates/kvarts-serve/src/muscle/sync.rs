@@ -71,9 +71,7 @@ impl Syncs {
         }
         let due = state.dirty && !state.busy;
         drop(state);
-        for held in free {
-            let_go(core, held);
-        }
+        let_go(core, free);
         if due {
             self.changed.notify_one();
         }
@@ -101,9 +99,7 @@ impl Syncs {
             core.stats.sync.note(core.time.boot_ns() - begun_ns);
             let mut done: Vec<Held> = self.state.lock().held.drain(..count).collect();
             while !done.is_empty() {
-                for held in done {
-                    let_go(core, held);
-                }
+                let_go(core, done);
                 done = self.next_free();
             }
         }
@@ -146,12 +142,18 @@ impl Syncs {
     }
 }
 
-fn let_go(core: &Core, held: Held) {
-    for install in held.installs {
-        if let Some(group) = core.group(install.group) {
-            core.to_apply(Job::Install { group, install });
+/// Lets go of what some turns held back, in their order; all of it to one node goes together.
+fn let_go(core: &Core, turns: Vec<Held>) {
+    let (mut outgoing, mut done) = (Vec::new(), Vec::with_capacity(turns.len()));
+    for held in turns {
+        for install in held.installs {
+            if let Some(group) = core.group(install.group) {
+                core.to_apply(Job::Install { group, install });
+            }
         }
+        outgoing.extend(held.outgoing);
+        done.push((held.led, held.ticket));
     }
-    send::send(core, held.outgoing);
-    core.queue.push_synced(&held.led, held.ticket);
+    send::send(core, outgoing, Vec::new());
+    core.queue.push_synced(done);
 }

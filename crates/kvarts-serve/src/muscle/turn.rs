@@ -1,5 +1,5 @@
 //! What Python wants done, in the order in which it is: see `kvarts.replication.turn.Turn`.
-use super::event::MessageHead;
+use super::event::{Beats, MessageHead};
 use crate::nodelog::EntryMeta;
 use bytes::Bytes;
 
@@ -152,4 +152,6 @@ pub struct Turn {
     pub release: Vec<u64>,
     /// Groups of which nothing more will come.
     pub closed: Vec<u64>,
+    /// Heartbeats and answers to send at once, by node.
+    pub beats: Vec<Beats>,
 }

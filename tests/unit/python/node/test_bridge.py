@@ -2,7 +2,7 @@
 
 import pytest
 
-from kvarts.node.bridge import APPLIED, RECEIVED, RESTORED, SNAPSHOT_SENT, WRITE, event_of, native_of
+from kvarts.node.bridge import APPLIED, HEARTBEATS, RECEIVED, RESTORED, SNAPSHOT_SENT, WRITE, event_of, native_of
 from kvarts.node.codec import (
     UnreadableMembership,
     decode_change,
@@ -20,6 +20,7 @@ from kvarts.replication.events import (
     Batch,
     GroupId,
     Handle,
+    Heartbeats,
     Received,
     Restored,
     SnapshotSent,
@@ -100,6 +101,8 @@ def test_a_received_snapshot_names_its_directory_by_a_handle() -> None:
 
 def test_small_events_have_their_meaning() -> None:
     assert event_of((APPLIED, 1, 7, b"c")) == Applied(G, LogIndex(7), b"c")
+    bundle = (HEARTBEATS, 2, True, [(1, 3, 9, 4)], [(5, 3, 7)])
+    assert event_of(bundle) == Heartbeats(NodeId(2), True, [(G, Term(3), LogIndex(9), 4)], [(GroupId(5), Term(3), 7)])
     assert event_of((WRITE, 1, 3, 100)) == WriteRequested(G, Handle(3), 100)
     assert event_of((SNAPSHOT_SENT, 1, 2, True)) == SnapshotSent(G, NodeId(2), True)
     assert event_of((RESTORED, 1, 9, ((b"config/a", b"1"),))) == Restored(G, LogIndex(9), {b"config/a": b"1"})
@@ -118,3 +121,10 @@ def test_a_turn_goes_out_as_numbers_bytes_and_handles() -> None:
     leave = encode_change(LEAVE_JOINT)
     assert writes == [(1, (3, 1, 2), None, [(3, 4, 0, (1, 2), 20), (3, 5, 0, (), 0), (3, 6, 1, leave, 0)])]
     assert sends == [(1, 7, 2, 1, 3, 0, 0, 0, [], False, 0, 0, 8, False, 0, None)]
+
+
+def test_bundles_of_heartbeats_go_out_as_numbers() -> None:
+    turn = Turn()
+    turn.beats_to(NodeId(2), idle=True).heartbeats.append((G, Term(3), LogIndex(9), 4))
+    turn.beats_to(NodeId(2), idle=False).answers.append((G, Term(3), 5))
+    assert native_of(turn)[-1] == [(2, True, [(1, 3, 9, 4)], []), (2, False, [], [(1, 3, 5)])]

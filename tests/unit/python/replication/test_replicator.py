@@ -23,6 +23,7 @@ from kvarts.replication.events import (
     GroupId,
     GroupOpened,
     Handle,
+    Heartbeats,
     ReadRequested,
     Received,
     Restored,
@@ -33,7 +34,7 @@ from kvarts.replication.events import (
 )
 from kvarts.replication.options import ReplicatorOptions
 from kvarts.replication.replicator import Replicator
-from kvarts.replication.turn import CommandDone, CommandRefused, Effects, Turn, Why
+from kvarts.replication.turn import Beats, CommandDone, CommandRefused, Effects, Turn, Why
 from kvarts.statemachine.configuration import CreateKeyspace, encode
 from kvarts.statemachine.python_commands import Decision, UnreadableCommand
 
@@ -56,14 +57,14 @@ class Log:
 class Node:
     """A replicator and its clock."""
 
-    def __init__(self, voters: int, *, gather_ms: int = 0, **raft: object) -> None:
+    def __init__(self, voters: int, *, gather_ms: int = 0, linger_ms: int = 0, **raft: object) -> None:
         options = RaftOptions(node=NodeId(1), forward_proposals=False)
         self.log = Log(voters)
         self.now_ms = 0
         self.effects: list[Effects] = []
         self.answers: list[CommandDone | CommandRefused] = []
         self.replicator = Replicator(
-            ReplicatorOptions(raft=replace(options, **raft), gather_ms=gather_ms),  # type: ignore[arg-type]
+            ReplicatorOptions(raft=replace(options, **raft), gather_ms=gather_ms, linger_ms=linger_ms),  # type: ignore[arg-type]
             self.log,
             [GroupOpened(S1, LogIndex(1))],
             lambda _group: random.Random(1),
@@ -140,6 +141,34 @@ def test_writes_wait_for_the_entry_before_theirs() -> None:
     assert _entries(node.turn(Synced(first.ticket))) == [(8, 9)], "it goes in the turn that commits the first"
 
 
+def test_writes_that_waited_linger_for_those_whom_the_entry_answered() -> None:
+    node = Node(1, gather_ms=8, linger_ms=1)
+    node.lead_alone()
+    first = node.turn(WriteRequested(S1, Handle(7), 10))
+    node.turn(WriteRequested(S1, Handle(8), 20))
+    assert first.ticket is not None
+    assert _entries(node.turn(Synced(first.ticket))) == []
+    assert node.replicator.next_due_ms() == node.now_ms + 1
+    assert _entries(node.turn(WriteRequested(S1, Handle(9), 30))) == [], "one that was answered writes again"
+    assert _entries(node.turn(ms=1)) == [(8, 9)]
+
+
+def test_a_write_that_finds_nothing_on_its_way_lingers_for_nobody() -> None:
+    node = Node(1, gather_ms=8, linger_ms=1)
+    node.lead_alone()
+    assert _entries(node.turn(WriteRequested(S1, Handle(7), 10))) == [(7,)]
+
+
+def test_writes_linger_no_longer_than_they_may_wait() -> None:
+    node = Node(1, gather_ms=2, linger_ms=5)
+    node.lead_alone()
+    first = node.turn(WriteRequested(S1, Handle(7), 10))
+    node.turn(WriteRequested(S1, Handle(8), 20))
+    assert first.ticket is not None
+    assert _entries(node.turn(Synced(first.ticket), ms=1)) == []
+    assert _entries(node.turn(ms=1)) == [(8,)]
+
+
 def test_writes_wait_for_another_entry_only_so_long() -> None:
     node = Node(1, gather_ms=2)
     node.lead_alone()
@@ -207,10 +236,8 @@ def test_a_change_of_membership_is_a_barrier() -> None:
 def test_a_read_that_waited_out_a_pause_is_not_served_under_the_old_lease(pause_ms: int, served: bool) -> None:
     node = Node(2, read_mode=ReadMode.LEASE)
     node.lead_two()
-    sent = node.turn(ms=100).sends
-    beat = next(each.message for each in sent if each.message.kind is MessageKind.HEARTBEAT)
-    answer = Message(MessageKind.HEARTBEAT_RESPONSE, NodeId(1), N2, beat.term, round=beat.round)
-    node.turn(Received(S1, answer), ms=1)
+    ((_, term, _, number),) = node.turn(ms=100).beats_to(N2, idle=True).heartbeats
+    node.turn(Heartbeats(N2, True, [], [(S1, term, number)]), ms=1)
     assert node.raft.status().lease
     turn = node.turn(ReadRequested(S1, 5), ms=pause_ms)
     assert bool(turn.reads) is served
@@ -415,6 +442,36 @@ def test_heartbeats_of_all_groups_to_a_node_leave_in_one_turn() -> None:
         assert turn.ticket is not None
         replicator.turn(Events(0, [Synced(turn.ticket)]))
     assert {status.role for status in replicator.status()} == {Role.LEADER}
-    sent = replicator.turn(Events(options.tick_ms)).sends
-    beats = [each.group for each in sent if (each.message.kind, each.message.to) == (MessageKind.HEARTBEAT, 2)]
-    assert beats == list(logs)
+    turn = replicator.turn(Events(options.tick_ms))
+    assert [each for each, *_ in turn.beats_to(N2, idle=True).heartbeats] == list(logs)
+    assert not turn.sends
+    assert replicator.stirred == []
+
+
+def test_a_bundle_of_heartbeats_is_answered_by_a_bundle_and_stirs_nobody() -> None:
+    node = Node(3)
+    node.turn(Received(S1, Message(MessageKind.HEARTBEAT, NodeId(1), N2, Term(1))))
+    s9 = GroupId(9)
+    turn = node.turn(Heartbeats(N2, True, [(S1, Term(1), LogIndex(1), 4), (s9, Term(1), LogIndex(1), 4)], []))
+    assert turn.beats == {(N2, True): Beats(N2, True, answers=[(S1, Term(1), 4)])}, "nothing for a group not held here"
+    assert (turn.sends, node.replicator.stirred) == ([], [])
+
+
+def test_a_heartbeat_of_a_later_term_in_a_bundle_is_a_message() -> None:
+    node = Node(3)
+    node.turn(Received(S1, Message(MessageKind.HEARTBEAT, NodeId(1), N2, Term(1))))
+    turn = node.turn(Heartbeats(NodeId(3), True, [(S1, Term(2), LogIndex(1), 4)], []))
+    assert turn.beats_to(NodeId(3), idle=True).answers == []
+    assert (node.raft.term, node.raft.leader) == (2, 3)
+    (answer,) = [each.message for each in turn.sends]
+    assert (answer.kind, answer.to, answer.round) == (MessageKind.HEARTBEAT_RESPONSE, 3, 4)
+
+
+def test_an_answer_in_a_bundle_extends_the_gate_and_a_later_term_ends_it() -> None:
+    node = Node(2, read_mode=ReadMode.LEASE)
+    node.lead_two()
+    ((_, term, _, number),) = node.turn(ms=100).beats_to(N2, idle=True).heartbeats
+    turn = node.turn(Heartbeats(N2, True, [], [(S1, term, number)]), ms=1)
+    assert [(gate.group, gate.until_ms) for gate in turn.gates] == [(S1, 100 + 8 * 100)]
+    turn = node.turn(Heartbeats(N2, True, [], [(S1, Term(term + 1), number)]))
+    assert [(gate.group, gate.until_ms) for gate in turn.gates] == [(S1, 0)]
