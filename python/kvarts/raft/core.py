@@ -68,6 +68,8 @@ class Core:
         self.config_pending = LOG_INDEX_MIN
         """No new change of membership may be proposed before this entry is applied."""
         self.uncommitted_bytes = 0
+        self.committed_term = TERM_NONE
+        """Term of an entry that is committed: the latest that was asked for, see `committed_in_term`."""
         self.commit_owed = False
         """Something was committed, and followers were not told; see RaftOptions.eager_commit."""
         self.reads = Reads()
@@ -92,7 +94,10 @@ class Core:
     @property
     def committed_in_term(self) -> bool:
         """True if an entry of this term is committed: only then is the commit index of a leader up to date."""
-        return self.log.term_at(self.log.committed) == self.term
+        # Once it is, it stays so for the term: what is committed after it is of no older term.
+        if self.committed_term != self.term:
+            self.committed_term = self.log.term_at(self.log.committed) or TERM_NONE
+        return self.committed_term == self.term
 
     def hears_leader(self) -> bool:
         """Return whether this node must not help another to lead: it heard from a leader within the least timeout."""
