@@ -21,6 +21,11 @@ use std::sync::mpsc::Receiver;
 pub const NORMAL: u32 = 0;
 const PYTHON: u32 = 2;
 
+/// Memtables of all state machines together may take one part in so many of their memory before one is flushed.
+const MEMTABLES_PART: usize = 4;
+/// That is looked at once a group was given so many bytes more.
+const LOOK_BYTES: u64 = 16 << 10;
+
 /// Bytes of entries looked up at once.
 const RUN_BYTES: u64 = 1 << 20;
 
@@ -177,10 +182,23 @@ fn answer(core: &Core, group: &Group, writers: Writers, term: u64, results: Vec<
 
 /// Asks for a flush when enough was applied since the last.
 fn account(core: &Core, group: &Arc<Group>, bytes: u64) {
-    let bytes = group.unflushed_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+    let before = group.unflushed_bytes.fetch_add(bytes, Ordering::Relaxed);
+    let bytes = before + bytes;
     let entries = group.unflushed_entries.fetch_add(1, Ordering::Relaxed) + 1;
-    let due = bytes >= core.config.flush_bytes || entries >= core.config.flush_entries;
-    if due && !group.flushing.swap(true, Ordering::Relaxed) {
+    if bytes >= core.config.flush_bytes || entries >= core.config.flush_entries {
+        flush_later(core, group);
+    } else if before / LOOK_BYTES != bytes / LOOK_BYTES
+        && core.memory.memtables() > core.memory.bytes() / MEMTABLES_PART
+    {
+        // Each has little, perhaps, and all together too much.
+        if let Some(largest) = core.largest_unflushed() {
+            flush_later(core, &largest);
+        }
+    }
+}
+
+fn flush_later(core: &Core, group: &Arc<Group>) {
+    if !group.flushing.swap(true, Ordering::Relaxed) {
         core.to_keeper(keeper::Job::Flush(Arc::clone(group)));
     }
 }

@@ -11,6 +11,7 @@ use super::group::Group;
 use super::handles::{Handles, Held};
 use super::keeper;
 use super::members::Members;
+use super::open;
 use super::pending::Crowd;
 use super::queue::Queue;
 use super::routes::Routes;
@@ -18,6 +19,7 @@ use super::stats::{Gauge, Stats};
 use super::sync::Syncs;
 use crate::nodelog::NodeLog;
 use crate::peers::Peers;
+use kvarts_engine::db::Memory;
 use kvarts_engine::fs::Fs;
 use kvarts_engine::sync::{Mutex, RwLock};
 use std::collections::BTreeMap;
@@ -27,6 +29,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock, Weak};
 use tokio::runtime::Handle;
+
+/// Bytes of entries for which a flush is worth a table.
+const FLUSH_BYTES_MIN: u64 = 64 << 10;
 
 /// What all threads share.
 pub struct Core {
@@ -38,6 +43,8 @@ pub struct Core {
     pub time: Arc<dyn Time>,
     /// The node's log.
     pub log: NodeLog,
+    /// What all state machines take their memory from.
+    pub memory: Arc<Memory>,
     /// Events for Python.
     pub queue: Queue,
     /// Bytes that Python names.
@@ -108,6 +115,7 @@ impl Core {
             last_context: AtomicU64::new(time.unix_us() << 4),
             failed: OnceLock::new(),
             me: Weak::clone(me),
+            memory: open::memory_of_machines(config.memory_bytes),
             config,
             fs,
             time,
@@ -220,6 +228,14 @@ impl Core {
     /// Where a group's state machine lies.
     pub fn shard(&self, group: u64) -> PathBuf {
         self.config.data.join("shards").join(group.to_string())
+    }
+
+    /// The group whose state machine has most that is in no table, if it is worth a flush.
+    pub fn largest_unflushed(&self) -> Option<Arc<Group>> {
+        let groups = self.groups.read();
+        let waiting = groups.values().filter(|group| !group.flushing.load(Ordering::Relaxed));
+        let bytes = |group: &&Arc<Group>| group.unflushed_bytes.load(Ordering::Relaxed);
+        waiting.max_by_key(bytes).filter(|group| bytes(group) >= FLUSH_BYTES_MIN).cloned()
     }
 
     /// Removes a directory and what is in it.

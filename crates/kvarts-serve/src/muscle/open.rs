@@ -3,17 +3,18 @@ use super::config::Config;
 use super::core::Core;
 use super::group::Group;
 use super::perform::install_dir;
-use super::routes::META;
 use crate::machine::{self, Machine, MachineOptions};
 use crate::nodelog::{NodeLog, NodeLogOptions};
+use kvarts_engine::db::Memory;
 use kvarts_engine::fs::{Fs, guard, hold};
-use kvarts_engine::options::Options;
 use kvarts_engine::{Error, Result};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Memory that a shard is given, if the node has it: a batch may take a quarter of it.
+/// The log keeps recent entries in one part in so many of the node's memory.
+const LOG_PART: usize = 4;
+/// Memory that state machines are given, if the node has it: a command may take a quarter of it.
 const MEMORY_BYTES_MIN: usize = 64 << 20;
 /// Says of a shard's directory that its group was closed: without a log it may go.
 const CLOSED: &str = "CLOSED";
@@ -42,7 +43,8 @@ pub fn open_log(fs: &Arc<dyn Fs>, config: &Config) -> Result<NodeLog> {
     let dir = config.data.join("log");
     let fs = hold(fs, &dir)?;
     guard(&*fs, &dir, &|_| true, false)?;
-    NodeLog::open(fs, &dir, id, NodeLogOptions::default())
+    let cache_bytes = log_cache_bytes(config.memory_bytes);
+    NodeLog::open(fs, &dir, id, NodeLogOptions { cache_bytes, ..NodeLogOptions::default() })
 }
 
 fn make_dir(fs: &Arc<dyn Fs>, dir: &Path) -> Result<()> {
@@ -122,26 +124,23 @@ pub fn add_group(core: &Core, id: u64, membership: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The budget of a state machine. Each has an engine of its own, so many shards may take more together than the node was
-/// given; none takes less than the largest command needs.
-fn memory_of(node_bytes: usize, group: u64) -> usize {
-    if group == META { node_bytes } else { (node_bytes / 4).max(node_bytes.min(MEMORY_BYTES_MIN)) }
+/// Bytes of recent entries that the log keeps in memory: a quarter of what the node was given.
+fn log_cache_bytes(node_bytes: usize) -> usize {
+    (node_bytes / LOG_PART).min(NodeLogOptions::default().cache_bytes)
+}
+
+/// The budget of all state machines of a node together: what the log leaves.
+pub fn memory_of_machines(node_bytes: usize) -> Arc<Memory> {
+    let bytes = (node_bytes - log_cache_bytes(node_bytes)).max(node_bytes.min(MEMORY_BYTES_MIN));
+    // Twice the engine's own share: versions of the retention window outlive a flush, so what is flushed early is
+    // written again and again by compaction.
+    Memory::new(bytes, (bytes / 8).clamp(64 << 10, 64 << 20))
 }
 
 fn open_machine(core: &Core, id: u64) -> Result<Machine> {
-    let memory_bytes = memory_of(core.config.memory_bytes, id);
-    let options = MachineOptions {
-        // Twice the engine's own share: versions of the retention window outlive a flush, so what is flushed early is
-        // written again and again by compaction.
-        engine: Options {
-            memory_bytes,
-            memtable_bytes: (memory_bytes / 8).clamp(64 << 10, 64 << 20),
-            ..Options::default()
-        },
-        holder: format!("node {}", core.config.node),
-        ..MachineOptions::default()
-    };
-    Machine::open(Arc::clone(&core.fs), &core.shard(id), options).map_err(|error| of_machine(core, id, error))
+    let options = MachineOptions { holder: format!("node {}", core.config.node), ..MachineOptions::default() };
+    let (memory, fs) = (Arc::clone(&core.memory), Arc::clone(&core.fs));
+    Machine::open_sharing(memory, fs, &core.shard(id), options).map_err(|error| of_machine(core, id, error))
 }
 
 /// Installs a snapshot whose mark is in the log and which the state machine has not taken yet.
