@@ -14,6 +14,7 @@ mod forged;
 mod level;
 mod lost;
 mod open;
+mod queues;
 mod read;
 mod reseal;
 mod salvage;
