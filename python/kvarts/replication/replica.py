@@ -33,6 +33,7 @@ from kvarts.replication.turn import (
 from kvarts.statemachine.python_commands import Decision, UnreadableCommand
 from kvarts.statemachine.system_keys import SystemKeys
 
+MEMBERS_CHANGE = "members-change"
 BARRIERS = frozenset({EntryKind.CONFIG, EntryKind.PYTHON})
 
 
@@ -273,11 +274,16 @@ class Replica:
             turn.flushes.append(self.group)
         else:
             decision = self._carry_out(barrier, turn)
-        turn.effects.append(Effects(self.group, barrier.index, self.raft.status().membership, decision.writes))
+        membership = self.raft.status().membership
+        turn.effects.append(Effects(self.group, barrier.index, membership, decision.writes, decision.founding))
 
     def _carry_out(self, barrier: Entry, turn: Turn) -> Decision:
         assert isinstance(barrier.payload, bytes)
-        decision = self.system.apply(barrier.payload)
+        if self.raft.status().membership.is_joint and self.system.decide(barrier.payload).founding is not None:
+            # Every replica sees it alike: which members the new group is to have is not settled.
+            decision = Decision(refusal=MEMBERS_CHANGE)
+        else:
+            decision = self.system.apply(barrier.payload)
         term, context = self._asked.get(barrier.index, (None, 0))
         if term == barrier.term:
             del self._asked[barrier.index]

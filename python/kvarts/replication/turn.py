@@ -14,7 +14,7 @@ from kvarts.raft.ids import LogIndex, NodeId, Term
 from kvarts.raft.membership import Membership
 from kvarts.raft.messages import Entry, HardState, Message, Snapshot
 from kvarts.replication.events import GroupId, Handle, Ticket
-from kvarts.statemachine.python_commands import Decision, SystemWrite
+from kvarts.statemachine.python_commands import Decision, Founding, SystemWrite
 
 
 class Why(Enum):
@@ -83,13 +83,16 @@ class Apply:
 class Effects:
     """What the barrier at `index` does to the state machine: to be stored with the applied position, as one batch.
 
-    `membership` is the one at `index`; `writes` go to the shard's system keys.
+    `membership` is the one at `index`; `writes` go to the shard's system keys. `founding`: the rows as they were right
+    before the barrier are copied for another group, with the same members and these writes; it is there, as by
+    GroupOpened, only once a restart would find that this one has passed the barrier.
     """
 
     group: GroupId
     index: LogIndex
     membership: Membership
     writes: tuple[SystemWrite, ...] = ()
+    founding: Founding | None = None
 
 
 @dataclass(slots=True, unsafe_hash=True)

@@ -36,6 +36,8 @@ def shard_fields(shard: Shard) -> dict[str, object]:
         fields["move"] = [shard.move.source, shard.move.target, shard.move.promoted]
     if shard.split is not None:
         fields["split"] = [shard.split.at.hex(), shard.split.child]
+    if shard.origin:
+        fields["origin"] = shard.origin
     return fields
 
 
@@ -52,6 +54,7 @@ def shard_of(number: int, fields: Mapping[str, Any]) -> Shard:
             voters=tuple(NodeId(_number(each)) for each in fields["voters"]),
             move=Move(NodeId(_number(move[0])), NodeId(_number(move[1])), move[2] is True) if move else None,
             split=Split(bytes.fromhex(split[0]), ShardId(_number(split[1]))) if split else None,
+            origin=ShardId(_number(fields.get("origin", 0))),
         )
         rule = shard.broken_rule()
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:

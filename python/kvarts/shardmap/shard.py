@@ -15,6 +15,8 @@ from kvarts.base.ids import NODE_NONE, NodeId
 ShardId = NewType("ShardId", int)
 """A shard, and the Raft group of its replicas. Never reused."""
 
+SHARD_NONE = ShardId(0)
+
 KeyspaceId = NewType("KeyspaceId", int)
 
 Epoch = NewType("Epoch", int)
@@ -85,6 +87,8 @@ class Shard:
     voters: tuple[NodeId, ...]
     move: Move | None = None
     split: Split | None = None
+    origin: ShardId = SHARD_NONE
+    """The shard that it was split off, if it was."""
 
     @property
     def learner(self) -> NodeId:
@@ -141,7 +145,7 @@ def finish_split(shard: Shard, child: ShardId) -> tuple[Shard, Shard]:
     split = _split(shard, child)
     epoch = Epoch(shard.epoch + 1)
     lower = replace(shard, stop=split.at, epoch=epoch, split=None)
-    return lower, replace(shard, id=child, start=split.at, epoch=epoch, split=None)
+    return lower, replace(shard, id=child, start=split.at, epoch=epoch, split=None, origin=shard.id)
 
 
 def cancel_split(shard: Shard, child: ShardId) -> Shard:
@@ -203,6 +207,9 @@ def raise_epoch(shard: Shard, epoch: Epoch) -> Shard:
     """Make every map that is older than this one out of date for the shard. Raises ShardRefused."""
     if shard.epoch != epoch:
         raise ShardRefused(Refusal.EPOCH_MOVED, shard.epoch)
+    if shard.split is not None:
+        # The shard's log names the epoch that its halves will have.
+        raise ShardRefused(Refusal.BUSY, shard.split.child)
     return replace(shard, epoch=Epoch(epoch + 1))
 
 

@@ -79,6 +79,7 @@ class Command:
     """Operations that take place all or not at all, once per (session, sequence).
 
     `answered`: the client has the results of all sequences up to this one and will not ask for them again.
+    `epoch`: of the shard where a command that touches ranges was taken in.
     """
 
     operations: tuple[Operation, ...]
@@ -86,6 +87,7 @@ class Command:
     sequence: int = 0
     answered: int = 0
     fence: Fence | None = None
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class Outcome(Enum):
     FENCE_REJECTED = "fence-rejected"
     NOT_A_COUNTER = "not-a-counter"
     SESSION_EXPIRED = "session-expired"
+    WRONG_SHARD = "wrong-shard"
 
 
 @dataclass(frozen=True, slots=True)

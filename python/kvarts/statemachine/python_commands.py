@@ -26,6 +26,7 @@ class CommandKind(IntEnum):
     CONFIGURATION = 1
     SHARD_MAP = 2
     VERDICT = 3
+    SHARD_RANGE = 4
 
 
 class UnreadableCommand(ValueError):  # noqa: N818  # says what is wrong, as in kvarts.base.errors
@@ -36,12 +37,24 @@ class UnreadableCommand(ValueError):  # noqa: N818  # says what is wrong, as in 
 
 
 @dataclass(frozen=True, slots=True)
+class Founding:
+    """A group that begins with a copy of all rows of the one whose command this is, but for `writes`."""
+
+    group: int
+    writes: tuple[SystemWrite, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
-    """What a command comes to: its writes, all or none, or why it is refused. `value` is its answer, such as an id."""
+    """What a command comes to: its writes, all or none, or why it is refused. `value` is its answer, such as an id.
+
+    `founding`: a group that begins with what this one held right before the command, with the same members.
+    """
 
     writes: tuple[SystemWrite, ...] = ()
     refusal: str | None = None
     value: int | None = None
+    founding: Founding | None = None
 
 
 def pack_command(kind: CommandKind, fields: Mapping[str, object]) -> bytes:

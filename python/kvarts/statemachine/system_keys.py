@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from kvarts.statemachine import configuration, shards, verdicts
+from kvarts.statemachine import configuration, ranges, shards, verdicts
 from kvarts.statemachine.python_commands import CommandKind, Decision, unpack_command
 
 ROOMS: Mapping[CommandKind, Callable[[Mapping[bytes, bytes], Mapping[str, object]], Decision]] = {
     CommandKind.CONFIGURATION: configuration.decide,
     CommandKind.SHARD_MAP: shards.decide,
     CommandKind.VERDICT: verdicts.decide,
+    CommandKind.SHARD_RANGE: ranges.decide,
 }
 
 

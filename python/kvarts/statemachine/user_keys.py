@@ -24,6 +24,7 @@ from kvarts.statemachine.commands import (
     Result,
     SessionId,
 )
+from kvarts.statemachine.ranges import Range
 
 SESSION_WINDOW = 1024
 """Results kept per session. A client has at most this many requests unanswered."""
@@ -71,6 +72,12 @@ class UserKeys:
         """The latest time that the log has told: expiry is judged by it."""
         self.tokens: dict[bytes, int] = {}
         self.sessions: dict[SessionId, Session] = {}
+        self.own: Range | None = None
+        """What is the shard's own, if it was split: the rest may lie here, and is nobody's to see or to change."""
+
+    def owns(self, key: bytes) -> bool:
+        """Return whether a key is the shard's own."""
+        return self.own is None or self.own.owns(key)
 
     def apply(self, command: AnyCommand, revision: Revision, now_ms: int = 0) -> Result:
         """Do one command. `revision` strictly increases from call to call; a time that goes back does not count."""
@@ -97,7 +104,8 @@ class UserKeys:
     @property
     def rows(self) -> dict[bytes, Row]:
         """All rows that have not expired."""
-        return {key: stored.row for key in self.stored if (stored := self.live(key)) is not None}
+        own = filter(self.owns, self.stored)
+        return {key: stored.row for key in own if (stored := self.live(key)) is not None}
 
     def live(self, key: bytes) -> Stored | None:
         """Return what is stored under a key, unless it has expired."""
@@ -127,6 +135,8 @@ class UserKeys:
         return result
 
     def _apply(self, command: Command, revision: Revision) -> Result:
+        if self.own is not None and not all(_is_own(self.own, each, command.epoch) for each in command.operations):
+            return Result(Outcome.WRONG_SHARD, revision)
         fence = command.fence
         if fence is not None and fence.token < self.tokens.get(fence.lock, 0):
             return Result(Outcome.FENCE_REJECTED, revision)
@@ -169,7 +179,7 @@ class _Work:
                 self.changed[key] = None
             case DeleteRange(start, stop):
                 for key in [*self._keys.stored, *self.changed]:
-                    if key >= start and (not stop or key < stop):
+                    if key >= start and (not stop or key < stop) and self._keys.owns(key):
                         self.changed[key] = None
         return None
 
@@ -192,6 +202,11 @@ class _Work:
         row = None if stored is None else stored.row
         if not _holds(condition, row):
             raise Refused(Result(Outcome.CONDITION_FAILED, self._revision, found=row))
+
+
+def _is_own(own: Range, operation: Operation, epoch: int) -> bool:
+    """Whether an operation is the shard's to do. A range may reach beyond, if its asker knew where the shard ends."""
+    return epoch >= own.epoch if isinstance(operation, DeleteRange) else own.owns(operation.key)
 
 
 def _number(value: bytes, counter: Counter) -> int | None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kvarts.base.types import ABSENT, ANY, Condition, Equals
 from kvarts.replication.events import GroupId
 from kvarts.statemachine.commands import (
-    SESSION_NONE,
     AnyCommand,
     Command,
     Delete,
@@ -49,6 +48,8 @@ class Call:
     request: Request
     began_us: int
     attempt: int = 0
+    uncertain: bool = False
+    """It was asked before, and nobody answered."""
     over: bool = False
 
 
@@ -63,6 +64,7 @@ class Client:
         rng: random.Random,
         nodes: Callable[[], list[int]],
         submit: Callable[[int, int, Request, Reply], None],
+        route: Callable[[GroupId, bytes], GroupId],
         think_us: int,
     ) -> None:
         self.number = number
@@ -71,9 +73,10 @@ class Client:
         self.done = 0
         self.stopped = False
         self._agenda, self._rng, self._nodes, self._submit = agenda, rng, nodes, submit
+        self._route = route
         self._think_us = think_us
         self._life = 0
-        self._session = SESSION_NONE
+        self._sessions: dict[GroupId, SessionId] = {}
         self._sequence = 0
         self._count = 0
         self._node = 0
@@ -87,7 +90,7 @@ class Client:
     def _next(self) -> None:
         if self.stopped:
             return
-        if self._session == SESSION_NONE:
+        if not self._sessions:
             self._begin(("open",), Request(self.group, OpenSession()))
             return
         rng = self._rng
@@ -95,7 +98,11 @@ class Client:
         kind = rng.choices(["get", "put", "delete", "cas", "incr"], [40, 25, 5, 20, 10])[0]
         # Every other client only reads: it stays with a node that answers, also with one that leads no more.
         if kind == "get" or self.number % 2:
-            self._begin(("get", key), Request(self.group, key=key))
+            self._begin(("get", key), Request(self._route(self.group, key), key=key))
+            return
+        group = self._route(self.group, self._counter if kind == "incr" else key)
+        if group not in self._sessions:
+            self._begin(("open",), Request(group, OpenSession()))
             return
         self._sequence += 1
         value = b"%d.%d.%d" % (self.number, self._life, self._sequence)
@@ -106,9 +113,9 @@ class Client:
             "cas": ("cas", key, old, value),
             "incr": ("incr",),
         }[kind]
-        self._begin(words, Request(self.group, self._command(kind, key, value, old)))
+        self._begin(words, Request(group, self._command(kind, key, value, old, self._sessions[group]), key))
 
-    def _command(self, kind: str, key: bytes, value: bytes, old: bytes | None) -> Command:
+    def _command(self, kind: str, key: bytes, value: bytes, old: bytes | None, session: SessionId) -> Command:
         condition: Condition = ANY
         if kind == "cas":
             condition = ABSENT if old is None else Equals(old)
@@ -116,8 +123,12 @@ class Client:
         if kind == "delete":
             operation = Delete(key)
         elif kind == "incr":
-            operation = Incr(b"c%d.%d" % (self.number, self._life))
-        return Command((operation,), self._session, self._sequence, self._sequence - 1)
+            operation = Incr(self._counter)
+        return Command((operation,), session, self._sequence, self._sequence - 1)
+
+    @property
+    def _counter(self) -> bytes:
+        return b"c%d.%d" % (self.number, self._life)
 
     def _begin(self, words: tuple[object, ...], request: Request) -> None:
         self._call = call = Call(words, request, self._agenda.now_us)
@@ -142,6 +153,7 @@ class Client:
     def _no_answer(self, call: Call, attempt: int) -> None:
         if not call.over and call.attempt == attempt:
             self._node = 0
+            call.uncertain = True
             self._ask(call)
 
     def _answer(self, call: Call, word: str, value: object) -> None:
@@ -153,6 +165,9 @@ class Client:
             call.attempt += 1
             self._later(20 * MS, lambda: self._ask(call))
             return
+        if word == "moved" or (isinstance(value, Result) and value.outcome is Outcome.WRONG_SHARD):
+            self._moved(call)
+            return
         call.over = True
         if isinstance(value, Result) and value.outcome is Outcome.SESSION_EXPIRED:
             self._give_up(call)
@@ -160,12 +175,24 @@ class Client:
         self._finish(call, value)
         self._later(1 + self._rng.randrange(self._think_us), self._next)
 
+    def _moved(self, call: Call) -> None:
+        """The group was split: what may have been done is asked for again, the same, where the key is now."""
+        call.attempt += 1
+        if call.request.command is None or call.uncertain:
+            key = self._counter if call.words[0] == "incr" else call.request.key
+            call.request = replace(call.request, group=self._route(self.group, key))
+            self._later(20 * MS, lambda: self._ask(call))
+            return
+        # It never took place.
+        call.over = True
+        self._later(20 * MS, self._next)
+
     def _finish(self, call: Call, value: object) -> None:
         self.done += 1
         kind = call.words[0]
         if kind == "open":
             assert isinstance(value, Result)
-            self._session = SessionId(value.revision)
+            self._sessions[call.request.group] = SessionId(value.revision)
             return
         if kind == "incr":
             assert isinstance(value, Result)
@@ -192,5 +219,5 @@ class Client:
         if call.words[0] not in ("open", "incr"):
             self._record(call, None)
         self._life += 1
-        self._session, self._sequence, self._count, self._node = SESSION_NONE, 0, 0, 0
+        self._sessions, self._sequence, self._count, self._node = {}, 0, 0, 0
         self._later(self._think_us, self._next)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass
 
+from kvarts.raft.ids import LogIndex
 from kvarts.raft.messages import Entry
 from kvarts.replication.events import GroupId
 from kvarts_sim.cluster.agenda import MS, Agenda
@@ -41,6 +42,8 @@ class Disk:
         self.health = DiskHealth()
         self.live = {group: GroupLog(point) for group, point in groups.items()}
         self.durable = {group: GroupLog(point) for group, point in groups.items()}
+        self.staged: dict[tuple[GroupId, GroupId, LogIndex], Checkpoint] = {}
+        """Copies for groups that are split off: (child, parent, the entry's index). Durable; no group yet."""
         self._unsynced: list[tuple[int, Record | None]] = []
         """With when they were written; None where the record's group was taken away."""
         self._boots = 0
@@ -107,6 +110,17 @@ class Disk:
         for log in (self.live[group], self.durable[group]):
             if point.index > log.checkpoint.index:
                 log.checkpoint = point
+
+    def adopt(self, group: GroupId, point: Checkpoint) -> None:
+        """Make a group of a checkpoint. Durable at once."""
+        self.live[group], self.durable[group] = GroupLog(point), GroupLog(point)
+
+    def settle_staged(self) -> None:
+        """Make those copies groups whose parent's checkpoint holds the entry; what is no group then is made anew."""
+        for (child, parent, index), point in self.staged.items():
+            if self.durable[parent].checkpoint.index >= index and child not in self.live:
+                self.adopt(child, point)
+        self.staged.clear()
 
     def recover_health(self) -> None:
         """The disk is well again: what was stalled goes on."""

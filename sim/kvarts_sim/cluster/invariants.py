@@ -11,6 +11,7 @@ from kvarts.raft.membership import Membership
 from kvarts.raft.messages import Entry, Message, MessageKind, Role
 from kvarts.raft.node import RaftNode, Status
 from kvarts.replication.events import GroupId
+from kvarts.statemachine.commands import Command, DeleteRange
 from kvarts_sim.cluster.disk import Disk
 
 STANDS_STILL_US = 200_000
@@ -41,6 +42,8 @@ class Ledger:
     asked: dict[tuple[int, int], LogIndex] = field(default_factory=dict)
     served: LogIndex = LOG_INDEX_MIN
     """The newest state that a client was told of."""
+    took: LogIndex = LOG_INDEX_MIN
+    """The last entry whose commands took place anywhere."""
     reign: Term = TERM_NONE
     """The highest term in which a leader has committed an entry of its own."""
 
@@ -71,6 +74,9 @@ class Invariants:
         self._now = now
         self._gives_way_us = gives_way_us
         self._ready = ready
+        self._parents: dict[GroupId, GroupId] = {}
+        self._owners: dict[tuple[GroupId, bytes], GroupId] = {}
+        """Who has changed a key last; keys of groups that were never one have nothing to do with each other."""
         self._led_since: dict[tuple[int, GroupId], tuple[Term, int, int]] = {}
         """Of a leader: its term, since when it has led without standing still, and its latest turn."""
         self._seen: dict[tuple[int, GroupId], tuple[RaftNode, Status]] = {}
@@ -126,6 +132,26 @@ class Invariants:
         latest = memberships[max(memberships)] if memberships else None
         votes = latest is not None and node in latest.voters.voters
         demand(not votes, "voters keep replicas", f"n{node} closes s{group}, a voter of {latest}")
+
+    def expect(self, child: GroupId, parent: GroupId) -> None:
+        """A group is to be split off another."""
+        self.ledgers[child] = Ledger()
+        self._parents[child] = parent
+
+    def took(self, group: GroupId, index: LogIndex, commands: Iterable[Command]) -> None:
+        """One owner: once a group has changed a key, none that it was split off does, nor one beside it."""
+        if index <= self.ledgers[group].took:
+            return
+        self.ledgers[group].took = index
+        line = [group]
+        while line[-1] in self._parents:
+            line.append(self._parents[line[-1]])
+        for operation in (each for command in commands for each in command.operations):
+            if isinstance(operation, DeleteRange):
+                continue
+            before = self._owners.get((line[-1], operation.key), group)
+            demand(before in line, "one owner", f"s{group} changes {operation.key!r} after s{before}")
+            self._owners[line[-1], operation.key] = group
 
     def asked(self, node: int, group: GroupId, context: int) -> None:
         """Remember what was committed when a read was asked for."""

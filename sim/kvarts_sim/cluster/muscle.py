@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from kvarts.base.types import Revision
-from kvarts.raft.ids import LogIndex, NodeId
+from kvarts.raft.ids import LOG_INDEX_MIN, TERM_NONE, LogIndex, NodeId
 from kvarts.raft.membership import Membership
 from kvarts.raft.messages import Entry, EntryKind, Message, MessageKind
 from kvarts.replication.events import (
@@ -18,6 +18,7 @@ from kvarts.replication.events import (
     Events,
     Flushed,
     GroupId,
+    GroupOpened,
     Handle,
     Heartbeats,
     ReadRequested,
@@ -29,7 +30,8 @@ from kvarts.replication.events import (
     WriteRequested,
 )
 from kvarts.replication.turn import Apply, Beats, Effects, Gate, Outgoing, Turn, Write
-from kvarts.statemachine.commands import AnyCommand, Result
+from kvarts.statemachine.commands import AnyCommand, Command, Outcome, Result
+from kvarts.statemachine.ranges import range_in
 from kvarts.statemachine.user_keys import Row, UserKeys
 from kvarts_sim.cluster.agenda import MS, Agenda
 from kvarts_sim.cluster.disk import Disk
@@ -50,6 +52,9 @@ class Watcher(Protocol):
 
     def applied(self, node: int, group: GroupId, entry: Entry, membership: Membership) -> None:
         """An entry was applied."""
+
+    def took(self, group: GroupId, index: LogIndex, commands: list[Command]) -> None:
+        """The commands of an entry took place."""
 
     def asked(self, node: int, group: GroupId, context: int) -> None:
         """A client wants a linearizable read."""
@@ -72,6 +77,11 @@ class Part:
     index: LogIndex
     membership: Membership
     system: dict[bytes, bytes]
+
+
+def part_of(point: Checkpoint) -> Part:
+    """Return what a checkpoint is in memory."""
+    return Part(point.machine.copy(), point.index, point.membership, dict(point.system))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +127,10 @@ class SimMuscle:
         self._handles: dict[Handle, Bytes] = {}
         # Numbers of reads are never used again, not even after a restart: an old confirmation may still be on its way.
         self._next = first_number
-        self.parts: dict[GroupId, Part] = {}
-        for group, log in disk.live.items():
-            point = log.checkpoint
-            self.parts[group] = Part(point.machine.copy(), point.index, point.membership, dict(point.system))
+        disk.settle_staged()
+        self.parts = {group: part_of(log.checkpoint) for group, log in disk.live.items()}
+        self._copied: set[GroupId] = set()
+        """Groups that stand still while a copy of them is made."""
         self._applies: dict[GroupId, deque[Apply]] = {group: deque() for group in self.parts}
         self._waiting: dict[tuple[GroupId, LogIndex], tuple[int, tuple[Reply, ...]]] = {}
         self._reads: dict[int, tuple[GroupId, bytes, Reply]] = {}
@@ -315,14 +325,14 @@ class SimMuscle:
     def _install(self, group: GroupId) -> None:
         point, part = self.disk.durable[group].checkpoint, self.parts[group]
         if point.index > part.index:
-            self.parts[group] = Part(point.machine.copy(), point.index, point.membership, dict(point.system))
+            self.parts[group] = part_of(point)
             self.push(Restored(group, point.index, point.system))
             self.push(Flushed(group, point.index))
 
     def _work(self, group: GroupId) -> None:
         """Apply the next piece, unless a barrier waits for its effects."""
         queue, part = self._applies[group], self.parts[group]
-        while queue:
+        while queue and group not in self._copied:
             apply = queue[0]
             last = apply.last if not apply.barrier else LogIndex(apply.last - 1)
             while part.index < last:
@@ -343,6 +353,7 @@ class SimMuscle:
             # One revision per command; an entry holds fewer than a thousand.
             first = index * 1000
             results = [part.machine.apply(each, Revision(first + at)) for at, each in enumerate(entry.payload)]
+            self._watcher.took(group, index, _done(entry.payload, results))
         part.index = index
         self._watcher.applied(self.node, group, entry, part.membership)
         term, replies = self._waiting.pop((group, index), (0, ()))
@@ -355,6 +366,55 @@ class SimMuscle:
 
     def _take_effects(self, effects: Effects) -> None:
         part = self.parts[effects.group]
+        if effects.founding is not None and effects.index == part.index + 1:
+            self._copied.add(effects.group)
+            self._later(self.disk.health.apply_us, lambda: self._stage(effects))
+            return
+        self._take_own_effects(effects)
+
+    def _stage(self, effects: Effects) -> None:
+        """Copy the group as it is before the entry, for its child; the entry takes effect after that."""
+        part, founding = self.parts[effects.group], effects.founding
+        assert founding is not None
+        if effects.index == part.index + 1 and founding.group not in self.disk.live:
+            system = {key: value for key, value in founding.writes if value is not None}
+            copied = part.machine.copy()
+            copied.own = range_in(system)
+            point = Checkpoint(LogIndex(1), TERM_NONE, effects.membership, copied, system)
+            self.disk.staged[GroupId(founding.group), effects.group, effects.index] = point
+        self._later(self.disk.health.apply_us, lambda: self._split(effects))
+
+    def _split(self, effects: Effects) -> None:
+        self._copied.discard(effects.group)
+        taken = effects.index == self.parts[effects.group].index + 1
+        self._take_own_effects(effects)
+        self._later(self.disk.health.apply_us, lambda: self._found(effects, taken=taken))
+        self._work(effects.group)
+
+    def _found(self, effects: Effects, *, taken: bool) -> None:
+        """The copy becomes a group, once the parent's checkpoint holds that it has split."""
+        founding = effects.founding
+        assert founding is not None
+        if taken:
+            self.flush(effects.group)
+        child = GroupId(founding.group)
+        self.disk.settle_staged()
+        if child in self.disk.live and child not in self.parts:
+            self._opened(child)
+
+    def open_empty(self, group: GroupId) -> None:
+        """Make a group that waits to be told by a leader, unless it is there."""
+        if group not in self.disk.live:
+            self.disk.adopt(group, Checkpoint(LOG_INDEX_MIN, TERM_NONE, Membership(), UserKeys()))
+            self._opened(group)
+
+    def _opened(self, group: GroupId) -> None:
+        self.parts[group] = part = part_of(self.disk.live[group].checkpoint)
+        self._applies[group] = deque()
+        self.push(GroupOpened(group, part.index, part.system))
+
+    def _take_own_effects(self, effects: Effects) -> None:
+        part = self.parts[effects.group]
         entry = self.disk.live[effects.group].entry(effects.index)
         if effects.index != part.index + 1 or entry is None:
             # A snapshot takes the place of this entry in the log, in this very turn perhaps, and soon of the part.
@@ -363,6 +423,7 @@ class SimMuscle:
         part.system.update((key, value) for key, value in effects.writes if value is not None)
         for key in [key for key, value in effects.writes if value is None]:
             part.system.pop(key, None)
+        part.machine.own = range_in(part.system)
         self._watcher.applied(self.node, effects.group, entry, part.membership)
         self._later(10, lambda: self._work(effects.group))
 
@@ -386,6 +447,9 @@ class SimMuscle:
                 waiting.append((group, index, context))
             elif context in self._reads:
                 _, key, reply = self._reads.pop(context)
+                if not part.machine.owns(key):
+                    reply("moved", 0)
+                    continue
                 row: Row | None = part.machine.get(key)
                 self._watcher.served(group, part.index)
                 reply("done", row)
@@ -399,3 +463,8 @@ class SimMuscle:
         if part.index > log.checkpoint.index and term is not None:
             self.disk.save(group, Checkpoint(part.index, term, part.membership, part.machine.copy(), dict(part.system)))
             self.push(Flushed(group, part.index))
+
+
+def _done(commands: tuple[AnyCommand, ...], results: list[Result]) -> list[Command]:
+    pairs = zip(commands, results, strict=True)
+    return [each for each, result in pairs if isinstance(each, Command) and result.outcome is Outcome.DONE]

@@ -100,6 +100,10 @@ class Nemesis:
 
         return start
 
+    def halve(self, _node: int) -> None:
+        """A group splits."""
+        self._world.splitting.begin(self._rng.choice(self._world.groups))
+
     def pause(self, node: int) -> None:
         """A process stands still."""
         self._world.processes[node].pause(10 * MS + self._rng.randrange(4 * SECOND))

@@ -49,6 +49,7 @@ SCENARIOS = {
     "changes": Scenario.changes,
     "coups": Scenario.coups,
     "echoes": Scenario.echoes,
+    "halves": Scenario.halves,
     "leases": Scenario.leases,
     "moves": Scenario.moving,
     "quiet": Scenario.quiet,

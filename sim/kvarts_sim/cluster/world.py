@@ -27,6 +27,7 @@ from kvarts_sim.cluster.network import Network
 from kvarts_sim.cluster.plots import NEWER_PLOTS, PLOTS, Plotter
 from kvarts_sim.cluster.process import Process, Surroundings
 from kvarts_sim.cluster.seeds import Seeds
+from kvarts_sim.cluster.splitting import Splitting
 from kvarts_sim.cluster.timeline import Timeline
 
 PROGRESS_US = 60 * SECOND
@@ -149,6 +150,13 @@ class Scenario:
         return replace(drawn, raft=raft, kinds=kinds, moves=True, **busy)  # type: ignore[arg-type]  # a dict of ints
 
     @classmethod
+    def halves(cls, seed: int, duration_us: int = 60 * SECOND) -> Scenario:
+        """Groups that split again and again under every fault, while clients go on."""
+        drawn = cls.of(seed, duration_us)
+        kinds = (*FAULTS, "transfer", "flush", "flush", "stand", "halve", "halve", "halve")
+        return replace(drawn, nodes=3, kinds=kinds, groups=2, clients=8, think_us=100 * MS, fault_pause_us=700 * MS)
+
+    @classmethod
     def of(cls, seed: int, duration_us: int = 60 * SECOND) -> Scenario:
         """Draw a scenario: also which faults there are, so that each meets quiet and busy company."""
         seeds = Seeds(seed)
@@ -240,6 +248,7 @@ class World:
         voters = Membership.of(*range(1, scenario.nodes + 1))
         for node in range(1, scenario.nodes + 1):
             self.add_process(node, self._start(voters))
+        self.splitting = Splitting(self)
         self.clients = [
             Client(
                 number,
@@ -248,6 +257,7 @@ class World:
                 seeds.stream("client", number),
                 lambda: sorted(self.processes),
                 self._submit,
+                self.splitting.route,
                 scenario.think_us,
             )
             for number in range(scenario.clients)
@@ -325,7 +335,7 @@ class World:
 
     def _ready_to_serve(self, group: GroupId) -> Iterator[tuple[int, Status, bool]]:
         for node, process in self.processes.items():
-            if process.replicator is None or process.muscle is None:
+            if process.replicator is None or process.muscle is None or group not in process.replicator.replicas:
                 continue
             at_once = process.muscle.gate_is_open(group)
             replica = process.replicator.replicas.get(group)
