@@ -147,7 +147,9 @@ def native_of(turn: Turn) -> Native:
 
 
 def _effects(effects: Effects) -> Native:
-    return effects.group, effects.index, encode_membership(effects.membership), effects.writes
+    founding, membership = effects.founding, encode_membership(effects.membership)
+    founded = None if founding is None else (founding.group, membership, founding.writes)
+    return effects.group, effects.index, membership, effects.writes, founded
 
 
 def _write(write: Write) -> Native:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
 from kvarts.base.errors import InvalidArgument, KvartsError, NotLeader, Unavailable
-from kvarts.node import members, placing, spaces, verbs
+from kvarts.node import members, placing, spaces, splits, verbs
 from kvarts.node.asker import Asker, Verb
 from kvarts.node.conductor import Conductor
 from kvarts.node.shards import FEATURES, Shards, parse_features
@@ -46,6 +46,7 @@ VERBS: Mapping[str, Callable[[Asker, Mapping[str, Any]], Verb]] = {
     "keyspaces": verbs.keyspaces,
     "shards": verbs.shards,
     "make-keyspace": spaces.make_keyspace,
+    "split": splits.split,
     "transfer": members.transfer,
     "join": members.join,
     "add-node": members.add_node,

@@ -17,6 +17,7 @@ from kvarts.node.desk import Desk
 from kvarts.node.moves import Moves
 from kvarts.node.news import News
 from kvarts.node.shards import META, Line, Shards
+from kvarts.node.splits import Splits
 from kvarts.raft.ids import NodeId
 from kvarts.raft.messages import Role
 from kvarts.replication.events import Event, Events, GroupId, GroupOpened, Restored, StopRequested
@@ -111,6 +112,7 @@ class Loop:
         self.moves = Moves(muscle, replicator, self.shards)
         self.conductor = Conductor(replicator, self.shards)
         self.desk.meet(self.conductor, self.shards)
+        self._splits = Splits(muscle, replicator, self.shards)
         self.figures = LoopFigures()
         self._told: dict[GroupId, _Told] = {}
         self._peers: dict[NodeId, str] = {}
@@ -146,6 +148,7 @@ class Loop:
             events += self.shards.work(now_ms)
             events += self.moves.work(now_ms)
             events += self.conductor.work(now_ms)
+            events += self._splits.work(now_ms)
             turn = self.replicator.turn(Events(now_ms, events))
             self._muscle.perform(native_of(turn))
             self._settle(turn)

@@ -26,13 +26,15 @@ from kvarts.replication.turn import Turn
 from kvarts.shardmap.map import EMPTY, ShardMap
 from kvarts.shardmap.shard import EPOCH_FIRST, Shard, ShardId
 from kvarts.statemachine.configuration import Configuration
+from kvarts.statemachine.ranges import has_split
 from kvarts.statemachine.rows import LAST_SHARD, MAP_VERSION, META_GROUP, SPACE, numbered
 
 META = GroupId(META_GROUP)
 """The group that holds the configuration, and the rows of keyspaces without shards."""
 
 FEATURE = "shards"
-FEATURES: Mapping[str, int] = {FEATURE: 1, MOVES: 1}
+SPLITS = "splits"
+FEATURES: Mapping[str, int] = {FEATURE: 1, MOVES: 1, SPLITS: 1}
 """What this program knows, by the names under which clusters agree on using it."""
 
 STAND_MS = 150
@@ -105,14 +107,26 @@ class Shards:
     def _keep(self, last: int) -> None:
         held = self._replicator.replicas.keys()
         wanted = {GroupId(each.id): each for each in self.map.held_by(self._replicator.node)}
+        coming = {GroupId(each.split.child) for each in wanted.values() if each.split is not None}
         for group in wanted.keys() - held - self._opening:
+            if self._comes_by_split(wanted[group]):
+                continue
             self._opening.add(group)
             self._muscle.open_group(group, first_membership(wanted[group], self._replicator.node))
+        kept = {META, *wanted, *coming}
         # One with a higher number is of a map that this node has not reached yet.
-        unwanted = [each for each in held if each != META and each not in wanted and each <= last]
+        unwanted = [each for each in held if each not in kept and each <= last]
         self._closing = {each: self._closing.get(each) for each in unwanted}
         # What it acknowledged from here on, having been named again meanwhile, would be gone with its files.
         self._replicator.muted = frozenset(unwanted)
+
+    def _comes_by_split(self, shard: Shard) -> bool:
+        """Return whether the shard's replica is to come of this node's own replica of the shard it was split off.
+
+        Were it opened empty before, it might vote, leave, and come again by the split, having forgotten that.
+        """
+        origin = self._replicator.replicas.get(GroupId(shard.origin)) if shard.origin else None
+        return origin is not None and not has_split(origin.system.rows, shard.id)
 
     def opened(self, group: GroupId, now_ms: int) -> None:
         """A group is there that was asked for."""
@@ -163,11 +177,20 @@ class Shards:
     def _stand(self, now_ms: int) -> Iterable[Event]:
         for group, until_ms in list(self._fresh_ms.items()):
             replica = self._replicator.replicas.get(group)
-            shard = self.map.get(ShardId(group))
-            if replica is None or shard is None or replica.leader != NODE_NONE or now_ms > until_ms:
+            if replica is None or replica.leader != NODE_NONE or now_ms > until_ms:
                 del self._fresh_ms[group]
-            elif first_leader(shard) == self._replicator.node and replica.raft.role is not Role.CANDIDATE:
+            elif self._stands_first(ShardId(group)) and replica.raft.role is not Role.CANDIDATE:
                 yield StandRequested(group)
+
+    def _stands_first(self, group: ShardId) -> bool:
+        """Return whether this node is to lead a new shard first: of a split, whoever leads what was split."""
+        shard = self.map.get(group)
+        if shard is not None and not shard.origin:
+            return first_leader(shard) == self._replicator.node
+        parents = (each for each in self.map.shards if each.split is not None and each.split.child == group)
+        parent = shard.origin if shard is not None else next((each.id for each in parents), None)
+        origin = None if parent is None else self._replicator.replicas.get(GroupId(parent))
+        return origin is not None and origin.leader == self._replicator.node
 
     def _spread(self) -> Iterable[Event]:
         """Hand over at most one shard that this node leads, if it leads too many. Each node sees to its own."""

@@ -79,6 +79,7 @@ def shards(asker: Asker, _arguments: Mapping[str, Any]) -> Verb:
                 "leader": leaders.get(each.id, NODE_NONE),
                 "move": None if each.move is None else [each.move.source, each.move.target],
                 "behind": behind.get(each.id),
+                "splitting": each.split is not None,
             }
             for each in shard_map.shards
         ],

@@ -59,13 +59,22 @@ impl Line {
         }
     }
 
-    /// Takes in what a node said of one shard: it begins there, whoever was thought to own its first token.
-    pub fn learn(&mut self, shard: Shard) {
+    /// Takes in what a node said of one shard: it begins there, whoever was thought to own its first token. Returns whether
+    /// that was news. Where it ends is not known then, nor what lies behind it: good for keys, not for ranges.
+    pub fn learn(&mut self, shard: Shard) -> bool {
         match self.shards.binary_search_by(|each| each.start.cmp(&shard.start)) {
-            Ok(at) if self.shards[at].epoch <= shard.epoch => self.shards[at] = shard,
-            Ok(_) => {}
+            Ok(at) if self.shards[at].epoch >= shard.epoch => return false,
+            Ok(at) => self.shards[at] = shard,
             Err(at) => self.shards.insert(at, shard),
         }
+        true
+    }
+
+    /// A shard and those before it in the order of ranges, from there to the first: what was split off lies behind that which
+    /// it was split off.
+    pub fn up_to(&self, id: u64) -> impl Iterator<Item = &Shard> {
+        let count = self.shards.iter().position(|shard| shard.id == id).map_or(0, |at| at + 1);
+        self.shards[..count].iter().rev()
     }
 
     /// The place of a token's owner.
@@ -138,10 +147,11 @@ mod tests {
     #[test]
     fn news_of_a_split_makes_a_new_owner_and_old_news_changes_nothing() {
         let mut line = Line::new(Space::Ordered, vec![shard(2, b"")]).unwrap();
-        line.learn(Shard { epoch: 2, ..shard(3, b"m") });
+        assert!(line.learn(Shard { epoch: 2, ..shard(3, b"m") }));
         assert_eq!([line.owner(b"a").id, line.owner(b"m").id], [2, 3]);
-        line.learn(Shard { epoch: 3, voters: vec![2], ..shard(3, b"m") });
-        line.learn(Shard { epoch: 2, ..shard(3, b"m") });
+        assert!(line.learn(Shard { epoch: 3, voters: vec![2], ..shard(3, b"m") }));
+        assert!(!line.learn(Shard { epoch: 2, ..shard(3, b"m") }));
         assert_eq!((line.owner(b"z").epoch, &*line.owner(b"z").voters), (3, &[2][..]));
+        assert_eq!(line.up_to(3).map(|each| each.id).collect::<Vec<_>>(), [3, 2]);
     }
 }

@@ -61,6 +61,20 @@ impl Request {
         })
     }
 
+    /// The keyspace, where the shards of a range of it are to be found.
+    pub(super) fn range_of(&self) -> Option<u32> {
+        use v1::operation::Kind;
+        let ranges = match self {
+            Self::Page(cursor, _) => !cursor.has_begun(),
+            Self::Scan(_) | Self::Moment { .. } | Self::Shards { .. } => true,
+            Self::Write { command, .. } => {
+                command.operations.iter().any(|operation| matches!(operation.kind, Some(Kind::DeleteRange(_))))
+            }
+            Self::Get(_) | Self::GetAt(..) | Self::Unary(_) => false,
+        };
+        self.keyspace().filter(|_| ranges)
+    }
+
     /// How many keys it reads.
     pub(super) fn keys(&self) -> usize {
         if let Self::Get(get) = self { get.keys.len() } else { 0 }

@@ -104,11 +104,22 @@ impl Cursor {
         !begun
     }
 
-    /// What a row of a shard is read at, to be seen as the scan sees it.
-    pub(super) fn freshness(&self, shard: u64) -> Option<v1::Freshness> {
+    /// What a row is read at, to be seen as the scan sees it: in the first of these shards that is a source. Those behind it
+    /// were split off it since.
+    pub(super) fn freshness(&self, shards: impl Iterator<Item = u64>) -> Option<v1::Freshness> {
         let state = self.state();
-        let pin = state.sources.iter().flatten().find(|source| source.shard == shard).and_then(|source| source.pin);
-        state.pinned(pin)
+        let sources = state.sources.as_deref().unwrap_or_default();
+        state.pinned(first_of(sources, shards).and_then(|source| source.pin))
+    }
+
+    /// Adds a shard that was split off one of the sources, unless it is one: it goes on where that one is, at the same
+    /// revision. `before`: the shard and those before it, from there to the first.
+    pub(super) fn split(&self, shard: &Shard, before: impl Iterator<Item = u64>) {
+        let mut state = self.state();
+        let Some(sources) = &mut state.sources else { return };
+        let Some(found) = first_of(sources, before).filter(|found| found.shard != shard.id) else { return };
+        let Source { pin, last, more, .. } = found.clone();
+        sources.push(Source { pin, last, more, ..Source::at(shard.id, shard.epoch) });
     }
 
     /// The pages without which the next rows are not known.
@@ -208,6 +219,10 @@ impl State {
             None => self.ask.freshness,
         }
     }
+}
+
+fn first_of(sources: &[Source], mut shards: impl Iterator<Item = u64>) -> Option<&Source> {
+    shards.find_map(|shard| sources.iter().find(|source| source.shard == shard))
 }
 
 impl Source {
@@ -394,6 +409,26 @@ mod tests {
     }
 
     #[test]
+    fn a_shard_that_was_split_goes_on_as_two_at_the_same_revision() {
+        let cursor = begun(v1::ScanRequest::default(), 2);
+        cursor.filled(0, page(&["a", "c"], true, 70), WISH);
+        cursor.filled(1, page(&["b"], false, 90), WISH);
+        // Off the first one, which has more, and off the last, which has not; then one that is known.
+        for (id, before) in [(8, vec![8, 2]), (9, vec![9, 3, 8, 2]), (8, vec![8, 2])] {
+            cursor.split(&Shard { id, epoch: 5, ..Shard::default() }, before.into_iter());
+        }
+        let wanted = |cursor: &Cursor| {
+            let pin = |want: &Want| want.request.freshness.map_or(0, |fresh| fresh.revision);
+            let wants = cursor.wants(WISH);
+            wants.iter().map(|want| (want.shard, pin(want), want.request.start.to_vec())).collect::<Vec<_>>()
+        };
+        assert_eq!(wanted(&cursor), [(8, 70, b"c".to_vec())]);
+        cursor.filled(2, page(&["d"], false, 70), WISH);
+        assert_eq!(keys(&cursor.take(WISH)), ["a", "b", "c"]);
+        assert_eq!(wanted(&cursor), [(2, 70, b"c".to_vec())]);
+    }
+
+    #[test]
     fn the_same_rows_again_are_read_at_the_same_revisions() {
         let cursor = begun(v1::ScanRequest::default(), 2);
         cursor.filled(0, page(&["a"], false, 70), WISH);
@@ -402,6 +437,6 @@ mod tests {
             cursor.wants(WISH).iter().map(|want| want.request.freshness.unwrap().revision).collect::<Vec<_>>()
         };
         assert_eq!(revisions(&cursor.again()), [70, 90]);
-        assert_eq!(cursor.freshness(3).unwrap().revision, 90);
+        assert_eq!(cursor.freshness([5, 3, 2].into_iter()).unwrap().revision, 90);
     }
 }

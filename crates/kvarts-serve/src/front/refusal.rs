@@ -9,6 +9,9 @@ pub fn of_machine(refused: &Error) -> v1::Error {
     if kind == "Unavailable" {
         return v1::Error { hint: refused.hint().to_owned(), ..unavailable(refused.to_string()) };
     }
+    if kind == "WrongShard" {
+        return wrong_shard(refused.to_string(), None);
+    }
     // As in `kvarts.base.error_table`.
     let code = match kind {
         "InvalidArgument" => "KV-1001",

@@ -1,5 +1,6 @@
 //! The commands of one entry, one after the other, under one hold of the engine's write lock.
 use super::operations::{Operations, Refusal, Scene};
+use super::range::Range;
 use super::rows::{APPLIED, Position, lock_key, token};
 use super::sessions::{Known, Sessions};
 use super::{Error, Result};
@@ -21,13 +22,20 @@ pub(super) struct EntryWork<'w, 'a> {
     /// Writes of the command at hand.
     batch: Batch,
     sessions: Sessions,
+    /// What is the shard's own, if it was split.
+    range: Option<&'w Range>,
 }
 
 impl<'w, 'a> EntryWork<'w, 'a> {
     /// Begins an entry that leads to `position`.
-    pub(super) fn new(applier: &'w mut Applier<'a>, tree: TreeId, position: Position) -> Self {
+    pub(super) fn new(
+        applier: &'w mut Applier<'a>,
+        tree: TreeId,
+        position: Position,
+        range: Option<&'w Range>,
+    ) -> Self {
         let revision = applier.last().0;
-        Self { applier, tree, position, revision, batch: Batch::new(), sessions: Sessions::default() }
+        Self { applier, tree, position, revision, batch: Batch::new(), sessions: Sessions::default(), range }
     }
 
     /// Does all commands, and moves the position with the last. Returns one result per command, and how many more sessions
@@ -121,13 +129,16 @@ impl<'w, 'a> EntryWork<'w, 'a> {
     }
 
     fn operate(&mut self, command: &v1::Command) -> Result<v1::Result> {
+        if self.range.is_some_and(|range| !range.takes(command)) {
+            return Ok(self.result(Outcome::WrongShard));
+        }
         if let Some(fence) = &command.fence
             && fence.token < self.token(&fence.lock)?
         {
             return Ok(self.result(Outcome::FenceRejected));
         }
         let (revision, now_ms) = (self.revision, self.position.stamp_us / 1000);
-        let scene = Scene { applier: self.applier, tree: self.tree, revision, now_ms };
+        let scene = Scene { applier: self.applier, tree: self.tree, revision, now_ms, range: self.range };
         let mut operations = Operations::new(scene, &mut self.batch, &command.operations);
         let mut sums = Vec::new();
         for (at, operation) in command.operations.iter().enumerate() {

@@ -45,6 +45,8 @@ pub enum Error {
         /// What was wrong.
         what: String,
     },
+    /// The shard was split, and what was asked for lies in its other half, or the asker does not know of that.
+    WrongShard,
     /// The directory holds no whole store, or one of another kind.
     NotAShard(String),
 }
@@ -57,6 +59,7 @@ impl Error {
             Self::InvalidArgument { .. } => "InvalidArgument",
             Self::LimitExceeded { .. } => "LimitExceeded",
             Self::Behind { .. } => "Unavailable",
+            Self::WrongShard => "WrongShard",
             Self::OutOfOrder { .. } | Self::Unreadable { .. } | Self::NotAShard(_) => "CorruptionError",
             Self::Engine(error) => match error {
                 Engine::InvalidArgument { .. } => "InvalidArgument",
@@ -79,6 +82,7 @@ impl Error {
         match self {
             Self::InvalidArgument { hint, .. } | Self::LimitExceeded { hint, .. } => hint,
             Self::Behind { .. } => "read from the leader, or again a little later",
+            Self::WrongShard => "ask with the newer shard map",
             Self::Engine(kvarts_engine::Error::InvalidArgument { hint, .. }) => hint,
             Self::Engine(kvarts_engine::Error::Compacted { .. }) => "begin again at the newest revision",
             _ => "",
@@ -87,7 +91,7 @@ impl Error {
 
     /// True where the same call may succeed later, or elsewhere.
     pub fn retryable(&self) -> bool {
-        matches!(self, Self::Behind { .. })
+        matches!(self, Self::Behind { .. } | Self::WrongShard)
     }
 
     /// True where an apply that failed so has changed nothing and may be tried again: a full disk, for example.
@@ -116,6 +120,7 @@ impl fmt::Display for Error {
                 write!(f, "entry {index} was given to apply, entry {expected} is next")
             }
             Self::Unreadable { index, what } => write!(f, "entry {index} cannot be read: {what}"),
+            Self::WrongShard => f.write_str("the shard was split: another one owns it by now"),
             Self::NotAShard(what) => f.write_str(what),
         }
     }

@@ -1,8 +1,10 @@
 //! The surface of a machine: a handle that is cloned, shared between threads, and outlives the store it stands for.
 use super::command::EntryWork;
 use super::held::{Held, Mark};
+use super::pages;
 use super::payload::decode_payload;
 use super::place::{self, path_of};
+use super::range::RANGE;
 use super::read::{self, UserRow};
 use super::rows::{MEMBERSHIP, Position, prefix_bounds, system_key};
 use super::{Error, Result};
@@ -41,7 +43,7 @@ pub struct Machine {
     shared: Arc<Shared>,
 }
 
-struct Shared {
+pub(super) struct Shared {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
     options: MachineOptions,
@@ -50,7 +52,7 @@ struct Shared {
     /// The open store; `None` once closed.
     held: ArcSwapOption<Held>,
     /// Held by whoever changes rows, or the store.
-    applying: Mutex<()>,
+    pub(super) applying: Mutex<()>,
 }
 
 impl Machine {
@@ -153,7 +155,8 @@ impl Machine {
             membership,
             |position| position,
             |work| work.write(set.into_iter().chain(written)),
-        )
+        )?;
+        if rows.iter().any(|(key, _)| key == RANGE) { self.shared.held()?.look_at_range() } else { Ok(()) }
     }
 
     /// Looks up keys. `now_ms` is the node's clock, by which expiry is judged unless the request pins a time.
@@ -165,7 +168,7 @@ impl Machine {
 
     /// One page of a scan. Where there is more, the next begins behind the last key, at the revision and time of this one.
     pub fn scan_page(&self, request: &v1::ScanRequest, now_ms: u64) -> Result<v1::ScanResponse> {
-        self.shared.with(|held| read::scan_page(held, request, now_ms))
+        self.shared.with(|held| pages::scan_page(held, request, now_ms))
     }
 
     /// All rows of a keyspace by the time of the last entry: key, value, revision. For tests and tools: it is all at once.
@@ -221,6 +224,14 @@ impl Machine {
         })
     }
 
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(super) fn parts(&self) -> (&Arc<dyn Fs>, &MachineOptions) {
+        (&self.shared.fs, &self.shared.options)
+    }
+
     /// Flushes and closes. Idempotent; later calls fail with `Closed`.
     pub fn close(&self) -> Result<()> {
         let _applying = self.shared.applying.lock();
@@ -231,6 +242,11 @@ impl Machine {
     }
 }
 
+/// Makes a directory for a machine, in one that is there.
+pub(super) fn fresh_dir(fs: &dyn Fs, dir: &Path) -> Result<()> {
+    Ok(fs.create_dir(dir).map_err(|error| kvarts_engine::Error::io("making the directory", dir, error))?)
+}
+
 /// System rows have no expiry.
 const NEWEST: ReadAt = ReadAt { revision: None, now_ms: 0 };
 
@@ -239,7 +255,7 @@ fn parts(mark: Mark) -> (Position, Vec<u8>) {
 }
 
 impl Shared {
-    fn held(&self) -> Result<Arc<Held>> {
+    pub(super) fn held(&self) -> Result<Arc<Held>> {
         self.held.load_full().ok_or(Error::Engine(kvarts_engine::Error::Closed))
     }
 
@@ -280,7 +296,9 @@ impl Shared {
             return Err(Error::OutOfOrder { index, expected: before.index + 1 });
         }
         let position = Position { index, term, ..stamp(before) };
-        let decide = |applier: &mut Applier<'_>| write(EntryWork::new(applier, held.tree.id(), position));
+        let range = held.range();
+        let decide =
+            |applier: &mut Applier<'_>| write(EntryWork::new(applier, held.tree.id(), position, range.as_deref()));
         let answer = held.db.apply_entry(&held.tree, bytes, decide)?;
         held.moved(position, membership);
         // The entry is applied all the same where a table cannot be read now: `flushed` tells.

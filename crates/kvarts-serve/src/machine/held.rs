@@ -1,7 +1,9 @@
 //! An open store of a shard with what is known of it: the newest position, what is in tables, and how far back one can read.
 use super::handle::MachineOptions;
-use super::rows::{APPLIED, MEMBERSHIP, Position, SESSIONS, prefix_bounds};
+use super::range::{RANGE, Range};
+use super::rows::{APPLIED, MEMBERSHIP, Position, SESSIONS, prefix_bounds, system_key};
 use super::{Error, Result};
+use arc_swap::ArcSwapOption;
 use kvarts_engine::Revision;
 use kvarts_engine::clock::{Clock, OsClock};
 use kvarts_engine::db::{Db, Memory, ReadAt, RowChunk, Tree};
@@ -54,6 +56,8 @@ pub(super) struct Held {
     newest: Mutex<Mark>,
     /// How many sessions there are.
     pub(super) sessions: AtomicI64,
+    /// What is the shard's own, if it was split.
+    range: ArcSwapOption<Range>,
     /// What is in tables, and the revision up to which it was looked at.
     flushed: Mutex<(Revision, Mark)>,
 }
@@ -84,9 +88,11 @@ impl Held {
         let retention_ms = options.retention_ms;
         let sessions = AtomicI64::new(count_sessions(&db, &tree)?);
         let (newest, flushed) = (Mutex::default(), Mutex::default());
-        let held = Self { db, tree, number, clock, retention_ms, newest, sessions, flushed };
+        let range = ArcSwapOption::empty();
+        let held = Self { db, tree, number, clock, retention_ms, newest, sessions, range, flushed };
         let newest = held.mark_at(ReadAt { revision: None, now_ms: 0 })?;
         *held.newest.lock() = newest;
+        held.look_at_range()?;
         held.look_at_tables()?;
         Ok(held)
     }
@@ -108,6 +114,22 @@ impl Held {
         if let Some(membership) = membership {
             newest.membership = membership.into();
         }
+    }
+
+    /// What is the shard's own, if it was split. Look before rows are read: it only ever gets less.
+    pub(super) fn range(&self) -> Option<Arc<Range>> {
+        self.range.load_full()
+    }
+
+    /// Sees what the row of the range says now.
+    pub(super) fn look_at_range(&self) -> Result<()> {
+        let mut row = None;
+        let key = system_key(RANGE);
+        self.db.get_many_at(&self.tree, &[&key], ReadAt { revision: None, now_ms: 0 }, &mut |_, entry| {
+            row = entry.map(|entry| entry.value.to_vec());
+        })?;
+        self.range.store(row.map(|row| Range::decode(&row).map(Arc::new)).transpose()?);
+        Ok(())
     }
 
     /// What is in tables. Looks only where a flush has brought something new; then lets go what the window has left behind.

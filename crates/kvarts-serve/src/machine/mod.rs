@@ -1,16 +1,20 @@
 //! What a committed command does to the rows of a shard: deterministic, equal to the model in `kvarts.statemachine`.
 //!
 //! Files, lower first: `error`, `rows` (keys and values of rows), `limits` (what is refused before it is logged), `payload`
-//! (commands of one entry), `sessions` (exactly once), `operations`, `command`, `held` (the open store), `place` (its
-//! directories), `read`, `handle` (the surface). The essay: docs/internals/machine.md.
+//! (commands of one entry), `range` (what is the shard's own after a split), `sessions` (exactly once), `operations`, `command`,
+//! `held` (the open store), `place` (its directories), `pages` (scans), `read`, `found` (halves), `handle` (the surface). The
+//! essay: docs/internals/machine.md.
 mod command;
 mod error;
+mod found;
 mod handle;
 mod held;
 mod limits;
 mod operations;
+mod pages;
 mod payload;
 mod place;
+mod range;
 mod read;
 mod rows;
 mod sessions;

@@ -1,4 +1,5 @@
 //! One command's operations on users' keys: all or none, each on top of those before it.
+use super::range::Range;
 use super::rows::{push_user_key, user_bounds};
 use super::{Error, Result};
 use bytes::Bytes;
@@ -21,6 +22,8 @@ pub(super) struct Scene<'s, 'a> {
     pub(super) tree: TreeId,
     pub(super) revision: u64,
     pub(super) now_ms: u64,
+    /// What is the shard's own, if it was split.
+    pub(super) range: Option<&'s Range>,
 }
 
 /// An operation that may not take place.
@@ -106,11 +109,15 @@ impl<'s, 'a> Operations<'s, 'a> {
             more = scan.fill(&mut chunk, RANGE_ROWS, usize::MAX, false)?;
             let mut start = 0;
             for &end in &chunk.key_ends {
-                self.batch.delete(self.scene.tree, &chunk.keys[start..end]);
-                if let Some(changed) = &mut self.changed {
-                    changed.insert(chunk.keys[start..end].to_vec(), None);
-                }
+                let key = &chunk.keys[start..end];
                 start = end;
+                if self.scene.range.is_some_and(|range| !range.owns_row(key)) {
+                    continue;
+                }
+                self.batch.delete(self.scene.tree, key);
+                if let Some(changed) = &mut self.changed {
+                    changed.insert(key.to_vec(), None);
+                }
             }
         }
         if let Some(changed) = &mut self.changed {

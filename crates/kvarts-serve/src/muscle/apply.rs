@@ -6,13 +6,15 @@ use super::group::{Group, Writers};
 use super::handles::WaitingWrite;
 use super::keeper;
 use super::open;
+use super::refusal;
 use super::serve;
+use super::split;
 use super::sync::Install;
 use super::turn::{Apply, Effects};
 use bytes::Bytes;
 use kvarts_wire::v1;
 use prost::Message as _;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
@@ -38,6 +40,8 @@ pub enum Job {
     Apply { group: Arc<Group>, apply: Apply },
     /// The effects of a barrier.
     Effects { group: Arc<Group>, effects: Effects },
+    /// The copy that the effects of a split want is made: they may take place.
+    Staged { group: Arc<Group>, effects: Effects },
     /// A snapshot whose mark is durable.
     Install { group: Arc<Group>, install: Install },
     /// Flush once what was asked before is done.
@@ -51,17 +55,30 @@ pub enum Job {
 /// Runs until it is told to stop, or something cannot be applied: then the node must stop.
 pub fn run(core: &Core, jobs: &Receiver<Job>) {
     let mut queues: HashMap<u64, VecDeque<Apply>> = HashMap::new();
+    // Groups that stand still while a copy of them is made.
+    let mut copied: HashSet<u64> = HashSet::new();
     while let Ok(job) = jobs.recv() {
         let done = match job {
             Job::Apply { group, apply } => {
                 let queue = queues.entry(group.id).or_default();
                 queue.push_back(apply);
-                work(core, &group, queue)
+                if copied.contains(&group.id) { Ok(()) } else { work(core, &group, queue) }
+            }
+            Job::Effects { group, effects } if split::wants_copy(&group, &effects) => {
+                copied.insert(group.id);
+                core.to_keeper(keeper::Job::Stage { group, effects });
+                Ok(())
             }
             Job::Effects { group, effects } => take_effects(core, &group, effects)
                 .and_then(|()| work(core, &group, queues.entry(group.id).or_default())),
+            Job::Staged { group, effects } => {
+                copied.remove(&group.id);
+                take_split(core, &group, effects).and_then(|()| work(core, &group, queues.entry(group.id).or_default()))
+            }
             Job::Install { group, install } => {
-                replace(core, &group, install).and_then(|()| work(core, &group, queues.entry(group.id).or_default()))
+                let queue = queues.entry(group.id).or_default();
+                let still = copied.contains(&group.id);
+                replace(core, &group, install).and_then(|()| if still { Ok(()) } else { work(core, &group, queue) })
             }
             Job::Flush(group) => {
                 core.to_keeper(keeper::Job::Flush(group));
@@ -69,6 +86,7 @@ pub fn run(core: &Core, jobs: &Receiver<Job>) {
             }
             Job::Close(group) => {
                 queues.remove(&group.id);
+                copied.remove(&group.id);
                 group.give_up("the node holds this part of the data no longer");
                 clear_away(core, &group)
             }
@@ -176,7 +194,13 @@ fn answer(core: &Core, group: &Group, writers: Writers, term: u64, results: Vec<
     for writer in writers.writers {
         core.stats.write.note(now_ns.saturating_sub(writer.answer.since_ns));
         let result = results.get_mut(writer.at).and_then(Option::take);
-        writer.answer.give(Ok(v1::WriteResponse { result }));
+        writer.answer.give(match result {
+            // It never takes place here: whoever asked goes to the other half.
+            Some(result) if result.outcome() == v1::Outcome::WrongShard => {
+                Err(refusal::wrong_shard("the shard was split: another one owns it by now", None))
+            }
+            result => Ok(v1::WriteResponse { result }),
+        });
     }
 }
 
@@ -209,6 +233,17 @@ fn python_command(core: &Core, group: &Group, index: u64) -> Outcome<Option<Byte
         return Ok(None);
     }
     Ok(Some(core.log.payload(group.id, index)?))
+}
+
+/// The effects of a split whose copy is made. Its group may have gone meanwhile, or have got a snapshot from after the split.
+fn take_split(core: &Core, group: &Arc<Group>, effects: Effects) -> Outcome<()> {
+    if core.group(group.id).is_none() {
+        return Ok(());
+    }
+    let taken = effects.index == group.applied() + 1;
+    take_effects(core, group, effects.clone())?;
+    core.to_keeper(keeper::Job::Found { group: Arc::clone(group), effects, taken });
+    Ok(())
 }
 
 fn take_effects(core: &Core, group: &Arc<Group>, effects: Effects) -> Outcome<()> {

@@ -225,9 +225,14 @@ impl Core {
         self.config.data.join("outgoing")
     }
 
+    /// Where the state machines of groups lie.
+    pub fn shards(&self) -> PathBuf {
+        self.config.data.join("shards")
+    }
+
     /// Where a group's state machine lies.
     pub fn shard(&self, group: u64) -> PathBuf {
-        self.config.data.join("shards").join(group.to_string())
+        self.shards().join(group.to_string())
     }
 
     /// The group whose state machine has most that is in no table, if it is worth a flush.

@@ -16,6 +16,7 @@ use super::serve;
 use crate::intake::{Intake, Reply};
 use bytes::Bytes;
 use kvarts_wire::v1;
+use kvarts_wire::v1::operation::Kind as Step;
 use prost::Message as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -96,8 +97,12 @@ impl Intake for Door {
 
     fn scan(&self, request: v1::ScanRequest, deadline: Instant, reply: Reply<v1::ScanResponse>) {
         let route = self.0.routes.of_scan(&request);
+        let known = route.as_ref().ok().map(|route| v1::Owner { shard: route.group, epoch: route.epoch });
         if let Some((answer, group)) = self.admit(reply, route) {
             let freshness = request.freshness;
+            // A split that takes place before the rows are read must be seen by the epoch.
+            let owner = request.owner.or(known);
+            let request = v1::ScanRequest { owner, ..request };
             self.read(&group, freshness.as_ref(), Ask::Scan(request, answer), deadline);
         }
     }
@@ -106,7 +111,10 @@ impl Intake for Door {
         let core = &self.0;
         let command = request.command.unwrap_or_default();
         let route = core.routes.of_command(&command, request.owner.as_ref());
+        let epoch = route.as_ref().map_or(0, |route| route.epoch);
         let Some((answer, group)) = self.admit(reply, route) else { return };
+        let epoch = if touches_ranges(&command) { epoch } else { 0 };
+        let command = v1::Command { epoch, ..command };
         let command = Bytes::from(command.encode_length_delimited_to_vec());
         let size = command.len();
         let refused = if !group.leads() {
@@ -131,7 +139,7 @@ impl Intake for Door {
     }
 
     fn call(&self, verb: String, arguments: String, deadline: Instant, reply: Reply<String>) {
-        if let Some((answer, _)) = self.admit(reply, Ok(Route { group: META, voters: Vec::new() })) {
+        if let Some((answer, _)) = self.admit(reply, Ok(Route::meta())) {
             let id = self.0.calls.keep(answer, deadline);
             self.0.queue.push(Event::Call { id, verb, arguments });
         }
@@ -219,6 +227,11 @@ fn not_a_beat(core: &Core, message: v1::PeerMessage, beats: &mut Beats) -> Optio
     }
     core.stats.received.one();
     None
+}
+
+/// By keys alone it is seen whether a shard owns what a command touches.
+fn touches_ranges(command: &v1::Command) -> bool {
+    command.operations.iter().any(|operation| matches!(operation.kind, Some(Step::DeleteRange(_))))
 }
 
 /// Takes a message of another node: bytes stay here, handles go on.

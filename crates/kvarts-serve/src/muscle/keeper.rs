@@ -4,6 +4,8 @@ use super::core::Core;
 use super::event::Event;
 use super::group::Group;
 use super::open;
+use super::split;
+use super::turn::Effects;
 use crate::machine;
 use bytes::Bytes;
 use kvarts_wire::v1::{PeerMessage, SnapshotMark};
@@ -20,6 +22,10 @@ pub enum Job {
     SendSnapshot { group: u64, to: u64, message: PeerMessage },
     /// Make a group, or open again what a crash left of it.
     Open { group: u64, membership: Vec<u8> },
+    /// Copy a group that is about to split.
+    Stage { group: Arc<Group>, effects: Effects },
+    /// Make the copy a group, if the split took place.
+    Found { group: Arc<Group>, effects: Effects, taken: bool },
     /// Remove a directory that nobody needs.
     Remove(PathBuf),
     /// End.
@@ -32,10 +38,8 @@ pub fn run(core: &Core, jobs: &Receiver<Job>) {
     while let Ok(job) = jobs.recv() {
         match job {
             Job::Flush(group) => {
-                if let Err(error) = flush(core, &group)
-                    && core.group(group.id).is_some()
-                {
-                    core.fail(error.into());
+                if let Err(error) = flush(core, &group) {
+                    fail_unless_gone(core, &group, error);
                 }
             }
             Job::SendSnapshot { group, to, message } => {
@@ -51,6 +55,15 @@ pub fn run(core: &Core, jobs: &Receiver<Job>) {
                     core.fail(error.into());
                 }
             }
+            Job::Stage { group, effects } => match split::stage(core, &group, &effects) {
+                Ok(()) => core.to_apply(apply::Job::Staged { group, effects }),
+                Err(error) => fail_unless_gone(core, &group, error),
+            },
+            Job::Found { group, effects, taken } => {
+                if let Err(error) = split::found(core, &group, &effects, taken) {
+                    fail_unless_gone(core, &group, error);
+                }
+            }
             // What stays is removed at the next start.
             Job::Remove(dir) => drop(core.remove_dir(&dir)),
             Job::Stop => return,
@@ -58,10 +71,18 @@ pub fn run(core: &Core, jobs: &Receiver<Job>) {
     }
 }
 
+/// A group that was closed meanwhile has nothing to fail with.
+fn fail_unless_gone(core: &Core, group: &Group, error: machine::Error) {
+    if core.group(group.id).is_some() {
+        core.fail(error.into());
+    }
+}
+
 fn open_group(core: &Core, id: u64, membership: &[u8]) -> kvarts_engine::Result<()> {
     if core.group(id).is_some() {
         return Ok(());
     }
+    split::forget(core, id)?;
     open::add_group(core, id, membership)?;
     let Some(group) = core.group(id) else { return Ok(()) };
     let rows = group.machine.system_scan(apply::PYTHON_ROWS).map_err(|error| open::of_machine(core, id, error))?;

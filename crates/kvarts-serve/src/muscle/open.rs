@@ -2,7 +2,9 @@
 use super::config::Config;
 use super::core::Core;
 use super::group::Group;
+use super::keeper;
 use super::perform::install_dir;
+use super::split;
 use crate::machine::{self, Machine, MachineOptions};
 use crate::nodelog::{NodeLog, NodeLogOptions};
 use kvarts_engine::db::Memory;
@@ -57,6 +59,7 @@ fn make_dir(fs: &Arc<dyn Fs>, dir: &Path) -> Result<()> {
 
 /// Opens the state machines of all groups of the log.
 pub fn open_groups(core: &Core) -> Result<()> {
+    split::settle(core)?;
     for id in core.log.groups() {
         unmark_closed(core, id)?;
         let machine = open_machine(core, id)?;
@@ -64,6 +67,7 @@ pub fn open_groups(core: &Core) -> Result<()> {
         check(core, id, &machine)?;
         core.insert_group(Arc::new(Group::new(id, core.config.node, machine)));
     }
+    split::sweep(core)?;
     sweep_closed(core)?;
     sweep(core)
 }
@@ -87,14 +91,14 @@ fn unmark_closed(core: &Core, id: u64) -> Result<()> {
 
 /// Gives the directory of a group that was closed another name, by which it is known that it may go. Returns it.
 pub fn put_aside(core: &Core, dir: &Path) -> Result<PathBuf> {
-    let aside = core.config.data.join("shards").join(format!("{ASIDE}{}", core.next_context()));
+    let aside = core.shards().join(format!("{ASIDE}{}", core.next_context()));
     core.fs.rename(dir, &aside).map_err(|error| Error::io("renaming", dir, error))?;
     Ok(aside)
 }
 
 /// Removes directories of groups that were closed, as far as a crash left them.
 fn sweep_closed(core: &Core) -> Result<()> {
-    let (shards, groups) = (core.config.data.join("shards"), core.log.groups());
+    let (shards, groups) = (core.shards(), core.log.groups());
     for name in core.fs.list(&shards).map_err(|error| Error::io("listing", &shards, error))? {
         let mut dir = shards.join(&name);
         if !name.starts_with(ASIDE) {
@@ -122,6 +126,26 @@ pub fn add_group(core: &Core, id: u64, membership: &[u8]) -> Result<()> {
     core.log.sync_to(written)?;
     core.insert_group(Arc::new(Group::new(id, core.config.node, machine)));
     Ok(())
+}
+
+/// Makes a group of the state machine in `dir`, which is at the position where groups begin. Durable on return.
+pub fn adopt(core: &Core, id: u64, dir: &Path) -> Result<()> {
+    let written = core.log.add_group(id, 1, 0)?;
+    core.log.sync_to(written)?;
+    take_name(core, dir, id)?;
+    let machine = open_machine(core, id)?;
+    core.insert_group(Arc::new(Group::new(id, core.config.node, machine)));
+    Ok(())
+}
+
+/// Gives a directory the name of a group's. What a group of that number left there goes.
+pub fn take_name(core: &Core, dir: &Path, id: u64) -> Result<()> {
+    let (shards, to) = (core.shards(), core.shard(id));
+    if core.fs.exists(&to).map_err(|error| Error::io("looking at", &to, error))? {
+        core.to_keeper(keeper::Job::Remove(put_aside(core, &to)?));
+    }
+    core.fs.rename(dir, &to).map_err(|error| Error::io("renaming", dir, error))?;
+    core.fs.sync_dir(&shards).map_err(|error| Error::io("syncing", &shards, error))
 }
 
 /// Bytes of recent entries that the log keeps in memory: a quarter of what the node was given.

@@ -30,6 +30,15 @@ pub struct Route {
     pub group: u64,
     /// Who keeps it; empty for the meta group.
     pub voters: Vec<u64>,
+    /// Of the shard; 0 for the meta group.
+    pub epoch: u64,
+}
+
+impl Route {
+    /// To the meta group.
+    pub fn meta() -> Self {
+        Self { group: META, voters: Vec::new(), epoch: 0 }
+    }
 }
 
 /// The shard map. Read without a lock.
@@ -122,7 +131,7 @@ impl Known {
         match (found, owner) {
             (Some(route), _) => Ok(route),
             (None, Some(owner)) => Ok(self.named(owner)),
-            (None, None) => Ok(Route { group: META, voters: Vec::new() }),
+            (None, None) => Ok(Route::meta()),
         }
     }
 
@@ -138,7 +147,7 @@ impl Known {
             Some(owner) if owner.shard > META => {
                 Err(refusal::wrong_shard(format!("shard {} is not known here yet", owner.shard), None))
             }
-            _ => Ok(Some(Route { group: META, voters: Vec::new() })),
+            _ => Ok(Some(Route::meta())),
         }
     }
 
@@ -169,13 +178,13 @@ impl Known {
 
     fn named(&self, owner: &v1::Owner) -> Route {
         let mut shards = self.map.lines.values().flat_map(Line::shards);
-        let voters = shards.find(|shard| shard.id == owner.shard).map(|shard| shard.voters.clone());
-        Route { group: owner.shard.max(META), voters: voters.unwrap_or_default() }
+        let found = shards.find(|shard| shard.id == owner.shard);
+        found.map_or_else(|| Route { group: owner.shard.max(META), ..Route::meta() }, route_to)
     }
 }
 
 fn route_to(shard: &Shard) -> Route {
-    Route { group: shard.id, voters: shard.voters.clone() }
+    Route { group: shard.id, voters: shard.voters.clone(), epoch: shard.epoch }
 }
 
 /// A shard on the wire.
@@ -283,6 +292,6 @@ mod tests {
         let command = v1::Command { special, ..v1::Command::default() };
         let route = |owner| routes().of_command(&command, owner).unwrap();
         assert_eq!(route(None).group, META);
-        assert_eq!(route(Some(&v1::Owner { shard: 3, epoch: 1 })), Route { group: 3, voters: vec![3] });
+        assert_eq!(route(Some(&v1::Owner { shard: 3, epoch: 1 })), Route { group: 3, voters: vec![3], epoch: 4 });
     }
 }

@@ -1,5 +1,6 @@
 //! A muscle under turns made by hand: what is answered, to whom, and when.
 mod shards;
+mod splits;
 
 use super::door::Door;
 use super::*;
@@ -312,10 +313,9 @@ fn a_barrier_waits_for_its_effects() {
     assert_eq!(command.as_deref(), Some(&b"do this"[..]));
     assert_eq!(bench.muscle.position(GROUP).unwrap().0, 1);
     let rows = vec![(b"config/x".to_vec(), Some(b"1".to_vec()))];
-    let effects = vec![Effects { group: GROUP, index: 2, membership: FOUNDING.into(), rows }];
-    let applies = vec![Apply { group: GROUP, first: 3, last: 3, barrier: false }];
-    bench.muscle.perform(Turn { effects, applies, ..Turn::default() });
-    bench.event(|event| matches!(event, Event::Applied { index: 3, .. }).then_some(()));
+    let effects = vec![Effects { group: GROUP, index: 2, membership: FOUNDING.into(), rows, founding: None }];
+    bench.muscle.perform(Turn { effects, ..Turn::default() });
+    bench.apply(3, 3, false);
     assert_eq!(bench.muscle.position(GROUP).unwrap(), (3, 1));
     assert_eq!(bench.muscle.system(GROUP, b"config/x").unwrap().as_deref(), Some(&b"1"[..]));
 }

@@ -75,6 +75,19 @@ pub struct Effects {
     pub membership: Bytes,
     /// System rows; None removes.
     pub rows: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// The group that begins here with a copy of all rows.
+    pub founding: Option<Founding>,
+}
+
+/// A group that begins as a copy of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Founding {
+    /// Its number.
+    pub group: u64,
+    /// Its first members.
+    pub membership: Bytes,
+    /// System rows that differ.
+    pub rows: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 /// Entries to apply.

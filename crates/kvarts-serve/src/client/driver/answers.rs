@@ -175,7 +175,7 @@ impl Driver {
     /// Ends a call and hands its outcome over.
     pub(super) fn finish(&mut self, id: u64, outcome: Outcome) {
         let Some(live) = self.calls.remove(&id) else { return };
-        if let Some((group, session, sequence)) = live.once {
+        if let Some((group, session, sequence)) = live.once.filter(|_| !live.lent) {
             self.groups.get(group).session.end(session, sequence);
         }
         match live.done {

@@ -28,6 +28,8 @@ pub struct Live {
     pub gather: Option<Gather>,
     /// Group, session and sequence of a write, once it has them.
     pub once: Option<(u64, u64, u64)>,
+    /// They are those of the whole that it is a part of: the whole gives them back.
+    pub lent: bool,
     /// It was sent, and nobody knows what came of that.
     pub uncertain: bool,
     rest: Duration,
@@ -66,7 +68,8 @@ impl Live {
     fn with(request: Request, aim: Aim, deadline: Instant, done: Option<Completion>) -> Self {
         let place = Place::Waiting;
         let (fixed, owner, gather, once) = (None, v1::Owner::default(), None, None);
-        Self { request, aim, deadline, done, place, fixed, owner, gather, once, uncertain: false, rest: REST_FIRST }
+        let (lent, uncertain, rest) = (false, false, REST_FIRST);
+        Self { request, aim, deadline, done, place, fixed, owner, gather, once, lent, uncertain, rest }
     }
 
     pub fn is_write(&self) -> bool {

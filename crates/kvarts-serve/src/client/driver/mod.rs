@@ -21,7 +21,7 @@ use link::{Event, LinkId, Node, NodeId};
 use live::{Live, Place};
 use routes::Route;
 use search::Search;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -39,6 +39,8 @@ pub struct Driver {
     sender: UnboundedSender<Event>,
     nodes: Vec<Node>,
     map: Map,
+    /// Keyspaces of which single shards were learned since: good for keys, not for ranges.
+    patched: BTreeSet<u32>,
     groups: Groups,
     search: Search,
     calls: HashMap<u64, Live>,
@@ -66,6 +68,7 @@ impl Driver {
             sender,
             nodes: Vec::new(),
             map: Map::default(),
+            patched: BTreeSet::new(),
             groups: Groups::default(),
             search: Search::new(options.hosts),
             calls: HashMap::new(),
@@ -142,7 +145,7 @@ impl Driver {
         let owner = match self.search.heard.then(|| self.route(id)) {
             Some(Route::To(owner)) => owner,
             Some(Route::Taken) => return,
-            None => {
+            Some(Route::Unknown) | None => {
                 self.leaderless.push(id);
                 return self.seek(META, Instant::now());
             }

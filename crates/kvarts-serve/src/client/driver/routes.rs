@@ -5,6 +5,7 @@ use super::groups::META;
 use super::live::{Live, Place};
 use crate::client::call::{Answer, Completion, Part, Request, Span};
 use crate::client::failure;
+use bytes::Bytes;
 use kvarts_formats::shards::{Line, Map, Shard, Space};
 use kvarts_wire::v1;
 use kvarts_wire::v1::operation::Kind as Step;
@@ -17,6 +18,8 @@ pub enum Route {
     To(v1::Owner),
     /// It was made into calls for several shards, or has ended.
     Taken,
+    /// The map does not tell: a newer one must come.
+    Unknown,
 }
 
 /// A part of a call: for which shard, what is asked, and where in the whole it belongs.
@@ -29,18 +32,25 @@ impl Driver {
         if let Some(owner) = live.fixed {
             return Route::To(owner);
         }
+        if live.request.range_of().is_some_and(|keyspace| self.patched.contains(&keyspace)) {
+            return Route::Unknown;
+        }
         let parts = match &mut live.request {
             Request::Get(get) => parts_of_keys(&self.map, get),
             Request::Write { command, span } => match parts_of_command(&self.map, command, *span) {
                 Ok(parts) => parts,
                 Err(error) => {
+                    // Cut in two meanwhile, it cannot be asked again what became of it.
+                    let error = if live.uncertain { failure::unknown("a shard that was split since") } else { error };
                     self.finish(id, Err(error));
                     return Route::Taken;
                 }
             },
             Request::GetAt(get, cursor) => {
                 let owner = get.keys.first().map_or(owner_of(None), |key| owner_of_key(&self.map, get.keyspace, key));
-                get.freshness = cursor.freshness(owner.shard);
+                let line = self.map.lines.get(&get.keyspace);
+                let before = line.into_iter().flat_map(|line| line.up_to(owner.shard)).map(|shard| shard.id);
+                get.freshness = cursor.freshness(std::iter::once(owner.shard).chain(before));
                 Parts::One(owner)
             }
             Request::Moment { keyspace, start, stop, span, freshness } => {
@@ -111,11 +121,15 @@ impl Driver {
     fn spread(&mut self, id: u64, parts: Vec<Scattered>) {
         let Some(whole) = self.calls.get(&id) else { return };
         let (aim, deadline, round) = (whole.aim.clone(), whole.deadline, self.next_call);
+        let (once, uncertain) = (whole.once, whole.uncertain);
         for (owner, request, part) in parts {
             let number = self.next_call;
             self.next_call += 1;
             let mut live = Live::part(request, aim.clone(), deadline, Completion::Part(id, round, part));
             live.fixed = Some(owner);
+            // What may have been done before it was cut is known under its first session and sequence, in every shard that was
+            // split off since.
+            (live.once, live.lent, live.uncertain) = (once, once.is_some(), uncertain);
             self.calls.insert(number, live);
             self.dispatch(number);
         }
@@ -128,11 +142,8 @@ impl Driver {
         let Some(meant) = live.fixed.take() else { return true };
         match &live.request {
             Request::Scan(scan) => {
-                let owners = owners(&self.map, scan.keyspace, &scan.start, &scan.stop);
-                if let Some(same) = owners.iter().find(|shard| shard.id == meant.shard) {
-                    live.fixed = Some(owner_of(Some(same)));
-                    return true;
-                }
+                let scan = (scan.keyspace, scan.start.clone(), scan.stop.clone());
+                return self.reroute_scan(id, meant, scan);
             }
             Request::Get(get) if get.keys.is_empty() => {}
             _ => return true,
@@ -141,6 +152,44 @@ impl Driver {
             self.cut_anew(whole);
         }
         false
+    }
+
+    /// A page that was refused: the scan gets a source for each shard that was split off the one that was meant, and this page
+    /// is what is left there of the rest.
+    fn reroute_scan(&mut self, id: u64, meant: v1::Owner, (keyspace, start, stop): (u32, Bytes, Bytes)) -> bool {
+        let Some(live) = self.calls.get_mut(&id) else { return false };
+        let whole = match live.done {
+            Some(Completion::Part(whole, ..)) => Some(whole),
+            _ => None,
+        };
+        let line = self.map.lines.get(&keyspace).filter(|_| !self.patched.contains(&keyspace));
+        let known = line.map(|line| (line, line.shards().iter().find(|shard| shard.id == meant.shard)));
+        let (line, known) = match known {
+            Some((line, Some(known))) if known.epoch > meant.epoch => (line, known),
+            // It had no shards when the scan began.
+            Some((_, None)) => {
+                self.calls.remove(&id);
+                whole.into_iter().for_each(|whole| self.cut_anew(whole));
+                return false;
+            }
+            // Nothing is known yet of what has changed.
+            _ => {
+                live.fixed = Some(meant);
+                return true;
+            }
+        };
+        let left = line.owners(&start, &stop).iter().any(|shard| shard.id == meant.shard);
+        live.fixed = Some(owner_of(Some(known)));
+        if let Some(Live { request: Request::Page(cursor, _), .. }) = whole.and_then(|whole| self.calls.get(&whole)) {
+            let (_, start, stop) = cursor.range();
+            for owner in line.owners(&start, &stop) {
+                cursor.split(owner, line.up_to(owner.id).map(|shard| shard.id));
+            }
+        }
+        if !left {
+            self.finish(id, Ok(Answer::Scan(v1::ScanResponse::default())));
+        }
+        left
     }
 
     /// The shards of a range are others than was thought.
@@ -158,10 +207,12 @@ impl Driver {
     /// Takes in the map that a node sent, if it is newer.
     pub(super) fn learn_map(&mut self, version: u64, keyspaces: Vec<v1::KeyspaceShards>) {
         // One that is older than ours is of no use; whoever is refused again asks again.
-        self.search.map_wanted &= version < self.map.version;
+        self.search.map_wanted &= version < self.map.version || !self.patched.is_empty();
         if version <= self.map.version {
             return;
         }
+        self.search.map_wanted = false;
+        self.patched.clear();
         let lines = keyspaces.into_iter().filter_map(|said| Some((said.keyspace, line_of(said)?)));
         self.map = Map { version, lines: lines.collect() };
     }
@@ -170,10 +221,12 @@ impl Driver {
     pub(super) fn learn_owner(&mut self, id: u64, error: &v1::Error) {
         let keyspace = self.calls.get(&id).and_then(|live| live.request.keyspace());
         let line = keyspace.and_then(|keyspace| self.map.lines.get_mut(&keyspace));
-        match (line, error.owners.first()) {
-            (Some(line), Some(owner)) => line.learn(shard_of(owner.clone())),
-            _ => self.search.map_wanted = true,
+        if let (Some(line), Some(owner)) = (line, error.owners.first())
+            && line.learn(shard_of(owner.clone()))
+        {
+            self.patched.extend(keyspace);
         }
+        self.search.map_wanted = true;
         self.seek(META, Instant::now());
     }
 }
