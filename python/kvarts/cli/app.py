@@ -43,7 +43,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "serve": (f"{SERVE}:serve", "Run a node: alone, or of a cluster."),
     "dev": ("kvarts.cli.commands.dev:dev", "Run a cluster on this machine, for a try."),
     "status": (f"{CLUSTER}:status", "Tell who is in a cluster and who leads."),
-    "cluster": (f"{CLUSTER}:cluster", "Change who is in a cluster, and where its shards lie."),
+    "cluster": (f"{CLUSTER}:cluster", "Change who is in a cluster, and its shards."),
     "config": (f"{SERVE}:config", "Explain the settings of a node."),
     "bench": ("kvarts.cli.commands.bench:bench", "Measure kvarts beside its peers, on this machine."),
 }

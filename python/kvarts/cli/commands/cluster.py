@@ -2,12 +2,11 @@
 
 import click
 
-from kvarts.cli.commands.options import json_option
+from kvarts.cli.commands.options import json_option, uri_argument
 from kvarts.cli.commands.placing import drain, move_leader, plan, remove_lost, replace
+from kvarts.cli.commands.splitting import split
 from kvarts.cli.help import Command, Group
 from kvarts.cli.output import print_json, print_table
-
-uri_argument = click.argument("uri", metavar="URI")
 
 
 @click.command(
@@ -44,7 +43,7 @@ def status(uri: str, as_json: bool) -> None:
 
 @click.group(cls=Group)
 def cluster() -> None:
-    """Change who is in a cluster, online."""
+    """Change who is in a cluster, and how many shards keyspaces have, online."""
 
 
 @cluster.command(
@@ -132,5 +131,5 @@ def _tell(uri: str, verb: str, arguments: dict[str, object], done: str, *, as_js
         click.echo(done)
 
 
-for _command in (plan, drain, replace, move_leader):
+for _command in (plan, drain, replace, move_leader, split):
     cluster.add_command(_command)

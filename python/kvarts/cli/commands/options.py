@@ -51,6 +51,8 @@ def store_argument(function: F) -> F:
     return click.argument("store", type=click.Path())(key_file_option(function))
 
 
+uri_argument = click.argument("uri", metavar="URI")
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON; errors too, on stderr.")
 keyspace_option = click.option(
     "--keyspace", metavar="NAME", help=f"Work on this keyspace. [default: {DEFAULT_KEYSPACE}]"

@@ -6,13 +6,12 @@ from typing import Any
 
 import click
 
-from kvarts.cli.commands.options import json_option
+from kvarts.cli.commands.options import json_option, uri_argument
 from kvarts.cli.exits import NEGATIVE, OK
 from kvarts.cli.help import Command
 from kvarts.cli.output import print_json
 from kvarts.cli.progress import Progress
 
-uri_argument = click.argument("uri", metavar="URI")
 node_argument = click.argument("node", type=click.IntRange(min=1))
 no_wait_option = click.option("--no-wait", is_flag=True, help="Return at once; shards move in the background.")
 POLL_S = 0.5

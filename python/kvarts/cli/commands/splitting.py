@@ -1,0 +1,84 @@
+"""`cluster split`: more shards for a keyspace, online; the command waits until they are there."""
+
+from typing import Any
+
+import click
+
+from kvarts.cli.commands.options import json_option, uri_argument
+from kvarts.cli.help import Command
+from kvarts.cli.output import print_json
+from kvarts.cli.progress import Progress
+
+
+@click.command(
+    cls=Command,
+    negative=None,
+    examples=[
+        ("kvarts cluster split kvarts://127.0.0.1:7421 users --into 16", "until the keyspace has 16 shards"),
+        ("kvarts cluster split kvarts://127.0.0.1:7421 users --shard 5", "halve one shard"),
+        ("kvarts cluster split kvarts://127.0.0.1:7421 logs --at 2026-11", "cut an ordered keyspace before a key"),
+    ],
+)
+@uri_argument
+@click.argument("keyspace")
+@click.option("--shard", type=click.IntRange(min=2), help="Split this one only; `cluster shards` lists them.")
+@click.option("--into", type=click.IntRange(min=2), help="How many shards there are to be; twice as many if left out.")
+@click.option("--at", help="Cut once, before this key; 0x… gives it in hexadecimal.")
+@json_option
+def split(uri: str, keyspace: str, *, shard: int | None, into: int | None, at: str | None, as_json: bool) -> None:
+    """Split shards of KEYSPACE while it is in use, and wait until all is done.
+
+    Nothing is copied at once and nobody is refused: each half begins with the files of the whole. Asked again after
+    an interruption, it goes on where it stopped.
+    """
+    line = _line(uri, keyspace)
+    wish: dict[str, object] = {"keyspace": keyspace}
+    if shard is not None:
+        found = [each for each in line if each["id"] == shard]
+        if not found:
+            raise click.UsageError(
+                f"shard {shard} is none of keyspace {keyspace!r}: `kvarts cluster shards` lists them"
+            )
+        wish |= {"start": found[0]["start"], "stop": found[0]["stop"]}
+        line = found
+    if at is not None:
+        if into is not None:
+            raise click.UsageError("--at cuts once: leave --into out")
+        wish["at"] = _key(at).hex()
+        count = len(line) + 1
+    else:
+        count = 2 * len(line) if into is None else into
+        wish["into"] = count
+    line = _until(uri, keyspace, wish, count)
+    if as_json:
+        print_json({"keyspace": keyspace, "shards": line})
+    else:
+        click.echo(f"{keyspace} has {len(line)} shards")
+
+
+def _until(uri: str, keyspace: str, wish: dict[str, object], count: int) -> list[dict[str, Any]]:
+    """Ask until it is done; return the keyspace's shards."""
+    from kvarts.remote.admin import call
+
+    with Progress("splitting", count, unit="shards") as progress:
+        told = call(uri, "split", wish)
+        while told["splitting"] or ("into" in wish and told["shards"] < count):
+            progress.to(told["shards"])
+            told = call(uri, "split", {**wish, "watch": "at" in wish})
+        progress.to(count)
+    return _line(uri, keyspace)
+
+
+def _line(uri: str, keyspace: str) -> list[dict[str, Any]]:
+    from kvarts.remote.admin import call
+
+    return [each for each in call(uri, "shards")["shards"] if each["keyspace"] == keyspace]
+
+
+def _key(text: str) -> bytes:
+    if not text.startswith("0x"):
+        return text.encode()
+    try:
+        return bytes.fromhex(text[2:])
+    except ValueError:
+        raise click.UsageError(f"{text} is no key in hexadecimal") from None
