@@ -42,6 +42,7 @@ from kvarts_sim.planted.muscles import (
     CountsReadsAnew,
     ForgetsTerm,
     ForgetsVote,
+    KeepsBothHalves,
     SavesOldMembership,
     WritesCommitFirst,
 )
@@ -518,4 +519,5 @@ BUGS = (
         ((Shards, "_close", close_at_once),),
         scenario="moves",
     ),
+    Bug("both halves of a split take writes", "review of this node", muscle=KeepsBothHalves, scenario="halves"),
 )

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from kvarts.raft.ids import NODE_NONE
-from kvarts.replication.turn import Turn, Write
+from kvarts.replication.turn import Effects, Turn, Write
 from kvarts_sim.cluster.group_log import Checkpoint, Record
 from kvarts_sim.cluster.muscle import SimMuscle
 
@@ -74,3 +74,11 @@ class WritesCommitFirst(SimMuscle):
         if write.hard_state is not None:
             self.disk.write(Record(write.group, write.hard_state))
         super()._append(write)
+
+
+class KeepsBothHalves(SimMuscle):
+    """Goes on with all keys after a split."""
+
+    def _take_own_effects(self, effects: Effects) -> None:
+        super()._take_own_effects(effects)
+        self.parts[effects.group].machine.own = None

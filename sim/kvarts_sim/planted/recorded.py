@@ -8,6 +8,7 @@ SEEDS: dict[str, int] = {
     "any heartbeat's answer confirms": 3,
     "append commits beyond its entries": 3,
     "append without its predecessor": 1,
+    "both halves of a split take writes": 2,
     "bundled heartbeat of another term is answered": 19,
     "commit index before its entries": 138,
     "gate stays open for a transfer": 2,
