@@ -191,12 +191,16 @@ class Replicator:
             if not replica.gathered:
                 self._gathering.remove(group)
 
+    def _heeding(self, group: GroupId) -> Replica | None:
+        """Return the replica, unless it must hear nothing of other nodes."""
+        return None if group in self.muted else self.replicas.get(group)
+
     def _hear(self, event: Heartbeats, turn: Turn) -> None:
         """Take heartbeats and answers. Nearly all change nothing but when who was heard: they are no messages here."""
         sender = event.sender
         answers = turn.beats_to(sender, idle=event.idle).answers if event.heartbeats else []
         for group, term, commit, number in event.heartbeats:
-            replica = self.replicas.get(group)
+            replica = self._heeding(group)
             if replica is None:
                 continue
             if replica.raft.hear(sender, term, commit):
@@ -205,7 +209,7 @@ class Replicator:
                 kind = MessageKind.HEARTBEAT
                 replica.receive(Message(kind, self.node, sender, term, commit=commit, round=number))
         for group, term, number in event.answers:
-            replica = self.replicas.get(group)
+            replica = self._heeding(group)
             if replica is None:
                 continue
             if replica.raft.heard(sender, term, number):

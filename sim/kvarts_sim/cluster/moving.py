@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from kvarts.node.shards import Line, Shards
 from kvarts.raft.ids import LogIndex, NodeId, Term
 from kvarts.raft.membership import Membership
 from kvarts.replication.events import Event, Events, GroupId, GroupOpened, Restored
-from kvarts.replication.turn import Outgoing, Turn
+from kvarts.replication.turn import Beats, Outgoing, Turn
 from kvarts.statemachine.user_keys import UserKeys
 from kvarts_sim.cluster.agenda import MS
 from kvarts_sim.cluster.disk import Disk
@@ -92,9 +92,9 @@ class MovingMuscle(SimMuscle):
         if group in self.parts:
             super()._install(group)
 
-    def _send(self, outgoing: list[Outgoing] | tuple[Outgoing, ...]) -> None:
+    def _send(self, outgoing: Sequence[Outgoing], beats: Iterable[Beats] = ()) -> None:
         # Entries and snapshots of a group that was taken away are there no more.
-        super()._send([each for each in outgoing if each.group in self.disk.live or _is_plain(each)])
+        super()._send([each for each in outgoing if each.group in self.disk.live or _is_plain(each)], beats)
 
 
 def _is_plain(outgoing: Outgoing) -> bool:

@@ -457,6 +457,14 @@ def test_a_bundle_of_heartbeats_is_answered_by_a_bundle_and_stirs_nobody() -> No
     assert (turn.sends, node.replicator.stirred) == ([], [])
 
 
+def test_a_muted_group_hears_nothing_of_a_bundle() -> None:
+    node = Node(3)
+    node.turn(Received(S1, Message(MessageKind.HEARTBEAT, NodeId(1), N2, Term(1))))
+    node.replicator.muted = frozenset({S1})
+    turn = node.turn(Heartbeats(N2, True, [(S1, Term(1), LogIndex(1), 4)], [(S1, Term(2), 4)]))
+    assert (turn.beats_to(N2, idle=True).answers, turn.sends, node.raft.term) == ([], [], 1)
+
+
 def test_a_heartbeat_of_a_later_term_in_a_bundle_is_a_message() -> None:
     node = Node(3)
     node.turn(Received(S1, Message(MessageKind.HEARTBEAT, NodeId(1), N2, Term(1))))
