@@ -238,8 +238,7 @@ fn touches_ranges(command: &v1::Command) -> bool {
 fn received(core: &Core, from: u64, message: v1::PeerMessage, dir: Option<PathBuf>) -> Option<(Event, Tone)> {
     core.stats.received.one();
     if message.group == 0 {
-        core.queue.push(Event::Word { node: from, word: message.word });
-        return;
+        return Some((Event::Word { node: from, word: message.word }, Tone::Loud));
     }
     let size = message.entries.iter().map(|entry| entry.payload.len()).sum();
     let ours = message.to == core.config.node && message.sender == from && core.failure().is_none();
