@@ -200,6 +200,7 @@ def _replicator(value: Mapping[str, Any], identity: Identity, muscle: _native.Mu
         election_ticks=ELECTION_TICKS,
         forward_proposals=False,
         eager_commit=False,
+        empty_votes=False,
         read_mode=ReadMode.LEASE if lease else ReadMode.SAFE,
         # One that has never been told of a term has promised nothing.
         vote_quiet_ticks=ELECTION_TICKS if lease and any(map(muscle.hard_state, muscle.groups())) else 0,

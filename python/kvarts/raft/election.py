@@ -49,9 +49,8 @@ def on_vote_request(core: Core, message: Message) -> None:
     """
     if core.ticks < core.quiet_until and not message.forced:
         return
-    if not core.tracker.membership.members:
-        # A newcomer that nobody has told anything yet. It may have been a voter before, and have acknowledged what it
-        # holds no longer: with its vote somebody could lead who was long replaced.
+    if not core.options.empty_votes and not core.tracker.membership.members:
+        # With its vote somebody could lead who was long replaced.
         return
     pre = message.kind is MessageKind.PRE_VOTE
     free = core.vote == NODE_NONE and core.lead == NODE_NONE

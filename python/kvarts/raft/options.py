@@ -50,6 +50,9 @@ class RaftOptions:
     """A lease ends this many ticks before the earliest election, for clocks that drift and ticks that round."""
     vote_quiet_ticks: int = 0
     """After its start a node votes for nobody for this long. With leases: `election_ticks`, as it may have promised."""
+    empty_votes: bool = True
+    """A replica that knows of no members votes. False where voters are only made of learners that have caught up: one
+    that is empty may have been a voter before, and hold no longer what it acknowledged."""
     step_down_on_removal: bool = True
     """A leader that is no voter any more resigns once the change is committed. Source: Raft paper 6."""
     forward_proposals: bool = True

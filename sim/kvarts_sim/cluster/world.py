@@ -146,7 +146,7 @@ class Scenario:
         kinds = (*FAULTS, "transfer", "flush", "stand", *(("drain", "begin", "join", "leave", "lose") * 3))
         busy = {"nodes": 4 + seed % 2, "groups": 5, "clients": 8, "think_us": 200 * MS, "fault_pause_us": 900 * MS}
         # Who answers is heard only where leaders count their quorum, as they do in production.
-        raft = replace(drawn.raft, check_quorum=True)
+        raft = replace(drawn.raft, check_quorum=True, empty_votes=False)
         return replace(drawn, raft=raft, kinds=kinds, moves=True, **busy)  # type: ignore[arg-type]  # a dict of ints
 
     @classmethod

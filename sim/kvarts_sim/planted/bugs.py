@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
@@ -31,8 +31,6 @@ from kvarts.raft.progress import Progress
 from kvarts.raft.reads import ReadRequest
 from kvarts.replication.replica import Replica
 from kvarts.replication.replicator import Replicator
-from kvarts.replication.turn import Turn
-from kvarts.statemachine.commands import Command
 from kvarts.statemachine.user_keys import UserKeys
 from kvarts_sim.cluster.muscle import SimMuscle
 from kvarts_sim.planted.moves import close_at_once
@@ -45,6 +43,13 @@ from kvarts_sim.planted.muscles import (
     KeepsBothHalves,
     SavesOldMembership,
     WritesCommitFirst,
+)
+from kvarts_sim.planted.turns import (
+    apply_again,
+    gates_stay_open,
+    gates_without_index,
+    own_word_at_once,
+    pass_no_barrier,
 )
 
 Patch = tuple[object, str, Any]
@@ -191,19 +196,6 @@ def _confirm_from_now(core: Core) -> None:
 _CONFIRM = heartbeat.confirm_rounds
 
 
-def _gates_without_index(self: Replicator, turn: Turn) -> None:
-    _SET_GATES(self, turn)
-    turn.gates = [replace(gate, index=LOG_INDEX_MIN) for gate in turn.gates]
-
-
-def _gates_stay_open(self: Replicator, turn: Turn) -> None:
-    _SET_GATES(self, turn)
-    turn.gates = [gate for gate in turn.gates if gate.until_ms]
-
-
-_SET_GATES = Replicator._set_gates
-
-
 def _never(_: Core) -> bool:
     return False
 
@@ -217,26 +209,6 @@ def _any_answer_counts(core: Core, node: NodeId, progress: Progress, _round: int
 
 
 _TAKE_ANSWER = leader.take_answer
-
-
-def _own_word_at_once(self: Replicator, turn: Turn) -> None:
-    for replica in self.replicas.values():
-        for _ in range(2):
-            for message in replica.collect(turn):
-                replica.receive(message)
-    self._ticket = turn.ticket = type(self._ticket)(self._ticket + 1)
-
-
-def _apply_again(self: UserKeys, command: Command, revision: Any) -> Any:
-    return self._apply(command, revision)
-
-
-def _pass_no_barrier(self: Replica, barrier: Entry, turn: Turn) -> None:
-    _PASS(self, barrier, turn)
-    turn.flushes.clear()
-
-
-_PASS = Replica._pass_barrier
 
 
 def _vote_twice(core: Core, message: Message) -> None:
@@ -334,7 +306,7 @@ BUGS = (
     Bug("term not persisted", "PySyncObj#202", muscle=ForgetsTerm),
     Bug("ack before the sync", "paper, figure 2", muscle=AcksEarly),
     Bug("snapshot acked before the sync", "paper 7", muscle=AcksSnapshotEarly),
-    Bug("own ack before the sync", "thesis 10.2.1", ((Replicator, "_collect", _own_word_at_once),)),
+    Bug("own ack before the sync", "thesis 10.2.1", ((Replicator, "_collect", own_word_at_once),)),
     Bug(
         "older term committed by counting",
         "paper, figure 8",
@@ -425,9 +397,9 @@ BUGS = (
         scenario="changes",
     ),
     Bug("read numbers reused", "found while building this", muscle=CountsReadsAnew, scenario="echoes"),
-    Bug("retries run twice", "etcd#18424", ((UserKeys, "_apply_once", _apply_again),)),
+    Bug("retries run twice", "etcd#18424", ((UserKeys, "_apply_once", apply_again),)),
     Bug("commit index before its entries", "found by this simulator", muscle=WritesCommitFirst, scenario="coups"),
-    Bug("no flush after a change", "found by this simulator", ((Replica, "_pass_barrier", _pass_no_barrier),)),
+    Bug("no flush after a change", "found by this simulator", ((Replica, "_pass_barrier", pass_no_barrier),)),
     Bug(
         "transfer keeps the lease",
         "openraft#1747",
@@ -455,13 +427,13 @@ BUGS = (
     Bug(
         "gate without an index",
         "found while building this",
-        ((Replicator, "_set_gates", _gates_without_index),),
+        ((Replicator, "_set_gates", gates_without_index),),
         scenario="leases",
     ),
     Bug(
         "gate stays open for a transfer",
         "openraft#1747",
-        ((Replicator, "_set_gates", _gates_stay_open),),
+        ((Replicator, "_set_gates", gates_stay_open),),
         scenario="leases",
     ),
     Bug(

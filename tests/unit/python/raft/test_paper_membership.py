@@ -235,7 +235,7 @@ def test_change_that_finds_the_leader_busy_leaves_no_trace() -> None:
 
 def test_a_replica_that_came_back_empty_helps_nobody_lead_who_missed_what_it_held() -> None:
     """It was a voter, left, and its files went; a voter that missed all that still counts on it."""
-    group = Group(1, 2, 3)
+    group = Group(1, 2, 3, empty_votes=False)
     leader = group.elect(1)
     group.isolate(2)
     leader.raft.propose(b"acknowledged by 3")

@@ -79,7 +79,7 @@ class Node:
     def run(self, addresses: dict[int, str]) -> None:
         """Let the loop run."""
         muscle = self.muscle
-        raft = RaftOptions(node=NodeId(self.number), forward_proposals=False)
+        raft = RaftOptions(node=NodeId(self.number), forward_proposals=False, empty_votes=False)
         groups = [
             GroupOpened(
                 GroupId(group), LogIndex(muscle.position(group)[0]), dict(muscle.system_scan(group, b"config/"))
