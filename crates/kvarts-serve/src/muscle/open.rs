@@ -25,11 +25,16 @@ const ASIDE: &str = "closed-";
 
 /// Makes the directories of a node. Errors: `Unsafe` where others can change what lies in one that is there.
 pub fn make_dirs(fs: &Arc<dyn Fs>, config: &Config) -> Result<()> {
-    make_dir(fs, &config.data)?;
+    let is_new = make_dir(fs, &config.data)?;
     for name in ["log", "shards", "incoming", "outgoing"] {
         make_dir(fs, &config.data.join(name))?;
     }
-    fs.sync_dir(&config.data).map_err(|error| Error::io("syncing", &config.data, error))
+    // Its own name lasts only with the directory above it.
+    let above = config.data.parent().filter(|above| is_new && !above.as_os_str().is_empty());
+    for dir in [Some(&*config.data), above].into_iter().flatten() {
+        fs.sync_dir(dir).map_err(|error| Error::io("syncing", dir, error))?;
+    }
+    Ok(())
 }
 
 /// Opens a node's log.
@@ -49,12 +54,14 @@ pub fn open_log(fs: &Arc<dyn Fs>, config: &Config) -> Result<NodeLog> {
     NodeLog::open(fs, &dir, id, NodeLogOptions { cache_bytes, ..NodeLogOptions::default() })
 }
 
-fn make_dir(fs: &Arc<dyn Fs>, dir: &Path) -> Result<()> {
-    match fs.create_dir(dir) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(Error::io("making", dir, error)),
-        _ => {}
-    }
-    guard(&**fs, dir, &|_| false, false).map(|_| ())
+/// Tells whether it was not there before.
+fn make_dir(fs: &Arc<dyn Fs>, dir: &Path) -> Result<bool> {
+    let is_new = match fs.create_dir(dir) {
+        Ok(()) => true,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
+        Err(error) => return Err(Error::io("making", dir, error)),
+    };
+    guard(&**fs, dir, &|_| false, false).map(|_| is_new)
 }
 
 /// Opens the state machines of all groups of the log.
