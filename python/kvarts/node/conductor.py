@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kvarts.node.moves import BEHIND_MAX, NOBODY_WAITS
-from kvarts.node.rows import MOVES, duties
+from kvarts.node.rows import MOVES, duties, lacking
 from kvarts.node.shards import FEATURES, META, Shards
 from kvarts.node.words import decode
 from kvarts.placement.nodes import REPLICATION, Duty, Node
@@ -157,6 +157,6 @@ class Conductor:
         configuration, level = Configuration(meta.system.rows), FEATURES[MOVES]
         if configuration.features.get(MOVES, 0) >= level:
             return None
-        if any(each.features.get(MOVES, 0) < level for each in configuration.nodes.values()):
+        if lacking(MOVES, level, configuration, meta.raft.status().membership.members):
             return []
         return [CommandRequested(META, NOBODY_WAITS, encode(SetFeature(name=MOVES, level=level)))]

@@ -6,8 +6,8 @@ from collections.abc import Generator, Iterable
 
 from kvarts.base.errors import InvalidArgument
 from kvarts.node.asker import Asker
+from kvarts.node.rows import lacking
 from kvarts.node.shards import FEATURES
-from kvarts.raft.ids import NodeId
 from kvarts.replication.events import Event
 from kvarts.statemachine.configuration import SetFeature, encode
 
@@ -20,7 +20,8 @@ def agree(asker: Asker, feature: str) -> Generator[Iterable[Event], None, None]:
     """See to it that a feature may be used. Raises InvalidArgument where a node is too old."""
     level, since_ms = FEATURES[feature], asker.now_ms
     while asker.configuration.features.get(feature, 0) < level:
-        missing = _without(asker, feature, level)
+        members = asker.replica.raft.status().membership.members
+        missing = lacking(feature, level, asker.configuration, members)
         if missing and asker.now_ms > since_ms + AGREE_MS:
             raise InvalidArgument(
                 f"node {missing[0]} does not know {feature}, or does not answer",
@@ -31,9 +32,3 @@ def agree(asker: Asker, feature: str) -> Generator[Iterable[Event], None, None]:
             yield NOTHING
         else:
             yield from asker.command(encode(SetFeature(name=feature, level=level)))
-
-
-def _without(asker: Asker, feature: str, level: int) -> list[NodeId]:
-    nodes, members = asker.configuration.nodes, asker.replica.raft.status().membership.members
-    unlisted = [each for each in members if each not in nodes]
-    return sorted(unlisted + [each for each, told in nodes.items() if told.features.get(feature, 0) < level])

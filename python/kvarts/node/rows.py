@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from kvarts.placement.nodes import Duty, Node
 from kvarts.raft.ids import NODE_NONE, NodeId
@@ -10,6 +10,13 @@ from kvarts.statemachine.configuration import Configuration
 
 MOVES = "moves"
 """The feature without which no shard moves: the level at which all nodes know how."""
+
+
+def lacking(feature: str, level: int, configuration: Configuration, members: Iterable[NodeId]) -> list[NodeId]:
+    """Return the nodes that do not know a feature at a level, and the members that have yet to say what they know."""
+    nodes = configuration.nodes
+    unlisted = [each for each in members if each not in nodes]
+    return sorted(unlisted + [each for each, told in nodes.items() if told.features.get(feature, 0) < level])
 
 
 def duties(rows: Mapping[bytes, bytes], answering: Collection[NodeId]) -> list[Node]:

@@ -8,11 +8,12 @@ Each step is seen in rows and proposed again until it is, so any of the nodes ma
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from kvarts.base.errors import InvalidArgument
 from kvarts.node.asker import Asker, CommandSays, Verb
 from kvarts.node.features import agree
+from kvarts.node.moves import NOBODY_WAITS, Teller
 from kvarts.node.shards import META, SPLITS, Shards
 from kvarts.node.words import Word
 from kvarts.node.words import encode as encode_word
@@ -32,24 +33,15 @@ ASK_AGAIN_MS = 300
 NEWS_MS = 1_000
 FOUNDED = 1
 """The index at which every group begins; what is committed behind it, a majority of its members holds."""
-NOBODY_ASKS = 0
-"""Context of commands whose outcome is seen in the rows."""
 AT_ONCE_MAX = 8
 """Splits that are under way together, at most: each copies a state machine, one after the other on each node."""
-
-
-class Muscle(Protocol):
-    """What this needs of `_native.Muscle`."""
-
-    def tell(self, node: int, word: bytes) -> None:
-        """Send a word to another node. It may be lost. Does not wait."""
 
 
 class Splits:
     """Takes the steps of this node in the splits that are under way. Called by the loop, once per turn."""
 
-    def __init__(self, muscle: Muscle, replicator: Replicator, kept: Shards) -> None:
-        self._muscle = muscle
+    def __init__(self, teller: Teller, replicator: Replicator, kept: Shards) -> None:
+        self._teller = teller
         self._replicator = replicator
         self._kept = kept
         self._map: ShardMap | None = None
@@ -88,7 +80,7 @@ class Splits:
             gone = shards.CancelSplit(shard=shard.id, child=command.child)
             yield from self._tell_meta("cancel", gone, command.child, now_ms, speaks=True)
         elif self._is_due("split", command.child, now_ms):
-            yield CommandRequested(GroupId(shard.id), NOBODY_ASKS, packed)
+            yield CommandRequested(GroupId(shard.id), NOBODY_WAITS, packed)
 
     def _tell_meta(
         self,
@@ -103,9 +95,9 @@ class Splits:
         meta = self._replicator.replicas[META]
         if _leads(meta):
             if self._is_due(step, child, now_ms):
-                yield CommandRequested(META, NOBODY_ASKS, shards.encode(command))
+                yield CommandRequested(META, NOBODY_WAITS, shards.encode(command))
         elif speaks and meta.leader != NODE_NONE and self._is_due(step, child, now_ms):
-            self._muscle.tell(meta.leader, encode_word(Word((shards.encode(command),))))
+            self._teller.tell(meta.leader, encode_word(Word((shards.encode(command),))))
 
     def _is_due(self, step: str, child: ShardId, now_ms: int) -> bool:
         if now_ms < self._due_ms.get((step, child), 0):
