@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from kvarts.base.types import Revision
 from kvarts.raft.ids import LOG_INDEX_MIN, TERM_NONE, LogIndex, NodeId
@@ -36,37 +35,10 @@ from kvarts.statemachine.user_keys import Row, UserKeys
 from kvarts_sim.cluster.agenda import MS, Agenda
 from kvarts_sim.cluster.disk import Disk
 from kvarts_sim.cluster.group_log import Checkpoint, Record
+from kvarts_sim.cluster.watcher import Watcher
 
 Reply = Callable[[str, object], None]
 """How a request ends: "done" with a Result or a Row, or "refused" with the leader's id."""
-
-
-class Watcher(Protocol):
-    """Who looks over the muscle's shoulder: the invariants."""
-
-    def wrote(self, node: int, group: GroupId, entry: Entry, log_before: Entry | None) -> None:
-        """An entry goes into the log."""
-
-    def leaves(self, node: int, group: GroupId, message: Message, disk: Disk) -> None:
-        """A message leaves."""
-
-    def applied(self, node: int, group: GroupId, entry: Entry, membership: Membership) -> None:
-        """An entry was applied."""
-
-    def took(self, group: GroupId, index: LogIndex, commands: list[Command]) -> None:
-        """The commands of an entry took place."""
-
-    def asked(self, node: int, group: GroupId, context: int) -> None:
-        """A client wants a linearizable read."""
-
-    def read(self, node: int, group: GroupId, context: int, index: LogIndex) -> None:
-        """The read may be served at an index."""
-
-    def served(self, group: GroupId, index: LogIndex) -> None:
-        """Somebody was told of the state at an index."""
-
-    def read_at_once(self, node: int, group: GroupId, index: LogIndex) -> None:
-        """A read needs no round, and is served once an index is applied."""
 
 
 @dataclass(slots=True)
