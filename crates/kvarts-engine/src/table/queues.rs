@@ -4,7 +4,7 @@
 //! holds a tenth of the bytes: what nobody asks for again before it reaches the end goes, so a scan passes through that
 //! tenth. What was asked for moves to the main queue, where each hit buys another round. A block that comes back soon after it
 //! went is no newcomer. Source: Yang et al. 2023, S3-FIFO. Where hardly any newcomer is asked for again, a full cache only
-//! notes them, and takes in those that come back: to keep one costs as much as a third of its read.
+//! notes them, and takes in those that come back: keeping one costs a good part of its read (figures: ADR 0013).
 use super::slots::{Slot, Slots};
 use kvarts_formats::block::Block;
 use std::collections::VecDeque;
@@ -18,7 +18,7 @@ const ENTRY_BYTES: usize = 128;
 const NEW_PART: usize = 10;
 
 /// After so many newcomers of a shard went it is asked how many blocks were wanted again meanwhile: newcomers are refused
-/// from fewer than one in [`COLD_PART`] on, until more than one in [`WARM_PART`] is.
+/// from fewer than one in [`COLD_PART`] on, until one in [`WARM_PART`] is.
 const ROUND: u32 = 64;
 const COLD_PART: u32 = 32;
 const WARM_PART: u32 = 8;
