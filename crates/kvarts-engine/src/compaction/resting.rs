@@ -6,12 +6,16 @@
 use super::CompactionPlan;
 use super::full::next_run;
 use super::policy::oldest_down;
-use super::runs::layers;
+use super::runs::{Run, layers};
 use crate::options::Options;
 use crate::version::{HasRecord, LEVELS, Version};
 
 /// Quiet does not pay for rewriting more bytes than so many times those that come out of level 0.
 const QUIET_FACTOR: u64 = 8;
+
+/// Nor for merging layers of level 0 that rewrites more bytes than so many times those beside the largest layer: whoever
+/// writes a little now and then would have all of it rewritten each time.
+const MERGE_FACTOR: u64 = 4;
 
 /// What putting any step in place costs: a manifest.
 const EDIT_BYTES: u64 = 64 << 10;
@@ -55,7 +59,8 @@ pub fn resting_plan<T: HasRecord + Clone>(
     Err(rest)
 }
 
-/// The steps that there are, and whether quiet pays for each: level 0 into level 1; its runs into one; then level by level.
+/// The steps that there are, and whether quiet pays for each: level 0 into level 1; its layers into one, or the newest of
+/// them; then level by level.
 fn steps<T: HasRecord + Clone>(version: &Version<T>, options: &Options) -> Vec<(CompactionPlan<T>, bool)> {
     let mut steps = Vec::new();
     if let Some(down) = oldest_down(version, options) {
@@ -63,8 +68,14 @@ fn steps<T: HasRecord + Clone>(version: &Version<T>, options: &Options) -> Vec<(
         let by_quiet = down.cost() <= QUIET_FACTOR.saturating_mul(brought);
         steps.push((down, by_quiet));
     }
-    if layers(&version.levels[0]).len() > 1 {
-        steps.push((CompactionPlan::within_level0(version.levels[0].clone()), true));
+    let layers = layers(&version.levels[0]);
+    let merged = merged_by_quiet(&layers);
+    if layers.len() > merged {
+        steps.push((CompactionPlan::within_level0(version.levels[0].clone()), false));
+    }
+    if merged > 1 {
+        let tables = version.levels[0][..layers[merged - 1].tables.end].to_vec();
+        steps.push((CompactionPlan::within_level0(tables), true));
     }
     for level in 1..LEVELS {
         let deeper = (level + 1..LEVELS).find(|deeper| !version.levels[*deeper].is_empty());
@@ -74,4 +85,17 @@ fn steps<T: HasRecord + Clone>(version: &Version<T>, options: &Options) -> Vec<(
         }
     }
     steps
+}
+
+/// Returns how many of the newest layers quiet merges: as many as possible; 1 where it merges none.
+fn merged_by_quiet(layers: &[Run]) -> usize {
+    let (mut largest, mut sum, mut merged) = (0, 0, 1);
+    for (at, layer) in layers.iter().enumerate() {
+        largest = layer.bytes.max(largest);
+        sum += layer.bytes;
+        if at > 0 && sum <= MERGE_FACTOR * (sum - largest) {
+            merged = at + 1;
+        }
+    }
+    merged
 }

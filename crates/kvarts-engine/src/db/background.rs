@@ -64,15 +64,16 @@ fn flush_loop(shared: &Shared) {
 }
 
 fn compact_loop(shared: &Shared) {
-    let (mut retry, mut quiet) = (None, Quiet::default());
-    while shared.next_job(|work| std::mem::take(&mut work.compact), retry) {
-        let mut look = None;
-        retry = shared.attempt(|shared| {
-            shared.compact_pending()?;
-            look = shared.compact_resting(&mut quiet)?;
-            Ok(())
-        });
-        retry = retry.or(look).or_else(|| shared.expires().then_some(EXPIRY_CHECK));
+    let (mut wait, mut quiet) = (None, Quiet::default());
+    while shared.next_job(|work| std::mem::take(&mut work.compact), wait) {
+        wait = shared.attempt(Shared::compact_pending);
+        if wait.is_none() {
+            let _ = shared.attempt(|shared| {
+                wait = shared.compact_resting(&mut quiet)?;
+                Ok(())
+            });
+            wait = wait.or_else(|| shared.expires().then_some(EXPIRY_CHECK));
+        }
     }
 }
 

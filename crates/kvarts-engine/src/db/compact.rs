@@ -29,6 +29,9 @@ const QUIET_BYTES_PER_S: u64 = 64 << 20;
 /// Wait between looks at what reads have lost, where only that may pay for something.
 const READS_LOOK: Duration = Duration::from_secs(10);
 
+/// Wait before another step is taken after one for which there was no room, at first and at most.
+const BACK_OFF: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
+
 /// How quiet writers are, as the compaction thread sees it.
 #[derive(Default)]
 pub(super) struct Quiet {
@@ -36,6 +39,9 @@ pub(super) struct Quiet {
     seen: (u64, u64),
     /// Bytes that may be rewritten for it.
     bytes: u64,
+    /// Until when no step is taken, and how long that is in all: none where the last one went well.
+    not_before_ns: u64,
+    back_off: Duration,
 }
 
 impl Quiet {
@@ -43,6 +49,13 @@ impl Quiet {
         let (revision, then_ns) = std::mem::replace(&mut self.seen, (applied, now_ns));
         let quiet_ms = if revision == applied { now_ns.saturating_sub(then_ns) / 1_000_000 } else { 0 };
         self.bytes = if quiet_ms == 0 { 0 } else { self.bytes + quiet_ms * QUIET_BYTES_PER_S / 1000 };
+    }
+
+    /// Lets time pass after a step for which there was no room. Returns how much.
+    fn fail(&mut self, now_ns: u64) -> Duration {
+        self.back_off = (2 * self.back_off).clamp(BACK_OFF.0, BACK_OFF.1);
+        self.not_before_ns = now_ns + self.back_off.as_nanos() as u64;
+        self.back_off
     }
 }
 
@@ -113,8 +126,23 @@ impl Shared {
     }
 
     /// Takes the next step that reads or quiet have paid for, and returns when it is worth looking again, if ever.
+    ///
+    /// Nobody waits for such a step: where there is no room for it, writers are not told, and it is long until the next is
+    /// tried.
     pub(super) fn compact_resting(&self, quiet: &mut Quiet) -> Result<Option<Duration>> {
-        quiet.look(self.applied.load(Ordering::Relaxed), self.clock.monotonic_ns());
+        let now_ns = self.clock.monotonic_ns();
+        quiet.look(self.applied.load(Ordering::Relaxed), now_ns);
+        match quiet.not_before_ns.checked_sub(now_ns) {
+            None | Some(0) => {}
+            Some(left) => return Ok(Some(Duration::from_nanos(left))),
+        }
+        match self.take_resting_step(quiet) {
+            Err(error) if error.may_pass() => Ok(Some(quiet.fail(self.clock.monotonic_ns()))),
+            outcome => outcome,
+        }
+    }
+
+    fn take_resting_step(&self, quiet: &mut Quiet) -> Result<Option<Duration>> {
         let mut last = self.compacting.lock();
         let mut rest = Rest::Complete;
         for tree in &self.live_trees() {
@@ -127,6 +155,7 @@ impl Shared {
                     quiet.bytes -= cost.min(quiet.bytes);
                     state.waste.spend(cost);
                     self.compact_plan(tree, &state.version, plan)?;
+                    quiet.back_off = Duration::ZERO;
                     return Ok(Some(Duration::ZERO));
                 }
                 Err(later) => rest = rest.max(later),

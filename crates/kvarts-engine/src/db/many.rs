@@ -215,7 +215,7 @@ impl ReadPoint {
             match candidate.table.locate(key, hash, self.revision) {
                 Located::Nowhere => {}
                 Located::Block(block) => {
-                    self.state.waste.add_probes(hash, vain as u64);
+                    self.state.waste.add_probes(vain as u64);
                     candidate.table.prefetch_slot(block);
                     return Step::Block(&candidate.table, block);
                 }

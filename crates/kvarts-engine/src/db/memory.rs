@@ -1,8 +1,8 @@
 //! The memory of a store, or of several that share one budget.
 //!
 //! What is shared: the cache of blocks, the chunks that memtables are made of, what scans hold in advance, and spare columns.
-//! Indexes and filters of all stores count against the cache, as memtables do. Blocks of a store that is closed stay until
-//! others need the room.
+//! Indexes and filters of all stores count against the cache, as memtables do, from when they are loaded. Blocks of a store
+//! that is closed go once nobody reads it any more.
 use super::spares::Spares;
 use crate::memtable::Chunks;
 use crate::options::Options;
@@ -140,7 +140,25 @@ mod tests {
         one.close().unwrap();
         drop((one, tree));
         assert_eq!(memory.indexes.load(Ordering::Relaxed), 0);
-        assert!(memory.cache(1).bytes() <= BUDGET, "blocks of closed stores stay until others need the room");
+        assert_eq!(memory.cache(1).bytes(), 0, "nobody can ask for these blocks any more");
+    }
+
+    #[test]
+    fn what_one_store_has_loaded_counts_also_when_another_installs_tables() {
+        let memory = Memory::new(BUDGET, 0);
+        let (one, other) = (memory.cache(1), memory.cache(1));
+        memory.indexes_took(0, 0, &one);
+        memory.indexes_took(0, 0, &other);
+        one.give_up(1 << 20);
+        other.give_up(1 << 19);
+        let whole = cache_bytes(BUDGET, 0);
+        assert_eq!(one.capacity(), whole - (1 << 20) - (1 << 19));
+        memory.indexes_took(0, 1 << 19, &other);
+        assert_eq!(one.capacity(), whole - (1 << 20) - (1 << 19));
+        memory.indexes_took(0, 1 << 20, &one);
+        assert_eq!(one.capacity(), whole - (1 << 20) - (1 << 19));
+        memory.indexes_took(1 << 20, 0, &one);
+        assert_eq!(one.capacity(), whole - (1 << 19));
     }
 
     #[test]

@@ -42,9 +42,9 @@ pub(super) fn find<'a>(state: &'a TreeState, key: &[u8], at: Revision, may_read:
     let mut vain = 0;
     let found = find_in_tables(&state.version, key, hash, at, may_read, &mut vain)?;
     match found {
-        Lookup::Found(_) => state.waste.add_probes(hash, vain),
+        Lookup::Found(_) => state.waste.add_probes(vain),
         // One table would have been asked anyhow.
-        Lookup::Absent => state.waste.add_probes(hash, vain.saturating_sub(1)),
+        Lookup::Absent => state.waste.add_probes(vain.saturating_sub(1)),
         Lookup::NeedsRead => {}
     }
     Ok(found)

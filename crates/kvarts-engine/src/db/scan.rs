@@ -262,7 +262,10 @@ impl Scan {
         let awake = self.first_awake();
         let (start, stop) = awake.rows.bounds();
         let (mut keys, mut rows) = (Vec::new(), 0);
-        for (_, table) in awake.state.version.tables() {
+        let overlaps = |table: &TableRef| {
+            *table.record.largest >= *start && stop.is_none_or(|stop| *table.record.smallest < *stop)
+        };
+        for (_, table) in awake.state.version.tables().filter(|(_, table)| overlaps(table)) {
             rows += table.table.part_at(start, stop, rows_each / PARTS_PER_PIECE, &mut keys);
         }
         rows += keys.iter().map(|(_, rows)| rows).sum::<u64>();

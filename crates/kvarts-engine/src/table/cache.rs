@@ -38,6 +38,8 @@ pub struct Blocks {
     set_aside: usize,
     /// What it was last set to hold.
     granted: AtomicUsize,
+    /// Bytes of indexes and filters that were loaded and are not taken off what was granted.
+    loaded: AtomicUsize,
 }
 
 /// The cache of a store as its tables see it: blocks that other stores may share, its own figures and open files.
@@ -47,6 +49,8 @@ pub struct BlockCache {
     misses: Stripe,
     /// The open files of the store's tables.
     files: Arc<OpenFiles>,
+    /// This store's part of what was loaded.
+    loaded: AtomicUsize,
 }
 
 impl Blocks {
@@ -59,10 +63,14 @@ impl Blocks {
             lent,
             set_aside,
             granted: AtomicUsize::new(bytes),
+            loaded: AtomicUsize::new(0),
         })
     }
 
-    fn resize(&self, bytes: usize) {
+    /// Takes what was loaded off what was granted. An eighth stays.
+    fn resize(&self) {
+        let (granted, loaded) = (self.granted.load(Ordering::Relaxed), self.loaded.load(Ordering::Relaxed));
+        let bytes = granted.saturating_sub(loaded).max(granted / 8);
         if self.capacity.swap(bytes, Ordering::Relaxed) > bytes {
             self.shrink();
         }
@@ -104,7 +112,7 @@ impl BlockCache {
     /// Returns the cache of a store whose blocks lie among those of others.
     pub fn sharing(blocks: Arc<Blocks>, open_files: usize) -> Arc<Self> {
         let (hits, misses, files) = (Default::default(), Stripe::default(), OpenFiles::new(open_files));
-        Arc::new(Self { blocks, hits, misses, files })
+        Arc::new(Self { blocks, hits, misses, files, loaded: AtomicUsize::new(0) })
     }
 
     /// Bytes held now, by all who share them.
@@ -112,17 +120,26 @@ impl BlockCache {
         self.blocks.shards.iter().map(|shard| shard.lock().bytes()).sum()
     }
 
-    /// Sets how many bytes it and what is lent may hold: the budget less what indexes and filters take. 0 = hold nothing.
+    /// Sets how many bytes it and what is lent may hold: the budget less what indexes and filters take, all of this store's
+    /// among them. 0 = hold nothing.
     pub fn set_capacity(&self, bytes: usize) {
-        self.blocks.granted.store(bytes, Ordering::Relaxed);
-        self.blocks.resize(bytes);
+        let blocks = &self.blocks;
+        blocks.loaded.fetch_sub(self.loaded.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+        blocks.granted.store(bytes, Ordering::Relaxed);
+        blocks.resize();
     }
 
-    /// Makes room for so many bytes of an index and a filter that were loaded, until capacity is set again. An eighth stays.
-    pub(super) fn give_up(&self, bytes: usize) {
-        let blocks = &self.blocks;
-        let least = blocks.granted.load(Ordering::Relaxed) / 8;
-        blocks.resize(blocks.capacity.load(Ordering::Relaxed).saturating_sub(bytes).max(least));
+    /// Bytes that blocks and what is lent may take at the moment.
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.blocks.capacity.load(Ordering::Relaxed)
+    }
+
+    /// Makes room for so many bytes of an index and a filter that were loaded, until capacity is set for this store again.
+    pub(crate) fn give_up(&self, bytes: usize) {
+        self.blocks.loaded.fetch_add(bytes, Ordering::Relaxed);
+        self.loaded.fetch_add(bytes, Ordering::Relaxed);
+        self.blocks.resize();
     }
 
     /// The open files of the tables that share it.

@@ -5,7 +5,7 @@
 use super::open::damaged;
 use super::table_path;
 use crate::fs::{Fs, Lender, ReadFile, offer};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, MutexGuard};
 use crate::{Error, FileId, Result};
 use arc_swap::{ArcSwapOption, Guard};
 use kvarts_formats::header::{FileHeader, FileKind, HEADER_BYTES};
@@ -112,34 +112,37 @@ impl OpenFiles {
 
     /// Closes one that was not used since it was last looked at, or any.
     fn close_one(&self) -> bool {
+        self.close_one_of(self.queue.lock())
+    }
+
+    fn close_one_of(&self, mut queue: MutexGuard<'_, VecDeque<Weak<TableFile>>>) -> bool {
         if self.is_held.load(Ordering::Acquire) {
             return false;
         }
         // Dropped once the lock is free.
         let (mut seen, mut victim) = (Vec::new(), None);
-        {
-            let mut queue = self.queue.lock();
-            let mut spared = queue.len();
-            while victim.is_none() {
-                let Some(next) = queue.pop_front() else { break };
-                let Some(file) = next.upgrade() else { continue };
-                if spared > 0 && file.is_used.swap(false, Ordering::Relaxed) {
-                    spared -= 1;
-                    queue.push_back(next);
-                    seen.push(file);
-                } else {
-                    victim = Some(file);
-                }
+        let mut spared = queue.len();
+        while victim.is_none() {
+            let Some(next) = queue.pop_front() else { break };
+            let Some(file) = next.upgrade() else { continue };
+            if spared > 0 && file.is_used.swap(false, Ordering::Relaxed) {
+                spared -= 1;
+                queue.push_back(next);
+                seen.push(file);
+            } else {
+                victim = Some(file);
             }
         }
+        drop(queue);
         victim.map(|file| file.opened.store(None)).is_some()
     }
 }
 
 impl Lender for OpenFiles {
-    /// Closes a quarter.
+    /// Closes a quarter, and one at least. Waits for nobody: after a fork nobody may be left who would unlock.
     fn give_back(&self) -> bool {
-        (0..=self.open.load(Ordering::Relaxed) / 4).filter(|_| self.close_one()).count() > 0
+        let close_one = || self.queue.try_lock().is_some_and(|queue| self.close_one_of(queue));
+        (0..=self.open.load(Ordering::Relaxed) / 4).filter(|_| close_one()).count() > 0
     }
 }
 

@@ -19,9 +19,9 @@ const NEW_PART: usize = 10;
 
 /// After so many newcomers of a shard went it is asked how many blocks were wanted again meanwhile: newcomers are refused
 /// from fewer than one in [`COLD_PART`] on, until one in [`WARM_PART`] is.
-const ROUND: u32 = 64;
+const ROUND: u32 = 256;
 const COLD_PART: u32 = 32;
-const WARM_PART: u32 = 8;
+const WARM_PART: u32 = 16;
 
 /// A cached block as the queues know it.
 pub(super) struct Entry {

@@ -253,10 +253,11 @@ fn answer(block: BlockRef, key: &[u8], at: Revision) -> TableAnswer {
 
 impl Drop for Table {
     fn drop(&mut self) {
+        // Where other stores share the cache, blocks of one that is closed would be in their way.
+        if let Some(loaded) = self.loaded.get() {
+            self.cache.forget(self.file(), &loaded.slots);
+        }
         if self.obsolete.load(Ordering::Acquire) {
-            if let Some(loaded) = self.loaded.get() {
-                self.cache.forget(self.file(), &loaded.slots);
-            }
             self.handle.remove();
         }
     }
