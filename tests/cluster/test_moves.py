@@ -1,4 +1,4 @@
-"""Shards move between real processes under load: nodes join, one drains, one is killed; no caller sees an error."""
+"""Shards split and move between real processes under load: nodes join, drain and die; no caller sees an error."""
 
 import random
 import threading
@@ -48,6 +48,15 @@ class Operator:
 
         in_namespace(self._namespace, made)
 
+    def split(self, keyspace: str, into: int) -> None:
+        """Split shards until the keyspace has so many."""
+        until = time.monotonic() + MOVE_S_MAX
+        while True:
+            told = self.ask("split", keyspace=keyspace, into=into)
+            if not told["splitting"] and told["shards"] == into:
+                return
+            assert time.monotonic() < until, told
+
     def await_(self, what: Callable[[dict[int, int]], bool], why: str) -> None:
         """Wait until no shard moves and the nodes keep as many shards as `what` wants."""
         until = time.monotonic() + MOVE_S_MAX
@@ -68,15 +77,17 @@ def operator(nodes: Nodes, network: Network) -> Operator:
     return Operator(nodes, network)
 
 
-def test_nodes_join_drain_and_die_and_no_caller_sees_it(
+def test_shards_split_nodes_join_drain_and_die_and_no_caller_sees_it(
     nodes: Nodes, network: Network, record: Record, operator: Operator
 ) -> None:
     operator.make("moved")
     recorder = record(f"{nodes.uri}/moved", timeout_s=20.0)
     recorder.await_more(100)
+    operator.split("moved", 2 * SHARDS)
+    recorder.await_more(50)
     nodes.start([4], "--join", nodes.address(1))
     nodes.start([5], "--join", nodes.address(2))
-    operator.await_(lambda kept: min(kept.get(each, 0) for each in (4, 5)) >= 4, "newcomers get no share")
+    operator.await_(lambda kept: min(kept.get(each, 0) for each in (4, 5)) >= SHARDS, "newcomers get no share")
     recorder.await_more(50)
     operator.ask("drain", id=1)
     operator.await_(lambda kept: 1 not in kept, "node 1 keeps shards")

@@ -99,6 +99,17 @@ def start_kvarts(folder: Path, nodes: int, *, memory: str | None = None) -> Serv
     return servers
 
 
+def join_kvarts(servers: Servers, folder: Path) -> None:
+    """Start one more node, which joins the cluster that runs, and wait until it says that it serves."""
+    command = [sys.executable, "-m", "kvarts", "serve", "--data", str(folder), "--listen", "127.0.0.1:0", "--json"]
+    process = _spawn([*command, "--join", servers.addresses[0]], servers.events, stdout=subprocess.PIPE)
+    _add(servers, process)
+    assert process.stdout is not None
+    if not process.stdout.readline():
+        process.wait(STOP_S_MAX)
+        servers.check()
+
+
 def start_etcd(folder: Path, nodes: int) -> Servers:
     """Start a new etcd cluster; it may not serve yet."""
     ports = free_ports(2 * nodes)

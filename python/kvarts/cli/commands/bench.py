@@ -1,10 +1,11 @@
-"""`bench`: the measurements beside peers. `cluster`, `shards`, `ycsb` and `founding` have files of their own."""
+"""`bench`: the measurements beside peers. Those of clusters, `ycsb` and `founding` have files of their own."""
 
 import click
 
 from kvarts.bench import compression, embedded, large, opening, parallel, profile, scans
 from kvarts.cli.commands.bench_cluster import cluster
 from kvarts.cli.commands.bench_founding import founding
+from kvarts.cli.commands.bench_growing import growing
 from kvarts.cli.commands.bench_run import measured
 from kvarts.cli.commands.bench_shards import shards
 from kvarts.cli.commands.bench_ycsb import ycsb
@@ -105,6 +106,7 @@ COMMANDS = (
     ),
     ycsb,
     cluster,
+    growing,
     shards,
 )
 for command in COMMANDS:
