@@ -99,7 +99,8 @@ impl ArrowScan {
     pub fn new(py: Python<'_>, handle: &Arc<Handle>, request: Request) -> Outcome<Self> {
         let (key, value) = request.columns;
         let layout = Layout { key, value, revision: request.revisions };
-        let wanted = Wanted { keys: key.is_some(), values: value.is_some(), revisions: request.revisions };
+        let wanted =
+            Wanted { keys: key.is_some(), values: value.is_some(), revisions: request.revisions, expiries: false };
         let prefix_bytes = request.prefix.len();
         let batches = request.scan.map(|scan| {
             let options = BatchOptions {

@@ -147,7 +147,12 @@ impl Scan {
             Some(left) => left.min(self.rows_next),
             None => self.rows_next,
         };
-        let wanted = Wanted { keys: self.mode != Mode::Values, values: self.mode != Mode::Keys, revisions: false };
+        let wanted = Wanted {
+            keys: self.mode != Mode::Values,
+            values: self.mode != Mode::Keys,
+            revisions: false,
+            expiries: false,
+        };
         let limits = Limits { rows_max, bytes_max: CHUNK_BYTES };
         let Some(engine) = scan.get_mut() else { return Ok(false) };
         let engine = engine.get_mut().expect("the mutex is never locked, so no panic poisons it");

@@ -2,7 +2,7 @@
 use super::read::{Lookup, find_in_tables, lookup, with_entry};
 use super::state::Shared;
 use super::trees::{TreeShared, TreeState};
-use super::{Db, Entry, Scan, Tree};
+use super::{Db, Entry, Scan, Snapshot, Tree};
 use crate::iter::Bounds;
 use crate::{Error, Result, Revision};
 use arc_swap::Guard;
@@ -58,6 +58,13 @@ impl Db {
     pub fn scan_at(&self, tree: &Tree, bounds: Bounds, reverse: bool, at: ReadAt) -> Result<Scan> {
         let (state, revision) = self.shared.read_history(&tree.shared, at)?;
         Scan::new(&self.shared, &state, bounds, reverse, revision, at.now_ms)
+    }
+
+    /// Starts a scan of `bounds` at a snapshot's revision, forward; expiry is judged by `now_ms`, or by the snapshot's time
+    /// where that is later. What the snapshot holds stays readable whatever the floor.
+    pub fn scan_held(&self, tree: &Tree, bounds: Bounds, snapshot: &Snapshot, now_ms: u64) -> Result<Scan> {
+        let (state, revision) = self.shared.read_at(&tree.shared, Some(snapshot))?;
+        Scan::new(&self.shared, &state, bounds, false, revision, now_ms.max(snapshot.held.now_ms))
     }
 
     /// Newest revision of a tree whose rows are all in tables.

@@ -220,10 +220,15 @@ impl Scan {
     ///
     /// A chunk that is not full when it comes gets at least one row, however large.
     pub fn fill(&mut self, chunk: &mut RowChunk, rows_max: usize, bytes_max: usize, with_values: bool) -> Result<bool> {
-        let rows_max = rows_max.saturating_sub(chunk.key_ends.len());
-        let bytes_max = bytes_max.max(1).saturating_sub(chunk.bytes());
+        let wanted = Wanted { keys: true, values: with_values, revisions: true, expiries: false };
+        self.fill_wanted(chunk, Limits { rows_max, bytes_max }, wanted)
+    }
+
+    /// The same with the columns that are wanted, keys among them. The limits are of the whole chunk.
+    pub fn fill_wanted(&mut self, chunk: &mut RowChunk, limits: Limits, wanted: Wanted) -> Result<bool> {
+        let rows_max = limits.rows_max.saturating_sub(chunk.key_ends.len());
+        let bytes_max = limits.bytes_max.max(1).saturating_sub(chunk.bytes());
         if rows_max > 0 && bytes_max > 0 {
-            let wanted = Wanted { keys: true, values: with_values, revisions: true };
             self.append_batch(chunk, Limits { rows_max, bytes_max }, wanted)?;
         }
         Ok(!self.is_at_end())

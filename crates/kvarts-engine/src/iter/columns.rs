@@ -47,12 +47,15 @@ pub struct Columns<E> {
     pub value_ends: Vec<E>,
     /// Revision of each row.
     pub revisions: Vec<Revision>,
+    /// Unix milliseconds from which each row is absent; 0: it lasts.
+    pub expiries: Vec<u64>,
 }
 
 impl<E> Default for Columns<E> {
     fn default() -> Self {
         let (key_ends, value_ends) = (Vec::new(), Vec::new());
-        Self { keys: Vec::new(), key_ends, values: Vec::new(), value_ends, revisions: Vec::new() }
+        let (keys, values) = (Vec::new(), Vec::new());
+        Self { keys, key_ends, values, value_ends, revisions: Vec::new(), expiries: Vec::new() }
     }
 }
 
@@ -74,6 +77,8 @@ pub struct Wanted {
     pub values: bool,
     /// Revisions.
     pub revisions: bool,
+    /// Expiries.
+    pub expiries: bool,
 }
 
 impl<E: End> Columns<E> {
@@ -90,11 +95,12 @@ impl<E: End> Columns<E> {
         self.values.clear();
         self.value_ends.clear();
         self.revisions.clear();
+        self.expiries.clear();
     }
 
-    /// Adds one row.
+    /// Adds one row, with its expiry or 0.
     #[inline]
-    pub(super) fn push(&mut self, (key, value, revision): (&[u8], &[u8], Revision), wanted: Wanted) {
+    pub(super) fn push(&mut self, (key, value, revision, expiry_ms): (&[u8], &[u8], Revision, u64), wanted: Wanted) {
         if wanted.keys {
             self.keys.extend_from_slice(key);
             self.key_ends.push(E::from_bytes(self.keys.len()));
@@ -105,6 +111,9 @@ impl<E: End> Columns<E> {
         }
         if wanted.revisions {
             self.revisions.push(revision);
+        }
+        if wanted.expiries {
+            self.expiries.push(expiry_ms);
         }
     }
 
@@ -158,6 +167,10 @@ impl<E: End> Columns<E> {
         if wanted.revisions {
             self.revisions.reserve(rows);
             block.revisions(row..row + rows, |revision| self.revisions.push(revision));
+        }
+        if wanted.expiries {
+            // Rows that expire are none of a run.
+            self.expiries.resize(self.expiries.len() + rows, 0);
         }
         rows
     }

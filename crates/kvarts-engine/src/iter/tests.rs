@@ -254,7 +254,7 @@ proptest! {
         let merge = || MergeCursor::new(sources.iter().map(|(rows, size)| BlockCursor::boxed(rows.clone(), *size)).collect());
         let mut view = VisibleCursor::new(merge(), bounds.clone(), reverse, Revision(at), now_ms).unwrap();
         let (mut out, mut seen) = (Columns::<i32>::default(), 0);
-        let all = Wanted { keys: true, values: true, revisions: true };
+        let all = Wanted { keys: true, values: true, revisions: true, expiries: false };
         while view.valid() {
             let bytes = out.bytes();
             let rows = view.append(&mut out, Limits { rows_max, bytes_max }, all).unwrap();
@@ -275,7 +275,7 @@ proptest! {
 
         let mut values = Columns::<usize>::default();
         let mut view = VisibleCursor::new(merge(), bounds, reverse, Revision(at), now_ms).unwrap();
-        let only = Wanted { keys: false, values: true, revisions: false };
+        let only = Wanted { keys: false, values: true, revisions: false, expiries: false };
         view.append(&mut values, Limits { rows_max: usize::MAX, bytes_max: usize::MAX }, only).unwrap();
         prop_assert_eq!(&values.values, &out.values);
         prop_assert!(values.keys.is_empty() && values.key_ends.is_empty() && values.revisions.is_empty());

@@ -128,7 +128,7 @@ impl<C: Cursor> VisibleCursor<C> {
             let left = Limits { rows_max: limits.rows_max - rows, bytes_max: limits.bytes_max.saturating_sub(taken) };
             let run = self.append_run(out, left, wanted)?;
             if run == 0 {
-                out.push((self.key(), self.value(), self.revision), wanted);
+                out.push((self.key(), self.value(), self.revision, self.expiry_ms.unwrap_or(0)), wanted);
                 self.step()?;
             }
             rows += run.max(1);

@@ -9,7 +9,7 @@ use kvarts_engine::{Result, Revision};
 
 type Rows = Vec<(Vec<u8>, Vec<u8>, Revision)>;
 
-const ALL: Wanted = Wanted { keys: true, values: true, revisions: true };
+const ALL: Wanted = Wanted { keys: true, values: true, revisions: true, expiries: false };
 const SEEDS: u64 = 12;
 
 fn read(db: &Db, tree: &Tree, bounds: &Bounds, options: BatchOptions) -> Result<(Rows, usize)> {

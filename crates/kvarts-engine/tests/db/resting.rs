@@ -9,7 +9,7 @@ use kvarts_engine::options::Durability;
 
 type Row = (Vec<u8>, Vec<u8>, Revision);
 
-const ALL: Wanted = Wanted { keys: true, values: true, revisions: true };
+const ALL: Wanted = Wanted { keys: true, values: true, revisions: true, expiries: false };
 
 fn limits(rows_max: usize) -> Limits {
     Limits { rows_max, bytes_max: 1 << 20 }

@@ -81,7 +81,7 @@ impl Own {
 
 fn export_batch(layout: Layout, batch: Batch, spares: Option<&Arc<Spares>>) -> Result<ArrowArray, String> {
     let (mut columns, mut rows): (Vec<(Column, export::GiveBack)>, usize) = (Vec::new(), 0);
-    let Batch { keys, key_ends, values, value_ends, revisions } = batch;
+    let Batch { keys, key_ends, values, value_ends, revisions, .. } = batch;
     let parts = [
         (layout.key, ColumnOf::Keys, "key", key_ends, keys),
         (layout.value, ColumnOf::Values, "value", value_ends, values),
