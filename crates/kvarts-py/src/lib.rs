@@ -64,6 +64,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<client::Gate>()?;
     module.add_class::<client::Request>()?;
     module.add_class::<client::Cursor>()?;
+    module.add_class::<client::Page>()?;
     module.add_class::<client::Rows>()?;
     module.add_class::<state_machine::StateMachine>()?;
     module.add_function(wrap_pyfunction!(keys::aead_open, module)?)?;

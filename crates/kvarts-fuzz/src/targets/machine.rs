@@ -115,7 +115,8 @@ pub fn payload_seeds() -> Vec<Vec<u8>> {
 /// An entry is applied, or refused without a trace; the machine goes on.
 pub fn apply(input: &[u8]) -> Verdict {
     let engine = Options { background: false, memory_bytes: 1 << 20, memtable_bytes: 16 << 10, ..Options::default() };
-    let options = MachineOptions { engine, retention_ms: 1_000, holder: "fuzz".to_owned() };
+    let options =
+        MachineOptions { engine, retention_ms: 1_000, holder: "fuzz".to_owned(), ..MachineOptions::default() };
     let fs: Arc<dyn Fs> = Arc::new(MemFs::default());
     let machine = Machine::open(fs, Path::new("/shard"), options).expect("a machine in memory");
     let before = encode_payload(1, [commands()[3].encode_to_vec().as_slice()]);

@@ -1,4 +1,5 @@
 //! Answers as plain objects.
+use super::page::Page;
 use super::request::Shape;
 use kvarts_serve::client::Answer;
 use kvarts_wire::v1;
@@ -11,6 +12,9 @@ pub fn to_python<'py>(py: Python<'py>, shape: Shape, answer: Answer) -> PyResult
         Answer::Get(answer) => got(py, shape, &answer),
         Answer::Write(result) => written(py, &result),
         Answer::Scan(page) if matches!(shape, Shape::Count) => Ok(page.count.into_pyobject(py)?.into_any()),
+        Answer::Scan(page) if matches!(shape, Shape::Rows) => {
+            Ok(Page::of(page).map_err(PyErr::from)?.into_pyobject(py)?.into_any())
+        }
         Answer::Scan(page) => scanned(py, &page),
         Answer::Shards(ids) => Ok(PyList::new(py, ids)?.into_any()),
         Answer::Text(text) => Ok(PyString::new(py, &text).into_any()),
@@ -31,7 +35,7 @@ pub fn to_python<'py>(py: Python<'py>, shape: Shape, answer: Answer) -> PyResult
 fn got<'py>(py: Python<'py>, shape: Shape, answer: &v1::GetResponse) -> PyResult<Bound<'py, PyAny>> {
     let first = answer.rows.first().filter(|row| row.found);
     Ok(match shape {
-        Shape::Value | Shape::Whole | Shape::Page | Shape::Count => {
+        Shape::Value | Shape::Whole | Shape::Page | Shape::Rows | Shape::Count => {
             first.map_or_else(|| py.None().into_bound(py), |row| PyBytes::new(py, &row.value).into_any())
         }
         Shape::Entry => match first {

@@ -4,10 +4,12 @@
 //! child, and its sockets belong to the parent. The lock around it is held while attached only, so no fork finds it held.
 mod answer;
 mod gate;
+mod page;
 mod request;
 mod rows;
 
 pub use gate::Gate;
+pub use page::Page;
 pub use request::{Cursor, Request};
 pub use rows::Rows;
 

@@ -32,6 +32,8 @@ pub enum Shape {
     Moment,
     /// (keys, values, more).
     Page,
+    /// A `Page`: rows in columns, with their expiries.
+    Rows,
     /// A number of rows.
     Count,
     /// As the answer is.
@@ -245,7 +247,7 @@ pub struct Cursor {
 #[pymethods]
 impl Cursor {
     #[new]
-    #[pyo3(signature = (space, start, stop, *, exclude_start, include_stop, reverse, limit, fresh))]
+    #[pyo3(signature = (space, start, stop, *, exclude_start, include_stop, reverse, limit, fresh, expiries=false))]
     fn new(
         space: u32,
         start: &[u8],
@@ -255,6 +257,7 @@ impl Cursor {
         reverse: bool,
         limit: u64,
         fresh: Option<Fresh>,
+        expiries: bool,
     ) -> Self {
         let ask = v1::ScanRequest {
             keyspace: space,
@@ -265,6 +268,7 @@ impl Cursor {
             reverse,
             limit,
             freshness: freshness(fresh),
+            with_expiries: expiries,
             ..v1::ScanRequest::default()
         };
         Self { native: Arc::new(Native::new(ask)), space, aim: aim(fresh) }
@@ -274,6 +278,16 @@ impl Cursor {
     #[pyo3(signature = (rows, keys_only, /))]
     fn page(&self, rows: u32, keys_only: bool) -> Request {
         self.ask(Wish { rows, keys_only, count: false }, Shape::Page)
+    }
+
+    /// The next page: answered by a `Page`. Of a cursor that was made with `expiries`.
+    fn rows(&self) -> Request {
+        self.ask(Wish { rows: 0, keys_only: false, count: false }, Shape::Rows)
+    }
+
+    /// (shard, revision, now_ms) of each shard that a page was read of: what its rows are as of.
+    fn moments(&self) -> Vec<(u64, u64, u64)> {
+        self.native.moments()
     }
 
     /// Answered by the number of rows that are left.

@@ -155,6 +155,44 @@ impl Muscle {
         Ok(())
     }
 
+    /// JSON of a digest of a group's rows, or None.
+    fn check(&self, group: u64, number: u64) -> Outcome<Option<String>> {
+        Ok(self.native()?.check(group, number))
+    }
+
+    /// Keeps history from a time on (0: from now) for so long; returns the time.
+    fn hold(&self, number: u64, since_ms: u64, for_ms: u64) -> Outcome<u64> {
+        Ok(self.native()?.hold(number, since_ms, for_ms))
+    }
+
+    /// Unix milliseconds, by the node's clock.
+    fn unix_ms(&self) -> Outcome<u64> {
+        Ok(self.native()?.unix_ms())
+    }
+
+    /// Ends a hold.
+    fn release(&self, number: u64) -> Outcome<()> {
+        self.native()?.release(number);
+        Ok(())
+    }
+
+    /// Fences this node's replica of a group.
+    fn fence(&self, group: u64, why: String) -> Outcome<()> {
+        self.native()?.fence(group, why);
+        Ok(())
+    }
+
+    /// Replicas that are fenced, durably, with why.
+    fn fences(&self) -> Outcome<BTreeMap<u64, String>> {
+        Ok(self.native()?.fences())
+    }
+
+    /// Gives up a fenced replica with its files.
+    fn lift_fence(&self, group: u64) -> Outcome<()> {
+        self.native()?.lift_fence(group);
+        Ok(())
+    }
+
     /// (index, term) that the state machine has reached.
     fn position(&self, group: u64) -> Outcome<(u64, u64)> {
         Ok(self.native()?.position(group)?)

@@ -14,8 +14,8 @@ type RawWrite<'py> = (u64, Option<(u64, u64, u64)>, Option<RawSnapshot<'py>>, Ve
 type RawSnapshot<'py> = (u64, u64, Bound<'py, PyBytes>, u64);
 /// Term, index, kind, payload, size.
 type RawEntry<'py> = (u64, u64, u32, Bound<'py, PyAny>, u64);
-/// Group, index, membership, system rows, and the group that begins there.
-type RawEffects<'py> = (u64, u64, Bound<'py, PyBytes>, RawRows, Option<RawFounding<'py>>);
+/// Group, index, membership, system rows, the group that begins there, and the digest that is made.
+type RawEffects<'py> = (u64, u64, Bound<'py, PyBytes>, RawRows, Option<RawFounding<'py>>, u64);
 /// Group, membership, system rows.
 type RawFounding<'py> = (u64, Bound<'py, PyBytes>, RawRows);
 type RawRows = Vec<(Vec<u8>, Option<Vec<u8>>)>;
@@ -30,10 +30,10 @@ pub fn from_python(turn: &Bound<'_, PyAny>) -> Outcome<Turn> {
         writes: list(turn, 3, write_of)?,
         sends: list(turn, 4, outgoing_of)?,
         held: list(turn, 5, outgoing_of)?,
-        effects: list(turn, 6, |(group, index, membership, rows, founding): RawEffects<'_>| {
+        effects: list(turn, 6, |(group, index, membership, rows, founding, check): RawEffects<'_>| {
             let founding =
                 founding.map(|(group, membership, rows)| Founding { group, membership: owned(&membership), rows });
-            Ok(Effects { group, index, membership: owned(&membership), rows, founding })
+            Ok(Effects { group, index, membership: owned(&membership), rows, founding, check })
         })?,
         flushes: turn.get_item(7)?.extract()?,
         applies: list(turn, 8, |(group, first, last, barrier)| Ok(Apply { group, first, last, barrier }))?,

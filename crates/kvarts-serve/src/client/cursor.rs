@@ -84,6 +84,13 @@ impl Cursor {
         (ask.keyspace, start, beyond(&ask.stop, ask.include_stop && !ask.stop.is_empty()))
     }
 
+    /// Shard, revision and time of each source that a page was read of: what its rows are as of.
+    pub fn moments(&self) -> Vec<(u64, u64, u64)> {
+        let state = self.state();
+        let sources = state.sources.iter().flatten();
+        sources.filter_map(|source| source.pin.map(|(revision, now_ms)| (source.shard, revision, now_ms))).collect()
+    }
+
     /// Tells whether the scan has begun: its shards are chosen.
     pub(super) fn has_begun(&self) -> bool {
         self.state().sources.is_some()
@@ -305,6 +312,7 @@ struct Columns {
     values: BytesMut,
     value_ends: Vec<u32>,
     revisions: Vec<u64>,
+    expiries: Vec<u64>,
 }
 
 impl Columns {
@@ -318,13 +326,14 @@ impl Columns {
             self.value_ends.push(self.values.len() as u32);
         }
         self.revisions.extend(page.revisions.get(at));
+        self.expiries.extend(page.expiries.get(at));
         source.taken += 1;
     }
 
     fn page(self) -> v1::ScanResponse {
-        let Self { keys, key_ends, values, value_ends, revisions } = self;
+        let Self { keys, key_ends, values, value_ends, revisions, expiries } = self;
         let (keys, values) = (keys.freeze(), values.freeze());
-        v1::ScanResponse { keys, key_ends, values, value_ends, revisions, ..v1::ScanResponse::default() }
+        v1::ScanResponse { keys, key_ends, values, value_ends, revisions, expiries, ..v1::ScanResponse::default() }
     }
 }
 

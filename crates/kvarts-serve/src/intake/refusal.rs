@@ -50,6 +50,12 @@ pub fn no_replica(node: u64, group: u64, other: u64, address: &str) -> v1::Error
     v1::Error { retryable: true, leader_id, leader_address, ..error("KV-3002", "NotLeader", message, "ask another") }
 }
 
+/// This node's replica was found to differ from the others, and serves nobody. The request had no effect.
+pub fn fenced(node: u64, group: u64, other: u64, address: &str) -> v1::Error {
+    let message = format!("the replica of shard {group} on node {node} is fenced: it differs from the others");
+    v1::Error { message, ..no_replica(node, group, other, address) }
+}
+
 /// A read waited too long.
 pub fn deadline_exceeded() -> v1::Error {
     v1::Error {

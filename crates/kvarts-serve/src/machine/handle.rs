@@ -1,6 +1,7 @@
 //! The surface of a machine: a handle that is cloned, shared between threads, and outlives the store it stands for.
 use super::command::EntryWork;
 use super::held::{Held, Mark};
+use super::holds::Holds;
 use super::pages;
 use super::payload::decode_payload;
 use super::place::{self, path_of};
@@ -29,11 +30,14 @@ pub struct MachineOptions {
     pub retention_ms: u64,
     /// What another process that opens the same directory is told about us.
     pub holder: String,
+    /// What is kept beyond that.
+    pub holds: Arc<Holds>,
 }
 
 impl Default for MachineOptions {
     fn default() -> Self {
-        Self { engine: Options::default(), retention_ms: 60_000, holder: String::new() }
+        let (engine, holder, holds) = (Options::default(), String::new(), Arc::default());
+        Self { engine, retention_ms: 60_000, holder, holds }
     }
 }
 

@@ -1,5 +1,6 @@
 //! An open store of a shard with what is known of it: the newest position, what is in tables, and how far back one can read.
 use super::handle::MachineOptions;
+use super::holds::Holds;
 use super::range::{RANGE, Range};
 use super::rows::{APPLIED, MEMBERSHIP, Position, SESSIONS, prefix_bounds, system_key};
 use super::{Error, Result};
@@ -20,17 +21,19 @@ const SESSION_ROWS: usize = 1024;
 /// The one tree of a shard.
 const TREE: &str = "shard";
 
-/// The clock by which compaction drops expired rows: the stamp of what is in tables, less the retention window. So a row
-/// is dropped only when it is expired for every read that is still answered, whichever replica drops it.
+/// The clock by which compaction drops expired rows: the stamp of what is in tables, less the retention window, or the
+/// earliest time that is held. So a row is dropped only when it is expired for every read that is still answered, whichever
+/// replica drops it.
 #[derive(Default)]
 struct HorizonClock {
     unix_ms: AtomicU64,
+    holds: Arc<Holds>,
     os: OsClock,
 }
 
 impl Clock for HorizonClock {
     fn unix_ms(&self) -> u64 {
-        self.unix_ms.load(Ordering::Acquire)
+        self.unix_ms.load(Ordering::Acquire).min(self.holds.floor_ms())
     }
 
     fn monotonic_ns(&self) -> u64 {
@@ -72,7 +75,7 @@ impl Held {
         memory: Option<&Arc<Memory>>,
         create: bool,
     ) -> Result<Self> {
-        let clock = Arc::new(HorizonClock::default());
+        let clock = Arc::new(HorizonClock { holds: Arc::clone(&options.holds), ..HorizonClock::default() });
         let engine =
             Options { durability: Durability::None, log: false, keep_history: true, create, ..options.engine.clone() };
         let (fs, horizon, holder) = (Arc::clone(fs), Arc::clone(&clock) as _, &options.holder);
@@ -144,7 +147,7 @@ impl Held {
             *flushed = (revision, mark(rows)?);
             let horizon_ms = (flushed.1.position.stamp_us / 1000).saturating_sub(self.retention_ms);
             self.clock.unix_ms.fetch_max(horizon_ms, Ordering::AcqRel);
-            self.db.set_retain_from(Revision(horizon_ms * 1000));
+            self.db.set_retain_from(Revision(horizon_ms.min(self.clock.holds.floor_ms()) * 1000));
         }
         Ok(flushed.1.clone())
     }

@@ -2,13 +2,15 @@
 //!
 //! Files, lower first: `error`, `rows` (keys and values of rows), `limits` (what is refused before it is logged), `payload`
 //! (commands of one entry), `range` (what is the shard's own after a split), `sessions` (exactly once), `operations`, `command`,
-//! `held` (the open store), `place` (its directories), `pages` (scans), `read`, `found` (halves), `handle` (the surface). The
-//! essay: docs/internals/machine.md.
+//! `holds` (history that is kept), `held` (the open store), `place` (its directories), `pages` (scans), `read`, `found`
+//! (halves), `digest` (what replicas are compared by), `handle` (the surface). The essay: docs/internals/machine.md.
 mod command;
+mod digest;
 mod error;
 mod found;
 mod handle;
 mod held;
+mod holds;
 mod limits;
 mod operations;
 mod pages;
@@ -19,8 +21,10 @@ mod read;
 mod rows;
 mod sessions;
 
+pub use digest::{Digest, Sum};
 pub use error::{Error, Result};
 pub use handle::{Machine, MachineOptions};
+pub use holds::Holds;
 pub use limits::{BATCH_BYTES_MAX, VALUE_BYTES_MAX, check_command, check_get, check_scan};
 pub use payload::{encode_payload, encode_result};
 pub use read::UserRow;

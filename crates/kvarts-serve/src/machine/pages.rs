@@ -5,6 +5,7 @@ use super::read::read_at;
 use super::rows::{USER_PREFIX_BYTES, user_bounds};
 use super::{Error, Result, check_scan};
 use kvarts_engine::db::{RowChunk, Scan};
+use kvarts_engine::iter::{Limits, Wanted};
 use kvarts_wire::v1;
 use std::sync::Arc;
 
@@ -17,6 +18,8 @@ const PAGE_ROWS_MAX: usize = 64 << 10;
 const PAGE_BYTES_MAX: usize = 2 << 20;
 /// Rows that one page counts.
 const COUNT_ROWS_MAX: u64 = 256 << 10;
+
+const KEYS: Wanted = Wanted { keys: true, values: false, revisions: true, expiries: false };
 
 /// Answers one page of `request`.
 pub(super) fn scan_page(held: &Held, request: &v1::ScanRequest, now_ms: u64) -> Result<v1::ScanResponse> {
@@ -46,11 +49,12 @@ struct OwnRows {
 }
 
 impl OwnRows {
-    /// As [`Scan::fill`].
-    fn fill(&mut self, chunk: &mut RowChunk, rows_max: usize, bytes_max: usize, with_values: bool) -> Result<bool> {
+    /// As [`Scan::fill_wanted`].
+    fn fill(&mut self, chunk: &mut RowChunk, limits: Limits, wanted: Wanted) -> Result<bool> {
         let Some(range) = &self.range else {
-            return Ok(self.scan.fill(chunk, rows_max, bytes_max, with_values)?);
+            return Ok(self.scan.fill_wanted(chunk, limits, wanted)?);
         };
+        let Limits { rows_max, bytes_max } = limits;
         loop {
             let mut all = RowChunk::default();
             let (rows_left, bytes_left) =
@@ -58,7 +62,8 @@ impl OwnRows {
             if rows_left == 0 || bytes_left == 0 {
                 return Ok(true);
             }
-            let more = self.scan.fill(&mut all, rows_left, bytes_left, with_values)?;
+            let left = Limits { rows_max: rows_left, bytes_max: bytes_left };
+            let more = self.scan.fill_wanted(&mut all, left, wanted)?;
             push_own(chunk, &all, range);
             if !more {
                 return Ok(false);
@@ -83,6 +88,7 @@ fn push_own(out: &mut RowChunk, all: &RowChunk, range: &Range) {
             out.value_ends.push(out.values.len());
         }
         out.revisions.push(all.revisions[at]);
+        out.expiries.extend(all.expiries.get(at));
     }
 }
 
@@ -93,7 +99,8 @@ fn page(mut scan: OwnRows, request: &v1::ScanRequest, response: v1::ScanResponse
     let rows_max = usize::try_from(limit).unwrap_or(usize::MAX).min(rows_max);
     let bytes_max = chosen(request.page_bytes, PAGE_BYTES, PAGE_BYTES_MAX);
     let mut chunk = RowChunk::default();
-    let more = scan.fill(&mut chunk, rows_max, bytes_max, !request.keys_only)? && (chunk.key_ends.len() as u64) < limit;
+    let wanted = Wanted { values: !request.keys_only, expiries: request.with_expiries, ..KEYS };
+    let more = scan.fill(&mut chunk, Limits { rows_max, bytes_max }, wanted)? && (chunk.key_ends.len() as u64) < limit;
     let (mut keys, mut start) = (Vec::with_capacity(chunk.keys.len()), 0);
     let mut key_ends = Vec::with_capacity(chunk.key_ends.len());
     for &end in &chunk.key_ends {
@@ -104,7 +111,8 @@ fn page(mut scan: OwnRows, request: &v1::ScanRequest, response: v1::ScanResponse
     let value_ends = chunk.value_ends.iter().map(|&end| offset(end)).collect::<Result<_>>()?;
     let revisions = chunk.revisions.iter().map(|revision| revision.0).collect();
     let (keys, values) = (keys.into(), chunk.values.into());
-    Ok(v1::ScanResponse { keys, key_ends, values, value_ends, revisions, more, ..response })
+    let expiries = chunk.expiries;
+    Ok(v1::ScanResponse { keys, key_ends, values, value_ends, revisions, expiries, more, ..response })
 }
 
 /// Counts rows. The page has the last key counted where there is more, for the next page to begin behind.
@@ -114,7 +122,7 @@ fn count(mut scan: OwnRows, request: &v1::ScanRequest, response: v1::ScanRespons
     while more && counted < most {
         let mut chunk = RowChunk::default();
         let rows_max = usize::try_from(most - counted).unwrap_or(usize::MAX).min(PAGE_ROWS);
-        more = scan.fill(&mut chunk, rows_max, PAGE_BYTES, false)?;
+        more = scan.fill(&mut chunk, Limits { rows_max, bytes_max: PAGE_BYTES }, KEYS)?;
         counted += chunk.key_ends.len() as u64;
         if let Some(&end) = chunk.key_ends.last() {
             let start = if chunk.key_ends.len() > 1 { chunk.key_ends[chunk.key_ends.len() - 2] } else { 0 };

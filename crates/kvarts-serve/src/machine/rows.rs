@@ -9,7 +9,7 @@ use kvarts_engine::iter::Bounds;
 /// First byte of system keys.
 const SYSTEM: u8 = 0;
 /// First byte of users' keys.
-const USER: u8 = 1;
+pub(super) const USER: u8 = 1;
 /// Bytes in front of a user's key.
 pub(super) const USER_PREFIX_BYTES: usize = 5;
 

@@ -1,7 +1,9 @@
 //! The one thread that applies: entries in order, barriers when their effects come, snapshots in place of all of it.
+use super::checks;
 use super::core::Core;
 use super::event::Event;
 use super::failure::{Failure, Outcome};
+use super::fence;
 use super::group::{Group, Writers};
 use super::handles::WaitingWrite;
 use super::keeper;
@@ -48,6 +50,10 @@ pub enum Job {
     Flush(Arc<Group>),
     /// Nothing more will come of a group.
     Close(Arc<Group>),
+    /// A replica serves nobody any more; the group that is let go for that.
+    Fence { id: u64, group: Option<Arc<Group>>, why: String },
+    /// A fenced replica is given up.
+    Lift(u64),
     /// End.
     Stop,
 }
@@ -90,6 +96,14 @@ pub fn run(core: &Core, jobs: &Receiver<Job>) {
                 group.give_up("the node holds this part of the data no longer");
                 clear_away(core, &group)
             }
+            Job::Fence { id, group, why } => {
+                if group.is_some() {
+                    queues.remove(&id);
+                    copied.remove(&id);
+                }
+                fence::mark(core, id, group.as_deref(), why).map_err(Failure::from)
+            }
+            Job::Lift(id) => fence::lift(core, id).map_err(Failure::from),
             Job::Stop => return,
         };
         if let Err(reason) = done {
@@ -259,6 +273,9 @@ fn take_effects(core: &Core, group: &Arc<Group>, effects: Effects) -> Outcome<()
     // Its index had another entry before, perhaps, with writers.
     group.lose(group.arrived(effects.index));
     group.set_applied(effects.index);
+    if effects.check > 0 {
+        checks::begin(core, group, effects.check);
+    }
     account(core, group, 0);
     serve_reached(core, group);
     Ok(())

@@ -7,6 +7,7 @@ use super::clock::Time;
 use super::config::Config;
 use super::event::Event;
 use super::failure::Failure;
+use super::fence::Fences;
 use super::group::Group;
 use super::handles::{Handles, Held};
 use super::keeper;
@@ -17,6 +18,7 @@ use super::queue::Queue;
 use super::routes::Routes;
 use super::stats::{Gauge, Stats};
 use super::sync::Syncs;
+use crate::machine::Holds;
 use crate::nodelog::NodeLog;
 use crate::peers::Peers;
 use kvarts_engine::db::Memory;
@@ -55,6 +57,12 @@ pub struct Core {
     pub calls: Calls,
     /// Held by the compaction or check that an operator asked for.
     pub care: tokio::sync::Mutex<()>,
+    /// Held by the digest that is counted.
+    pub checking: tokio::sync::Mutex<()>,
+    /// History that readers want kept.
+    pub holds: Arc<Holds>,
+    /// Replicas that serve nobody, since they differ from the others.
+    pub fences: Fences,
     /// Requests under way.
     pub crowd: Arc<Crowd>,
     /// Who is in the cluster.
@@ -104,6 +112,9 @@ impl Core {
             syncs: Syncs::default(),
             calls: Calls::default(),
             care: tokio::sync::Mutex::default(),
+            checking: tokio::sync::Mutex::default(),
+            holds: Arc::default(),
+            fences: Fences::default(),
             crowd: Crowd::new(config.requests_max),
             members: Members::default(),
             routes: Routes::default(),
@@ -151,6 +162,17 @@ impl Core {
         let group = self.groups.write().remove(&id)?;
         self.closing.lock().insert(id, None);
         Some(group)
+    }
+
+    /// Lets go of a group that stays on disk as it is.
+    pub fn take_group(&self, id: u64) -> Option<Arc<Group>> {
+        self.groups.write().remove(&id)
+    }
+
+    /// A fenced group is given up: until `closed` it cannot be opened again.
+    pub fn clear_fenced(&self, id: u64) {
+        self.closing.lock().insert(id, None);
+        self.to_apply(apply::Job::Lift(id));
     }
 
     /// Returns the membership with which a group may be opened now; nothing where that waits until it is closed.
@@ -263,6 +285,7 @@ impl Core {
             Gauge { name: "handles", help: "Handles that Python may name.", value: self.handles.len() as u64 },
             Gauge { name: "handle_bytes", help: "Bytes behind handles.", value: self.handles.bytes() },
             Gauge { name: "waiting_entries", help: "Entries whose writers wait.", value: waiting },
+            Gauge { name: "holds", help: "Readers for which history is kept.", value: self.holds.count() as u64 },
             Gauge { name: "held_turns", help: "Turns that wait for the log.", value: self.syncs.waiting() as u64 },
         ]
     }

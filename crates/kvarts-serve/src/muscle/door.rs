@@ -55,6 +55,9 @@ impl Door {
         core.group(route.group).ok_or_else(|| {
             let node = core.config.node;
             match route.voters.iter().find(|voter| **voter != node) {
+                Some(&other) if core.fences.why(route.group).is_some() => {
+                    refusal::fenced(node, route.group, other, &core.members.address(other))
+                }
                 Some(_) if route.voters.contains(&node) => refusal::unavailable("the shard is being made here"),
                 Some(&other) => refusal::no_replica(node, route.group, other, &core.members.address(other)),
                 None => refusal::unavailable("the node does not serve now"),

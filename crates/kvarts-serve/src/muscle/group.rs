@@ -1,4 +1,5 @@
 //! One group of a node: its state machine, who waits for it, and what Python said of its leader.
+use super::checks::Checks;
 use super::pending::Answer;
 use super::reads::Reads;
 use super::refusal;
@@ -54,6 +55,8 @@ pub struct Group {
     pub flushing: AtomicBool,
     /// Reads that wait.
     pub reads: Reads,
+    /// Digests of its rows.
+    pub checks: Checks,
     /// Bytes applied since the state machine was flushed.
     pub unflushed_bytes: AtomicU64,
     /// Entries applied since then.
@@ -78,6 +81,7 @@ impl Group {
             machine,
             flushing: AtomicBool::new(false),
             reads: Reads::default(),
+            checks: Checks::default(),
             unflushed_bytes: AtomicU64::new(0),
             unflushed_entries: AtomicU64::new(0),
             applied,

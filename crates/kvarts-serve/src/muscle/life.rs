@@ -6,6 +6,7 @@ use super::config::Config;
 use super::core::{Core, Parts};
 use super::door::Door;
 use super::event::Event;
+use super::fence;
 use super::group::{Group, Role};
 use super::keeper;
 use super::open;
@@ -213,6 +214,45 @@ impl Muscle {
         self.core.to_keeper(keeper::Job::Open { group, membership });
     }
 
+    /// What is known of a digest of a group's rows: JSON with a `state`. Nothing where none of this number was begun here.
+    pub fn check(&self, group: u64, number: u64) -> Option<String> {
+        self.core.group(group)?.checks.told(number).map(|told| told.to_string())
+    }
+
+    /// Keeps history from a time on (Unix milliseconds; 0: from what the groups hold now) for so long. Returns the time.
+    pub fn hold(&self, number: u64, since_ms: u64, for_ms: u64) -> u64 {
+        let until = self.core.time.now() + Duration::from_millis(for_ms);
+        let stamps = self.core.groups().into_iter().map(|group| group.machine.position().stamp_us / 1_000);
+        let since_ms = if since_ms == 0 { stamps.min().unwrap_or(0).max(1) } else { since_ms };
+        self.core.holds.hold(number, since_ms, until);
+        since_ms
+    }
+
+    /// Unix milliseconds, by the node's clock.
+    pub fn unix_ms(&self) -> u64 {
+        self.core.time.unix_us() / 1_000
+    }
+
+    /// Ends a hold.
+    pub fn release(&self, number: u64) {
+        self.core.holds.release(number);
+    }
+
+    /// Fences this node's replica of a group: it serves nobody from now on. `fences` says when that lasts.
+    pub fn fence(&self, group: u64, why: String) {
+        fence::begin(&self.core, group, why);
+    }
+
+    /// Replicas that are fenced, durably, with why.
+    pub fn fences(&self) -> BTreeMap<u64, String> {
+        self.core.fences.durable()
+    }
+
+    /// Gives up a fenced replica with its files; the group may be opened again.
+    pub fn lift_fence(&self, group: u64) {
+        self.core.clear_fenced(group);
+    }
+
     /// Says which group keeps what.
     pub fn set_shards(&self, known: Known) {
         self.core.routes.set(known);
@@ -371,6 +411,7 @@ async fn expire(core: Arc<Core>) {
     let mut interval = tokio::time::interval(Duration::from_millis(EXPIRY_MS));
     loop {
         interval.tick().await;
+        core.holds.expire(core.time.now());
         if core.crowd.now() == 0 {
             continue;
         }

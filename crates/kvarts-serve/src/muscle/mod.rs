@@ -6,12 +6,14 @@
 mod apply;
 mod calls;
 mod care;
+mod checks;
 mod clock;
 mod config;
 mod core;
 mod door;
 mod event;
 mod failure;
+mod fence;
 mod group;
 mod handles;
 mod keeper;

@@ -1,6 +1,7 @@
 //! A node's directory when it starts: log and state machines, made to agree, and what was left lying about.
 use super::config::Config;
 use super::core::Core;
+use super::fence;
 use super::group::Group;
 use super::keeper;
 use super::perform::install_dir;
@@ -69,6 +70,9 @@ pub fn open_groups(core: &Core) -> Result<()> {
     split::settle(core)?;
     for id in core.log.groups() {
         unmark_closed(core, id)?;
+        if fence::find(core, id)? {
+            continue;
+        }
         let machine = open_machine(core, id)?;
         install_received(core, id, &machine)?;
         check(core, id, &machine)?;
@@ -169,7 +173,8 @@ pub fn memory_of_machines(node_bytes: usize) -> Arc<Memory> {
 }
 
 fn open_machine(core: &Core, id: u64) -> Result<Machine> {
-    let options = MachineOptions { holder: format!("node {}", core.config.node), ..MachineOptions::default() };
+    let (holder, holds) = (format!("node {}", core.config.node), Arc::clone(&core.holds));
+    let options = MachineOptions { holder, holds, ..MachineOptions::default() };
     let (memory, fs) = (Arc::clone(&core.memory), Arc::clone(&core.fs));
     Machine::open_sharing(memory, fs, &core.shard(id), options).map_err(|error| of_machine(core, id, error))
 }

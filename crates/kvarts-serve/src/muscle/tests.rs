@@ -1,4 +1,5 @@
 //! A muscle under turns made by hand: what is answered, to whom, and when.
+mod checks;
 mod shards;
 mod splits;
 
@@ -310,10 +311,9 @@ fn a_barrier_waits_for_its_effects() {
         Event::Applied { index: 2, command, .. } => Some(command.clone()),
         _ => None,
     });
-    assert_eq!(command.as_deref(), Some(&b"do this"[..]));
-    assert_eq!(bench.muscle.position(GROUP).unwrap().0, 1);
-    let rows = vec![(b"config/x".to_vec(), Some(b"1".to_vec()))];
-    let effects = vec![Effects { group: GROUP, index: 2, membership: FOUNDING.into(), rows, founding: None }];
+    assert_eq!((command.as_deref(), bench.muscle.position(GROUP).unwrap().0), (Some(&b"do this"[..]), 1));
+    let (membership, rows) = (FOUNDING.into(), vec![(b"config/x".to_vec(), Some(b"1".to_vec()))]);
+    let effects = vec![Effects { group: GROUP, index: 2, membership, rows, founding: None, check: 0 }];
     bench.muscle.perform(Turn { effects, ..Turn::default() });
     bench.apply(3, 3, false);
     assert_eq!(bench.muscle.position(GROUP).unwrap(), (3, 1));

@@ -77,6 +77,8 @@ pub struct Effects {
     pub rows: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     /// The group that begins here with a copy of all rows.
     pub founding: Option<Founding>,
+    /// The number of the digest of all rows that is to be made here; 0: none.
+    pub check: u64,
 }
 
 /// A group that begins as a copy of another.

@@ -2,6 +2,7 @@
 //! What commands do is in tests/golden, where the model in Python is at hand.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod digests;
 mod halves;
 mod life;
 mod limits;

@@ -1,8 +1,11 @@
 //! Reads that name a moment: pages of one scan, expiry by one time, and how far back one can go.
-use crate::support::{KEYSPACE, RETENTION_MS, apply, apply_put, command, get_at, get_request, open, put, put_for};
+use crate::support::{
+    DIR, KEYSPACE, RETENTION_MS, apply, apply_put, command, get_at, get_request, open, options, put, put_for,
+};
 use bytes::Bytes;
 use kvarts_engine::fs::MemFs;
 use kvarts_serve::machine::{Error, Machine};
+use kvarts_serve::muscle::{OsTime, Time};
 use kvarts_wire::v1;
 
 fn scan(start: &str, stop: &str) -> v1::ScanRequest {
@@ -167,4 +170,50 @@ fn many_keys_are_answered_in_the_order_asked() {
     let bare = v1::GetRequest { keys_only: true, ..get_request(&["key20"], None) };
     let bare = machine.get(&bare, 0).unwrap();
     assert!(bare.rows[0].found && bare.rows[0].value.is_empty());
+}
+
+#[test]
+fn what_is_held_stays_readable_however_much_time_goes_by() {
+    let now = OsTime.now();
+    for held in [true, false] {
+        let (fs, options) = (MemFs::new(), options());
+        let holds = std::sync::Arc::clone(&options.holds);
+        let machine = Machine::open(std::sync::Arc::new(fs), std::path::Path::new(DIR), options).unwrap();
+        apply(&machine, 1_000_000, &[command(vec![put("a", "1"), put_for("b", "2", 5_000)])]);
+        let pin = Some((1_000_000, 1_000));
+        if held {
+            holds.hold(1, 1_000, now + std::time::Duration::from_secs(60));
+        }
+        for lap in 1..20 {
+            apply_put(&machine, 1_000_000 + lap * 1_000_000, "a", "other");
+            machine.compact().unwrap();
+        }
+        let seen = ["a", "b"].map(|key| get_at(&machine, key, pin, 0).map_err(|error| error.to_string()));
+        if held {
+            assert_eq!(seen, [Ok(Some("1".to_owned())), Ok(Some("2".to_owned()))]);
+        } else {
+            assert!(seen.iter().all(Result::is_err), "{seen:?}");
+        }
+        // Once the hold is over, time goes on.
+        holds.expire(now + std::time::Duration::from_secs(120));
+        apply_put(&machine, 30_000_000, "a", "last");
+        machine.compact().unwrap();
+        assert!(get_at(&machine, "a", pin, 0).is_err());
+    }
+}
+
+#[test]
+fn a_page_tells_when_rows_expire_if_it_is_asked() {
+    let machine = open(&MemFs::new()).unwrap();
+    apply(&machine, 1_000_000, &[command(vec![put("a", "1"), put_for("b", "2", 5_000), put("c", "3")])]);
+    for flushed in [false, true] {
+        let page = |with_expiries, reverse| {
+            let request = v1::ScanRequest { with_expiries, reverse, ..scan("", "") };
+            machine.scan_page(&request, 0).unwrap().expiries
+        };
+        assert_eq!(page(true, false), [0, 6_000, 0], "flushed: {flushed}");
+        assert_eq!(page(true, true), [0, 6_000, 0], "flushed: {flushed}");
+        assert!(page(false, false).is_empty());
+        machine.compact().unwrap();
+    }
 }

@@ -28,7 +28,7 @@ pub fn options() -> MachineOptions {
         level0_tables: 2,
         ..Options::default()
     };
-    MachineOptions { engine, retention_ms: RETENTION_MS, holder: "test".to_owned() }
+    MachineOptions { engine, retention_ms: RETENTION_MS, holder: "test".to_owned(), ..MachineOptions::default() }
 }
 
 pub fn open(fs: &MemFs) -> Result<Machine> {

@@ -16,7 +16,7 @@ fn row(start: &str, stop: &str) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
 fn effects() -> Effects {
     let founding = Founding { group: CHILD, membership: FOUNDING.into(), rows: row("6d", "") };
     let (membership, founding) = (FOUNDING.into(), Some(founding));
-    Effects { group: GROUP, index: SPLIT_AT, membership, rows: row("", "6d"), founding }
+    Effects { group: GROUP, index: SPLIT_AT, membership, rows: row("", "6d"), founding, check: 0 }
 }
 
 /// Rows of four keys are in the log, and the entry that splits them.
