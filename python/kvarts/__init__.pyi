@@ -5,6 +5,7 @@ from kvarts.base.api import Batch, Scan, Store
 from kvarts.base.codecs import U64, Bytes, Codec, Json, JsonValue, Str, Tuple
 from kvarts.base.encryption import KeyFile, KeyFromEnv
 from kvarts.base.errors import (
+    BackupIncomplete,
     ClosedError,
     CodecError,
     CodecMismatch,
@@ -28,6 +29,7 @@ from kvarts.base.errors import (
     NotAStore,
     NotLeader,
     ReadOnlyError,
+    ReplicaFenced,
     SessionExpired,
     StorageError,
     StorageFull,
@@ -75,6 +77,7 @@ __all__ = [
     "AsyncScan",
     "AsyncStore",
     "AtRevision",
+    "BackupIncomplete",
     "Batch",
     "Bytes",
     "ClosedError",
@@ -116,6 +119,7 @@ __all__ = [
     "Prefix",
     "ReadOnlyError",
     "RepairReport",
+    "ReplicaFenced",
     "Report",
     "Revision",
     "Rotation",

@@ -5,7 +5,7 @@ from typing import Any
 
 from kvarts.raft.ids import NodeId
 from kvarts.shardmap.shard import Epoch
-from kvarts.statemachine import shards, verdicts
+from kvarts.statemachine import checks, shards, verdicts
 from kvarts.statemachine.configuration import (
     ConfigCommand,
     CreateKeyspace,
@@ -22,6 +22,8 @@ def encoded(words: list[str]) -> bytes:
     if words[0] in verdicts.COMMANDS:
         named = dict(word.split("=", 1) for word in words[1:])
         return verdicts.encode(verdicts.DecideMove(epoch=Epoch(int(named["epoch"])), ending=named["ending"]))
+    if words[0] in checks.COMMANDS:
+        return checks.encode(checks.ComputeDigest())
     if words[0] in shards.COMMANDS:
         return shards.encode(_parse_of_shards(words))
     return encode(_parse(words))

@@ -53,7 +53,7 @@ class Silent:
     def wrote(self, *_: object) -> None:
         pass
 
-    leaves = applied = took = asked = read = served = read_at_once = wrote
+    leaves = applied = took = digested = asked = read = served = read_at_once = wrote
 
 
 class Asking(SimMuscle):

@@ -60,7 +60,8 @@ class Machine:
         if decision.refusal:
             return [f"refused {decision.refusal}{value}"]
         shard_map_in(self.keys.rows)  # Raises MapBroken where a token has no owner, or two.
-        return [f"done{value}", *(f"  {key.decode()} = {new and new.decode()}" for key, new in decision.writes)]
+        digest = f" digest {decision.check}" if decision.check else ""
+        return [f"done{value}{digest}", *(f"  {key.decode()} = {new and new.decode()}" for key, new in decision.writes)]
 
 
 @pytest.mark.parametrize("name", OF_PYTHON)

@@ -16,11 +16,12 @@ from kvarts.replication.events import CommandRequested, GroupId
 from kvarts.replication.replica import Replica
 from kvarts.replication.turn import CommandDone, CommandRefused, Effects, Turn, Why
 from kvarts.shardmap.shard import Epoch, KeyspaceId, Shard
-from kvarts.statemachine import shards
+from kvarts.statemachine import checks, shards
 from kvarts.statemachine.configuration import Configuration, CreateKeyspace, DropKeyspace, SetNode, encode
 from kvarts.statemachine.rows import shard_map_in
 from kvarts.statemachine.system_keys import SystemKeys
 from kvarts_sim.cluster.agenda import MS, SECOND
+from kvarts_sim.cluster.invariants import Invariants
 from kvarts_sim.cluster.muscle import Part, SimMuscle
 from kvarts_sim.cluster.seeds import Seeds
 from kvarts_sim.cluster.world import Scenario, World
@@ -70,6 +71,10 @@ def _of_keyspaces(rng: random.Random, context: int, _rows: Mapping[bytes, bytes]
         # The id beside it is seldom the right one, and no two commands are the same bytes.
         return encode(DropKeyspace(name=name, id=rng.randrange(1, 40)))
     return encode(CreateKeyspace(name=name, key="str", value="json", options={"asked": context}))
+
+
+def _of_checks(_rng: random.Random, _context: int, _rows: Mapping[bytes, bytes]) -> bytes:
+    return checks.encode(checks.ComputeDigest())
 
 
 def _of_shards(rng: random.Random, context: int, rows: Mapping[bytes, bytes]) -> bytes:
@@ -162,6 +167,20 @@ def _parts_of_members(world: World) -> list[Part]:
 def test_every_node_carries_out_the_same_commands() -> None:
     done = [len(_hold(seed).done) for seed in range(1, 13)]
     assert sum(done) > 40, done
+
+
+def test_every_node_has_the_same_rows_where_an_entry_asks_for_a_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: Counter[tuple[int, int]] = Counter()
+    demand = Invariants.digested
+
+    def count(self: Invariants, node: int, group: GroupId, index: LogIndex, digest: object) -> None:
+        compared[int(group), int(index)] += 1
+        demand(self, node, group, index, digest)
+
+    monkeypatch.setattr(Invariants, "digested", count)
+    for seed in range(1, 7):
+        _hold(seed, _of_checks)
+    assert sum(each > 2 for each in compared.values()) > 40, compared
 
 
 def test_every_token_has_one_owner_after_every_command_and_its_epoch_only_grows() -> None:

@@ -197,6 +197,18 @@ _INFOS = (
         ),
     ),
     ErrorInfo(
+        code="KV-2011",
+        name="BackupIncomplete",
+        cause=(
+            "The directory holds no whole backup: it was never one, or `kvarts cluster backup` did not come to its "
+            "end; or its rows are not those that its manifest counts."
+        ),
+        cure=(
+            "Restore from another backup. `kvarts cluster backup` into the same directory begins one that did not come "
+            "to its end anew; `kvarts verify DIR/rows` reads all that a backup holds."
+        ),
+    ),
+    ErrorInfo(
         code="KV-3001",
         name="Unavailable",
         cause=(
@@ -279,6 +291,18 @@ _INFOS = (
         cure=(
             "Create the keyspace with partition=, so that keys used together lie in one shard, or with shards=1; "
             "or do it key by key where it need not be atomic."
+        ),
+    ),
+    ErrorInfo(
+        code="KV-3010",
+        name="ReplicaFenced",
+        cause=(
+            "`kvarts cluster check` found that this node's replica of the meta group differs from those of most "
+            "others, so it must not be believed: the node does not start."
+        ),
+        cure=(
+            "`kvarts cluster remove URI NODE --lost` at the others; then let the node join again with an empty data "
+            "directory. Keep the old one where the cause is to be found."
         ),
     ),
 )

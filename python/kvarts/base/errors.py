@@ -233,6 +233,10 @@ class EncryptionKeyError(KvartsError):
         self.given = given
 
 
+class BackupIncomplete(KvartsError):
+    """There is no whole backup where one was to be restored from, or what it holds is not what its manifest says."""
+
+
 class StoreFailed(KvartsError):
     """An earlier write failed; the store takes no more writes until it is opened again."""
 
@@ -290,6 +294,10 @@ class FenceRejected(KvartsError):
 
 class Compacted(KvartsError):
     """The revision to read at is older than the history that is kept."""
+
+
+class ReplicaFenced(KvartsError):
+    """This node's replica was found to differ from the others: it serves nobody."""
 
 
 class ExposedWarning(UserWarning):

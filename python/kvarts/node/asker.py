@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from kvarts.base.errors import InvalidArgument, NotLeader
 from kvarts.node.conductor import Conductor
@@ -20,6 +21,25 @@ Verb = Generator[Iterable[Event], None, object]
 """Yields, once per turn, the events that it wants in it; returns what JSON can say. Raising KvartsError refuses."""
 
 
+class Keeper(Protocol):
+    """What verbs ask of the muscle. Nothing of it waits."""
+
+    def check(self, group: int, number: int) -> str | None:
+        """Return what is known of a digest of a group's rows: JSON with a `state`."""
+
+    def fences(self) -> Mapping[int, str]:
+        """Return the replicas of which a restart would know that they are fenced, with why."""
+
+    def hold(self, number: int, since_ms: int, for_ms: int) -> int:
+        """Keep history from a time on, or from now where that is 0; return the time."""
+
+    def release(self, number: int) -> None:
+        """Keep it no longer."""
+
+    def unix_ms(self) -> int:
+        """Return the node's clock."""
+
+
 @dataclass(slots=True)
 class Asker:
     """What a verb sees of the node."""
@@ -29,6 +49,7 @@ class Asker:
     static_peers: Mapping[NodeId, str]
     cluster: str
     """Id of the cluster, in hexadecimal."""
+    keeper: Keeper
     outcomes: dict[int, CommandDone | CommandRefused] = field(default_factory=dict)
     features: dict[NodeId, Mapping[str, int]] = field(default_factory=dict)
     """What nodes have told that they know, since this one runs."""
@@ -66,11 +87,14 @@ class Asker:
         """Return the error that sends an asker to the leader."""
         return NotLeader(message, hint="ask the leader", leader=self.address_of(self.replica.leader))
 
-    def command(self, command: bytes) -> Generator[Iterable[Event], None, int | None]:
-        """Have a Python command carried out and return its value. Raises NotLeader, Unavailable, InvalidArgument."""
+    def command(self, command: bytes, group: GroupId | None = None) -> Generator[Iterable[Event], None, int | None]:
+        """Have a Python command carried out and return its value. Raises NotLeader, Unavailable, InvalidArgument.
+
+        By the group that holds the configuration, or by another that this node leads.
+        """
         self.contexts += 1
         context = self.contexts
-        yield [CommandRequested(self.group, context, command)]
+        yield [CommandRequested(self.group if group is None else group, context, command)]
         while context not in self.outcomes:
             yield []
         outcome = self.outcomes.pop(context)

@@ -149,7 +149,7 @@ def native_of(turn: Turn) -> Native:
 def _effects(effects: Effects) -> Native:
     founding, membership = effects.founding, encode_membership(effects.membership)
     founded = None if founding is None else (founding.group, membership, founding.writes)
-    return effects.group, effects.index, membership, effects.writes, founded
+    return effects.group, effects.index, membership, effects.writes, founded, effects.check
 
 
 def _write(write: Write) -> Native:

@@ -41,6 +41,7 @@ class Conductor:
         self._heard_ms: dict[NodeId, int] = {}
         self._outside: dict[NodeId, int] = {}
         """Nodes that are listed and do not vote, and since when."""
+        self._now_ms = 0
         self._hear_ms = 0
         self._round_ms = 0
         self._transfer_ms = 0
@@ -54,10 +55,14 @@ class Conductor:
             # It is said again, to whoever leads then.
             return []
         self._known.behind |= said.behind
+        if said.fenced is not None:
+            node, shards_fenced = said.fenced
+            self._known.fenced_elsewhere[NodeId(node)] = self._now_ms, shards_fenced
         return [CommandRequested(META, NOBODY_WAITS, each) for each in said.steps]
 
     def work(self, now_ms: int) -> list[Event]:
         """Return what is to be done now."""
+        self._now_ms = now_ms
         meta = self._replicator.replicas.get(META)
         if meta is None or meta.raft.role is not Role.LEADER:
             self._term = Term(0)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
 from kvarts.base.errors import InvalidArgument, KvartsError, NotLeader, Unavailable
-from kvarts.node import members, placing, spaces, splits, verbs
-from kvarts.node.asker import Asker, Verb
+from kvarts.node import checks, members, placing, spaces, splits, verbs
+from kvarts.node.asker import Asker, Keeper, Verb
 from kvarts.node.conductor import Conductor
 from kvarts.node.shards import FEATURES, Shards, parse_features
 from kvarts.raft.ids import NodeId
@@ -21,7 +21,7 @@ CALL_MS_MAX = 60_000
 """A call that is not done after this long is refused; what it began may still come about."""
 
 
-class Counter(Protocol):
+class Counter(Keeper, Protocol):
     """Where answers go: the muscle."""
 
     def answer(self, call_id: int, answer: str) -> None:
@@ -52,6 +52,11 @@ VERBS: Mapping[str, Callable[[Asker, Mapping[str, Any]], Verb]] = {
     "add-node": members.add_node,
     "remove-node": members.remove_node,
     "plan": placing.show_plan,
+    "check-groups": checks.groups,
+    "check": checks.begin,
+    "digest": checks.digest,
+    "fence": checks.fence,
+    "rebuild": checks.rebuild,
     "drain": placing.drain,
     "replace": placing.replace,
     "lose": placing.lose,
@@ -74,7 +79,7 @@ class Desk:
         cluster: str,
     ) -> None:
         self._counter = counter
-        self._asker = Asker(replicator, group, static_peers, cluster)
+        self._asker = Asker(replicator, group, static_peers, cluster, counter)
         self._asker.features[replicator.node] = FEATURES
         self._asker.begin(members.announce(self._asker))
         self._jobs: list[_Job] = []

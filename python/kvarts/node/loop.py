@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from kvarts.node.asker import Keeper
 from kvarts.node.bridge import CALL, EVENTS, PEER_CAME, REMOVED, STOP, WORD, Native, native_of
 from kvarts.node.conductor import Conductor
 from kvarts.node.desk import Desk
@@ -27,9 +28,10 @@ from kvarts.statemachine.configuration import Configuration
 
 WAS_REMOVED = "was removed from the cluster"
 """Part of the reason for which a node stops that was."""
+IS_FENCED = "differs from the others in the meta group and is fenced"
 
 
-class Muscle(Protocol):
+class Muscle(Keeper, Protocol):
     """What the loop needs of `_native.Muscle`."""
 
     def poll(self, until_ms: int) -> tuple[int, list[Native]]:
@@ -49,6 +51,12 @@ class Muscle(Protocol):
 
     def open_group(self, group: int, membership: bytes) -> None:
         """Make a group, or find it; an event says when it is there. Never blocks."""
+
+    def fence(self, group: int, why: str) -> None:
+        """Let a replica serve nobody any more. Never blocks."""
+
+    def lift_fence(self, group: int) -> None:
+        """Give up a fenced replica. Never blocks."""
 
     def set_shards(self, version: int, keyspaces: list[Line], unready: list[int]) -> None:
         """Say which shards there are."""
@@ -76,6 +84,8 @@ class LoopFigures:
     lag_ms: int = 0
     """How late the latest turn was for a tick that was due."""
     lag_max_ms: int = 0
+    fenced: int = 0
+    """Replicas that serve nobody, since they differ from the others."""
 
 
 class _Told(NamedTuple):
@@ -160,6 +170,8 @@ class Loop:
             else:
                 self._tell(self.replicator.stirred)
             self.figures.busy_ns += self._clock_ns() - begun_ns
+            if META in self.shards.fenced and META in self._muscle.fences():
+                return f"node {self.replicator.node} {IS_FENCED}"
             if self._is_removed:
                 return f"node {self.replicator.node} {WAS_REMOVED}"
             if self._may_stop(turn, now_ms):
@@ -181,6 +193,9 @@ class Loop:
     def _settle(self, turn: Turn) -> None:
         self.desk.settle(turn)
         self.shards.settle(turn)
+        if len(self.shards.fenced) != self.figures.fenced:
+            self.figures.fenced = len(self.shards.fenced)
+            self._news.say("fenced", groups={int(group): why for group, why in self.shards.fenced.items()})
         for group in turn.closed:
             self._told.pop(group, None)
 

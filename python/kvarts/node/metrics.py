@@ -17,6 +17,8 @@ def loop_samples(figures: LoopFigures) -> Iterator[Sample]:
     yield "kvarts_loop_events_total", "counter", "Events taken.", "", figures.events
     yield "kvarts_loop_busy_seconds_total", "counter", "Time spent in turns.", "", figures.busy_ns / 1e9
     yield "kvarts_loop_lag_seconds", "gauge", "How late the latest turn was.", "", figures.lag_ms / 1e3
+    text = "Replicas that serve nobody, since they differ from the others."
+    yield "kvarts_fenced_replicas", "gauge", text, "", float(figures.fenced)
     yield "kvarts_loop_lag_max_seconds", "gauge", "How late a turn ever was.", "", figures.lag_max_ms / 1e3
 
 

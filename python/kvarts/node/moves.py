@@ -35,6 +35,7 @@ SILENT_MS = 2_000
 ARRIVE_MS = 20_000
 """How long a newcomer has until it says its first word: it learns of the move from the map."""
 TELL_MS = 250
+TELL_FENCED_MS = 1_000
 HAND_OVER_MS = 2_000
 BEHIND_MAX = 1_000
 """A learner that lacks no more entries than this is promoted."""
@@ -76,6 +77,7 @@ class Moves:
         self._due_ms = 0
         self._all_ms = 0
         self._tell_ms = 0
+        self._tell_fenced_ms = 0
 
     def work(self, now_ms: int) -> list[Event]:
         """Return what is to be done with the groups that this node leads."""
@@ -96,6 +98,10 @@ class Moves:
         if (steps or behind) and now_ms >= self._tell_ms:
             self._tell_ms = now_ms + TELL_MS
             events += self._tell(Word(tuple(steps), behind))
+        if self._known.fenced and now_ms >= self._tell_fenced_ms:
+            self._tell_fenced_ms = now_ms + TELL_FENCED_MS
+            fenced = frozenset(ShardId(each) for each in self._known.fenced)
+            self._tell(Word(fenced=(self._replicator.node, fenced)))
         return events
 
     def _leading(self, now_ms: int) -> Iterator[tuple[GroupId, Replica, Shard]]:

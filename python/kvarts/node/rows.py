@@ -10,6 +10,8 @@ from kvarts.statemachine.configuration import Configuration
 
 MOVES = "moves"
 """The feature without which no shard moves: the level at which all nodes know how."""
+CHECKS = "checks"
+"""The feature without which no digest is asked for."""
 
 
 def lacking(feature: str, level: int, configuration: Configuration, members: Iterable[NodeId]) -> list[NodeId]:

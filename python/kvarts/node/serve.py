@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from kvarts import _native
-from kvarts.base.errors import InvalidArgument, StorageFull
+from kvarts.base.errors import InvalidArgument, ReplicaFenced, StorageFull
 from kvarts.node.bootstrap import (
     Identity,
     check_identity,
@@ -163,6 +163,11 @@ def _open_muscle(value: Mapping[str, Any], identity: Identity, listen: str) -> I
         }
     )
     try:
+        if META in muscle.fences():
+            raise ReplicaFenced(
+                f"this node's replica of the meta group is fenced: {muscle.fences()[META]}",
+                hint="remove the node from the cluster, and let it join again with an empty directory",
+            )
         if META not in muscle.groups():
             voters = Membership() if identity.newcomer else Membership.of(*identity.peers)
             muscle.add_group(META, b"" if identity.newcomer else encode_membership(voters))

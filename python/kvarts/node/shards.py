@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from kvarts.node.codec import encode_membership
-from kvarts.node.rows import MOVES, duties
+from kvarts.node.rows import CHECKS, MOVES, duties
 from kvarts.placement.leaders import spread
 from kvarts.raft.ids import NODE_NONE, LogIndex, NodeId
 from kvarts.raft.membership import Membership
@@ -34,7 +34,7 @@ META = GroupId(META_GROUP)
 
 FEATURE = "shards"
 SPLITS = "splits"
-FEATURES: Mapping[str, int] = {FEATURE: 1, MOVES: 1, SPLITS: 1}
+FEATURES: Mapping[str, int] = {FEATURE: 1, MOVES: 1, SPLITS: 1, CHECKS: 1}
 """What this program knows, by the names under which clusters agree on using it."""
 
 STAND_MS = 150
@@ -56,6 +56,15 @@ class Muscle(Protocol):
     def set_shards(self, version: int, keyspaces: list[Line], unready: list[int]) -> None:
         """Say which shards there are, so that requests which belong elsewhere are refused at the door."""
 
+    def fence(self, group: int, why: str) -> None:
+        """Let a replica serve nobody from now on, also after a restart. Does not wait."""
+
+    def fences(self) -> Mapping[int, str]:
+        """Return the replicas of which a restart would know that they are fenced, with why."""
+
+    def lift_fence(self, group: int) -> None:
+        """Give up a fenced replica with its files. Does not wait."""
+
 
 class Shards:
     """Keeps the node's groups as the map wants them. Called by the loop, once per turn at most."""
@@ -73,6 +82,10 @@ class Shards:
         """Groups that the map names this node for no more, and as of which entry of the meta group.
 
         None: that it is the newest word is not known yet."""
+        self.fenced: dict[GroupId, str] = {GroupId(each): why for each, why in muscle.fences().items()}
+        """Replicas that were found to differ from the others, with why: they are none of the replicator's."""
+        self.fenced_elsewhere: dict[NodeId, tuple[int, frozenset[ShardId]]] = {}
+        """Which shards' replicas other nodes have fenced, and when they said so. Known where the meta group is led."""
         self._asked: tuple[int, frozenset[GroupId]] = (0, frozenset())
         """Context of the read that asks how new that word must be, and for which groups."""
         self._ask_ms = 0
@@ -98,6 +111,12 @@ class Shards:
             self._muscle.set_shards(told[0], lines_of(self.map), list(unready))
         self._keep(int(rows.get(LAST_SHARD, b"0")))
 
+    def fence(self, group: GroupId, why: str) -> list[Event]:
+        """Let this node's replica of a group serve nobody any more. Without the meta group's a node is none."""
+        self.fenced[group] = why
+        self._muscle.fence(group, why)
+        return [] if group == META else [CloseRequested(group)]
+
     def forget_progress(self) -> None:
         """Keep what was said of newcomers that still catch up."""
         if self.behind:
@@ -108,7 +127,7 @@ class Shards:
         held = self._replicator.replicas.keys()
         wanted = {GroupId(each.id): each for each in self.map.held_by(self._replicator.node)}
         coming = {GroupId(each.split.child) for each in wanted.values() if each.split is not None}
-        for group in wanted.keys() - held - self._opening:
+        for group in wanted.keys() - held - self._opening - self.fenced.keys():
             if self._comes_by_split(wanted[group]):
                 continue
             self._opening.add(group)
@@ -116,6 +135,9 @@ class Shards:
         kept = {META, *wanted, *coming}
         # One with a higher number is of a map that this node has not reached yet.
         unwanted = [each for each in held if each not in kept and each <= last]
+        # A fenced one is to go once others have its place, or it comes back empty: it learns then, and does not vote.
+        voting = {each for each, shard in wanted.items() if self._replicator.node in shard.voters}
+        unwanted += [each for each in self.fenced if each not in voting and META != each <= last]
         self._closing = {each: self._closing.get(each) for each in unwanted}
         # What it acknowledged from here on, having been named again meanwhile, would be gone with its files.
         self._replicator.muted = frozenset(unwanted)
@@ -162,9 +184,12 @@ class Shards:
         applied, flushed = meta.raft.status().applied, meta.flushed_index
         for group, index in list(self._closing.items()):
             if index is not None and index <= min(applied, flushed):
-                del self._closing[group]
+                self._closing.pop(group, None)
                 if group in self._replicator.replicas:
                     yield CloseRequested(group)
+                elif self.fenced.pop(group, None) is not None:
+                    self._muscle.lift_fence(group)
+                    self.look()
         if self._closing and now_ms >= self._ask_ms:
             self._ask_ms = now_ms + ASK_MS
             unsure = frozenset(group for group, index in self._closing.items() if index is None)

@@ -14,6 +14,8 @@ from kvarts.shardmap.map import ShardMap
 from kvarts.statemachine.configuration import CreateKeyspace
 
 NOTHING: Iterable[Event] = ()
+SAID_MS = 5_000
+"""What another node has not repeated for so long counts no more."""
 
 
 def status(asker: Asker, _arguments: Mapping[str, Any]) -> Verb:
@@ -53,6 +55,7 @@ def status(asker: Asker, _arguments: Mapping[str, Any]) -> Verb:
         "version": _native.__version__,
         "leader": raft.lead,
         "term": raft.term,
+        "fenced": fenced_of(asker),
         "joint": raft.membership.is_joint,
         "groups": groups,
         "nodes": nodes,
@@ -65,6 +68,7 @@ def shards(asker: Asker, _arguments: Mapping[str, Any]) -> Verb:
     names = {number: name for name, (number, _) in asker.configuration.keyspaces.items()}
     shard_map = asker.configuration.shard_map
     behind = asker.known.behind if asker.known else {}
+    fenced = fenced_of(asker)
     leaders = {int(group): each.leader for group, each in asker.replicator.replicas.items()}
     return {
         "version": shard_map.version,
@@ -80,10 +84,22 @@ def shards(asker: Asker, _arguments: Mapping[str, Any]) -> Verb:
                 "move": None if each.move is None else [each.move.source, each.move.target],
                 "behind": behind.get(each.id),
                 "splitting": each.split is not None,
+                "fenced": fenced.get(str(each.id), []),
             }
             for each in shard_map.shards
         ],
     }
+
+
+def fenced_of(asker: Asker) -> dict[str, list[int]]:
+    """Return which nodes have fenced their replicas of which groups: its own, and what it has been told lately."""
+    if asker.known is None:
+        return {}
+    found: dict[int, set[int]] = {int(group): {int(asker.replicator.node)} for group in asker.known.fenced}
+    for node, (said_ms, shards) in asker.known.fenced_elsewhere.items():
+        for shard in shards if said_ms + SAID_MS > asker.now_ms else ():
+            found.setdefault(int(shard), set()).add(int(node))
+    return {str(group): sorted(nodes) for group, nodes in sorted(found.items())}
 
 
 def _kept(shard_map: ShardMap) -> Counter[NodeId]:

@@ -20,12 +20,18 @@ class Word:
     """Commands on the shard map that the logs of the shards' groups bear out."""
     behind: dict[ShardId, int] = field(default_factory=dict)
     """Of shards whose newcomer catches up: how many entries it lacks."""
+    fenced: tuple[int, frozenset[ShardId]] | None = None
+    """The node that says it, and the shards whose replicas it has fenced."""
 
 
 def encode(word: Word) -> bytes:
     """Return a word as it is sent."""
     behind = {str(shard): entries for shard, entries in word.behind.items()}
-    return pack_json({"behind": behind, "steps": [each.hex() for each in word.steps]})
+    said: dict[str, object] = {"behind": behind, "steps": [each.hex() for each in word.steps]}
+    if word.fenced is not None:
+        node, shards = word.fenced
+        said["fenced"] = {"node": node, "shards": sorted(shards)}
+    return pack_json(said)
 
 
 def decode(data: bytes) -> Word | None:
@@ -36,8 +42,10 @@ def decode(data: bytes) -> Word | None:
         fields = json.loads(data.decode())
         steps = tuple(bytes.fromhex(each) for each in fields["steps"])
         behind = {ShardId(int(shard)): int(entries) for shard, entries in fields["behind"].items()}
+        told = fields.get("fenced")
+        fenced = None if told is None else (int(told["node"]), frozenset(ShardId(int(each)) for each in told["shards"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     if any(each[:1] != bytes((CommandKind.SHARD_MAP,)) for each in steps):
         return None
-    return Word(steps, behind)
+    return Word(steps, behind, fenced)

@@ -123,7 +123,8 @@ class _Round:
             fits = caught_up and self._has_quorum(shard, {*shard.voters, move.target})
             return _step(StepKind.PROMOTE, shard, move) if fits else None
         after = set(shard.voters) - {move.source}
-        if not move.target and len(after) < self.replication:
+        # One that is silent is worth nothing: it was fenced, and comes back empty.
+        if not move.target and len(after) < self.replication and _answers(self.nodes, move.source):
             return _step(StepKind.CANCEL, shard, move)
         if self._has_quorum(shard, after):
             return self._without(shard, move.source, StepKind.FINISH)

@@ -275,7 +275,8 @@ class Replica:
         else:
             decision = self._carry_out(barrier, turn)
         membership = self.raft.status().membership
-        turn.effects.append(Effects(self.group, barrier.index, membership, decision.writes, decision.founding))
+        effects = Effects(self.group, barrier.index, membership, decision.writes, decision.founding, decision.check)
+        turn.effects.append(effects)
 
     def _carry_out(self, barrier: Entry, turn: Turn) -> Decision:
         assert isinstance(barrier.payload, bytes)

@@ -85,7 +85,8 @@ class Effects:
 
     `membership` is the one at `index`; `writes` go to the shard's system keys. `founding`: the rows as they were right
     before the barrier are copied for another group, with the same members and these writes; it is there, as by
-    GroupOpened, only once a restart would find that this one has passed the barrier.
+    GroupOpened, only once a restart would find that this one has passed the barrier. `check`: the rows as they are
+    after the barrier are digested, beside everything else; the muscle keeps the digest under this number for a while.
     """
 
     group: GroupId
@@ -93,6 +94,7 @@ class Effects:
     membership: Membership
     writes: tuple[SystemWrite, ...] = ()
     founding: Founding | None = None
+    check: int = 0
 
 
 @dataclass(slots=True, unsafe_hash=True)

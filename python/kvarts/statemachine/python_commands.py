@@ -27,6 +27,7 @@ class CommandKind(IntEnum):
     SHARD_MAP = 2
     VERDICT = 3
     SHARD_RANGE = 4
+    CHECK = 5
 
 
 class UnreadableCommand(ValueError):  # noqa: N818  # says what is wrong, as in kvarts.base.errors
@@ -49,12 +50,14 @@ class Decision:
     """What a command comes to: its writes, all or none, or why it is refused. `value` is its answer, such as an id.
 
     `founding`: a group that begins with what this one held right before the command, with the same members.
+    `check`: the number of the digest that every replica makes of all its rows, with these writes in them; 0: none.
     """
 
     writes: tuple[SystemWrite, ...] = ()
     refusal: str | None = None
     value: int | None = None
     founding: Founding | None = None
+    check: int = 0
 
 
 def pack_command(kind: CommandKind, fields: Mapping[str, object]) -> bytes:

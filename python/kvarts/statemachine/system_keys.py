@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from kvarts.statemachine import configuration, ranges, shards, verdicts
+from kvarts.statemachine import checks, configuration, ranges, shards, verdicts
 from kvarts.statemachine.python_commands import CommandKind, Decision, unpack_command
 
 ROOMS: Mapping[CommandKind, Callable[[Mapping[bytes, bytes], Mapping[str, object]], Decision]] = {
@@ -13,6 +13,7 @@ ROOMS: Mapping[CommandKind, Callable[[Mapping[bytes, bytes], Mapping[str, object
     CommandKind.SHARD_MAP: shards.decide,
     CommandKind.VERDICT: verdicts.decide,
     CommandKind.SHARD_RANGE: ranges.decide,
+    CommandKind.CHECK: checks.decide,
 }
 
 

@@ -39,6 +39,8 @@ class Ledger:
     last: LogIndex = LOG_INDEX_MIN
     votes: dict[tuple[int, Term], NodeId] = field(default_factory=dict)
     memberships: dict[LogIndex, Membership] = field(default_factory=dict)
+    digests: dict[LogIndex, object] = field(default_factory=dict)
+    """What the rows were as of entries that asked for it."""
     asked: dict[tuple[int, int], LogIndex] = field(default_factory=dict)
     served: LogIndex = LOG_INDEX_MIN
     """The newest state that a client was told of."""
@@ -152,6 +154,11 @@ class Invariants:
             before = self._owners.get((line[-1], operation.key), group)
             demand(before in line, "one owner", f"s{group} changes {operation.key!r} after s{before}")
             self._owners[line[-1], operation.key] = group
+
+    def digested(self, node: int, group: GroupId, index: LogIndex, digest: object) -> None:
+        """Same rows: digests of one entry are equal on all nodes, so that nobody is fenced who is right."""
+        known = self.ledgers[group].digests.setdefault(index, digest)
+        demand(known == digest, "same rows", f"n{node} s{group}@{index} digests {digest}, not {known}")
 
     def asked(self, node: int, group: GroupId, context: int) -> None:
         """Remember what was committed when a read was asked for."""

@@ -43,6 +43,18 @@ class MovingMuscle(SimMuscle):
     def set_shards(self, version: int, keyspaces: list[Line], unready: list[int]) -> None:
         """Nothing: clients of this world know their groups."""
 
+    def fence(self, group: int, why: str) -> None:
+        """Nobody compares replicas in this world."""
+        raise AssertionError(f"s{group} is fenced: {why}")
+
+    def fences(self) -> dict[int, str]:
+        """Return nothing: see fence."""
+        return {}
+
+    def lift_fence(self, group: int) -> None:
+        """Nothing is fenced."""
+        raise AssertionError(f"s{group} was never fenced")
+
     def open_group(self, group: int, membership: bytes) -> None:
         """Make a group; an event says when it is there."""
         self._later(self._pause_us(group), lambda: self._open(GroupId(group), membership))

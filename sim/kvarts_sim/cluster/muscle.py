@@ -51,6 +51,18 @@ class Part:
     system: dict[bytes, bytes]
 
 
+def digest_of(part: Part) -> object:
+    """Return all rows that count when replicas are compared, as one value."""
+    machine = part.machine
+    live = {key: machine.stored[key] for key in machine.rows}
+    return (
+        sorted(live.items(), key=lambda row: row[0]),
+        sorted(machine.tokens.items()),
+        sorted(part.system.items()),
+        machine.now_ms,
+    )
+
+
 def part_of(point: Checkpoint) -> Part:
     """Return what a checkpoint is in memory."""
     return Part(point.machine.copy(), point.index, point.membership, dict(point.system))
@@ -397,6 +409,8 @@ class SimMuscle:
             part.system.pop(key, None)
         part.machine.own = range_in(part.system)
         self._watcher.applied(self.node, effects.group, entry, part.membership)
+        if effects.check:
+            self._watcher.digested(self.node, effects.group, effects.index, digest_of(part))
         self._later(10, lambda: self._work(effects.group))
 
     def _answer(self, turn: Turn) -> None:

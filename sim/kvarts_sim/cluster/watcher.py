@@ -27,6 +27,9 @@ class Watcher(Protocol):
     def took(self, group: GroupId, index: LogIndex, commands: list[Command]) -> None:
         """The commands of an entry took place."""
 
+    def digested(self, node: int, group: GroupId, index: LogIndex, digest: object) -> None:
+        """The rows were digested as of an entry."""
+
     def asked(self, node: int, group: GroupId, context: int) -> None:
         """A client wants a linearizable read."""
 

@@ -2,6 +2,7 @@
 
 import click
 
+from kvarts.cli.commands.checking import check, rebuild
 from kvarts.cli.commands.options import json_option, uri_argument
 from kvarts.cli.commands.placing import drain, move_leader, plan, remove_lost, replace
 from kvarts.cli.commands.splitting import split
@@ -28,6 +29,8 @@ def status(uri: str, as_json: bool) -> None:
         print_json(found)
         return
     click.echo(f"node {found['node']} answers; term {found['term']}; leader {found['leader'] or 'unknown'}")
+    for group, holders in found.get("fenced", {}).items():
+        click.echo(f"shard {group} is fenced on node {', '.join(map(str, holders))}: its replica there differs")
     rows = [("node", "address", "votes", "leads", "shards", "state")]
     for node in found["nodes"]:
         votes = "yes" if node["voter"] else "learner" if node["learner"] else "no"
@@ -43,7 +46,7 @@ def status(uri: str, as_json: bool) -> None:
 
 @click.group(cls=Group)
 def cluster() -> None:
-    """Change who is in a cluster, and how many shards keyspaces have, online."""
+    """Change who is in a cluster and what it keeps where, compare its replicas: all of it online."""
 
 
 @cluster.command(
@@ -61,12 +64,13 @@ def shards(uri: str, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    rows = [("shard", "keyspace", "from", "to", "epoch", "voters", "leader", "moves")]
+    rows = [("shard", "keyspace", "from", "to", "epoch", "voters", "leader", "moves", "fenced")]
     for each in found["shards"]:
         bounds = each["start"] or "…", each["stop"] or "…"
         voters = ",".join(map(str, each["voters"]))
         move = "" if each.get("move") is None else " -> ".join(str(end or "-") for end in each["move"])
-        ends = str(each["epoch"]), voters, str(each["leader"]), move
+        fenced = ",".join(map(str, each.get("fenced", ())))
+        ends = str(each["epoch"]), voters, str(each["leader"]), move, fenced
         rows.append((str(each["id"]), each["keyspace"], *bounds, *ends))
     print_table(rows, header=True)
 
@@ -131,5 +135,5 @@ def _tell(uri: str, verb: str, arguments: dict[str, object], done: str, *, as_js
         click.echo(done)
 
 
-for _command in (plan, drain, replace, move_leader, split):
+for _command in (plan, drain, replace, move_leader, split, check, rebuild):
     cluster.add_command(_command)
