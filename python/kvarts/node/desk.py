@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
 from kvarts.base.errors import InvalidArgument, KvartsError, NotLeader, Unavailable
-from kvarts.node import checks, members, placing, spaces, splits, verbs
+from kvarts.node import checks, copies, members, placing, spaces, splits, verbs
 from kvarts.node.asker import Asker, Keeper, Verb
 from kvarts.node.conductor import Conductor
 from kvarts.node.shards import FEATURES, Shards, parse_features
@@ -57,6 +57,9 @@ VERBS: Mapping[str, Callable[[Asker, Mapping[str, Any]], Verb]] = {
     "digest": checks.digest,
     "fence": checks.fence,
     "rebuild": checks.rebuild,
+    "hold": copies.hold,
+    "clock": copies.clock,
+    "layouts": copies.layouts,
     "drain": placing.drain,
     "replace": placing.replace,
     "lose": placing.lose,

@@ -3,6 +3,7 @@
 import click
 
 from kvarts.cli.commands.checking import check, rebuild
+from kvarts.cli.commands.copying import backup, restore
 from kvarts.cli.commands.options import json_option, uri_argument
 from kvarts.cli.commands.placing import drain, move_leader, plan, remove_lost, replace
 from kvarts.cli.commands.splitting import split
@@ -46,7 +47,7 @@ def status(uri: str, as_json: bool) -> None:
 
 @click.group(cls=Group)
 def cluster() -> None:
-    """Change who is in a cluster and what it keeps where, compare its replicas: all of it online."""
+    """Change who is in a cluster and what it keeps where, compare its replicas, copy it: all of it online."""
 
 
 @cluster.command(
@@ -135,5 +136,5 @@ def _tell(uri: str, verb: str, arguments: dict[str, object], done: str, *, as_js
         click.echo(done)
 
 
-for _command in (plan, drain, replace, move_leader, split, check, rebuild):
+for _command in (plan, drain, replace, move_leader, split, check, rebuild, backup, restore):
     cluster.add_command(_command)
