@@ -9,14 +9,17 @@ from typing import Any
 import pytest
 
 import kvarts
-from kvarts.base.errors import InvalidArgument
+from kvarts.base.errors import InvalidArgument, ReplicaFenced
 from kvarts.base.options import validate
 from kvarts.embedded.opening import open_database
 from kvarts.embedded.store import keyspace_of
+from kvarts.node.bootstrap import Identity
+from kvarts.node.loop import IS_FENCED
+from kvarts.node.serve import _open_muscle
 from kvarts.node.shards import META
 from kvarts.remote.admin import call
 from kvarts.remote.checking import Finding, Outcome, check
-from tests.unit.python.serve.nodes import Cluster, cluster, until
+from tests.unit.python.serve.nodes import CLUSTER, Cluster, cluster, until
 from tests.unit.python.serve.test_moves import Load
 
 ROWS = {b"user%03d" % number: b"%d" % number for number in range(300)}
@@ -175,3 +178,32 @@ def test_a_node_fences_only_what_most_voters_contradict(nodes: Cluster) -> None:
         with pytest.raises(InvalidArgument, match=why):
             call(nodes.uri, "fence", {**asked, **wrong})
     assert not any(node.muscle.fences() for node in nodes.nodes.values())
+
+
+def test_a_node_whose_meta_group_differs_stops_and_does_not_start(nodes: Cluster, tmp_path: Path) -> None:
+    with open_meta(nodes) as db:
+        db.put_many(ROWS)
+        keyspace = nodes.leader().loop.desk._asker.configuration.keyspaces["meta"][0]
+        node = nodes.followers()[0]
+        node.muscle.flush(META)
+        node.stop()
+        alter(tmp_path / str(node.number) / "shards" / str(META), b"user007", b"altered", keyspace)
+        nodes.restart(node)
+        assert compare(nodes)[META].differing == (node.number,)
+        node._thread.join(60)
+        assert IS_FENCED in str(node._reason)
+        node.muscle.stop()
+        settings = {"data": str(tmp_path / str(node.number)), "memory": 64 << 20, "request_timeout_ms": 1000}
+        identity = Identity(cluster=CLUSTER, node=node.number, peers={})
+        with (
+            pytest.raises(ReplicaFenced, match="join again"),
+            _open_muscle(settings, identity, "127.0.0.1:0"),
+        ):
+            pass
+        # The others go on.
+        db[b"more"] = b"1"
+        assert compare(nodes, groups=(META,))[META].outcome is Outcome.UNHEARD
+
+
+def open_meta(nodes: Cluster) -> Any:
+    return kvarts.open(f"{nodes.uri}/meta?timeout=30")
