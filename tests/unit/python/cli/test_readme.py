@@ -21,6 +21,8 @@ PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(
 @pytest.mark.parametrize("page", PAGES)
 def test_python_on_a_page_does_what_it_shows(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    # A page may start nodes: of these sources.
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
     document = Sybil(parsers=[PythonCodeBlockParser()], path=str(ROOT)).parse(ROOT / page)
     examples = list(document.examples())
     assert examples or page == "docs/guide/cli.md"
