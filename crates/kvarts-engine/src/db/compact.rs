@@ -250,3 +250,46 @@ impl Shared {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::fs::{Fs, MemFs};
+    use crate::options::Options;
+    use kvarts_formats::batch::Batch;
+    use std::path::Path;
+
+    #[test]
+    fn a_step_that_nobody_waits_for_is_put_off_where_there_is_no_room_and_writers_are_not_told() {
+        let (fs, clock) = (MemFs::volatile(), Arc::new(ManualClock::new(1_000)));
+        let shared_fs: Arc<dyn Fs> = Arc::new(fs.clone());
+        let options = Options { create: true, background: false, ..Options::default() };
+        let db = Db::open(shared_fs, Arc::clone(&clock) as Arc<_>, Path::new("/"), "test", options).unwrap();
+        let tree = db.create_tree("rows", "", "").unwrap();
+        for round in 0..3u8 {
+            let mut batch = Batch::new();
+            (0..100u32).for_each(|key| batch.put(db.tree_info(&tree).id, &key.to_be_bytes(), &[round; 100]));
+            db.write(&mut batch).unwrap();
+            db.flush().unwrap();
+        }
+        let (shared, mut quiet) = (&*db.shared, Quiet::default());
+        let mut look = |clock_ms: u64| {
+            clock.advance_ms(clock_ms);
+            shared.compact_resting(&mut quiet).unwrap()
+        };
+        let seconds = |seconds: u64| Some(Duration::from_secs(seconds));
+        look(1);
+        fs.set_full(true);
+        assert_eq!(look(10_000), seconds(60), "there is no room");
+        assert!(shared.failure().is_none(), "nobody waits for it");
+        assert_eq!(look(20_000), seconds(40), "it is not tried again before");
+        assert_eq!(look(40_000), seconds(120), "nor soon, where there is no room still");
+        fs.set_full(false);
+        assert_eq!(look(119_999), Some(Duration::from_millis(1)));
+        assert_eq!(look(10_000), Some(Duration::ZERO), "a step was taken");
+        while look(10_000).is_some() {}
+        assert_eq!(db.stats().trees[0].levels.iter().map(|(tables, _)| tables).sum::<u64>(), 1);
+        db.close().unwrap();
+    }
+}
