@@ -206,11 +206,8 @@ class Stream:
         p99 = [[second, quantile(sorted(waits), 0.99) * 1e3] for second, waits in sorted(seconds.items())]
         marks = [[name, begin - self._began] for name, begin, _ in self._bounds]
         figures = {name: self._figures(begin, end) for name, begin, end in bounds}
-        return {
-            "phases": figures,
-            "timeline": {"p99": p99, "marks": marks},
-            "failed": Counter(code for _, code in self._failed),
-        }
+        failed = Counter(code for _, code in self._failed)
+        return {"phases": figures, "timeline": {"p99": p99, "marks": marks, "failed": failed}}
 
     def _figures(self, begin: float, end: float) -> dict[str, float]:
         waits = sorted(wait for due, wait in self._waits if begin <= due < end)
