@@ -86,7 +86,8 @@ fn crash_dir(dir: &Dir, chance: &mut Chance) -> Dir {
     Dir { current: durable.clone(), durable, pending: Vec::new() }
 }
 
-/// Keeps some operations. Those on one name survive in order; a rename that survives may have left its old name there.
+/// Keeps some operations. Those on one name survive in order; a rename of a file that survives may have left its old name
+/// there. A directory never has two names.
 fn keep_entries(durable: &mut BTreeMap<String, Node>, pending: &[EntryOp], chance: &mut Chance) {
     let mut lost = BTreeSet::new();
     for op in pending {
@@ -98,7 +99,7 @@ fn keep_entries(durable: &mut BTreeMap<String, Node>, pending: &[EntryOp], chanc
             continue;
         }
         op.apply_to(durable);
-        if let EntryOp::Rename(from, _, node) = op
+        if let EntryOp::Rename(from, _, node @ Node::File(_)) = op
             && chance.below(4) == 0
         {
             durable.insert(from.clone(), node.clone());

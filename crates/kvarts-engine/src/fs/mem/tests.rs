@@ -132,6 +132,17 @@ fn rename_can_survive_a_crash_that_leaves_its_old_name() {
 }
 
 #[test]
+fn renamed_directory_has_one_name_after_a_crash() {
+    let fs = with_dir();
+    fs.create_dir(Path::new("/d/temp")).unwrap();
+    put(&fs, "/d/temp/a", b"x");
+    fs.sync_dir(Path::new("/d/temp")).unwrap();
+    fs.sync_dir(Path::new("/d")).unwrap();
+    fs.rename(Path::new("/d/temp"), Path::new("/d/current")).unwrap();
+    assert_eq!(outcomes(&fs, names), BTreeSet::from(["temp", "current"].map(|name| vec![name.to_owned()])));
+}
+
+#[test]
 fn unsynced_directory_takes_its_files_with_it() {
     let fs = MemFs::new();
     fs.create_dir(Path::new("/d")).unwrap();
