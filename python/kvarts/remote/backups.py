@@ -105,6 +105,7 @@ def finish(folder: Path, manifest: Manifest) -> None:
         _sync(folder / ROWS)
         new.rename(folder / MANIFEST)
         _sync(folder)
+        _sync(folder.resolve().parent)
         (folder / UNDER_WAY).unlink()
     except OSError as error:
         raise StorageError(f"writing {new}: {error}") from error
@@ -121,9 +122,9 @@ def load(folder: Path) -> Manifest:
         raise BackupIncomplete(
             f"{folder / MANIFEST} cannot be read: {error}", hint="restore from another one"
         ) from error
-    if record.get("format") != FORMAT:
-        raise NewerFormat(f"{folder} is a backup of format {record.get('format')}", hint="upgrade kvarts")
     try:
+        if record["format"] != FORMAT:
+            raise NewerFormat(f"{folder} is a backup of format {record['format']}", hint="upgrade kvarts")
         keyspaces = tuple(map(_keyspace, record["keyspaces"]))
         return Manifest(
             cluster=record["cluster"], version=record["version"], begun_ms=record["begun_ms"], keyspaces=keyspaces

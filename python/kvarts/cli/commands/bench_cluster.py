@@ -15,12 +15,10 @@ from kvarts.bench.cluster import plot, report, runner, stubs
 from kvarts.bench.cluster.peers import OURS
 from kvarts.bench.cluster.workloads import FIGURES, QUICK, START, WORKLOADS, Load
 from kvarts.bench.plot import is_possible
-from kvarts.bench.runner import RepetitionFailedError
-from kvarts.cli.commands.bench_run import VERDICT_COLOURS
+from kvarts.cli.commands.bench_run import VERDICT_COLOURS, shown_while
 from kvarts.cli.commands.options import json_option
 from kvarts.cli.help import Command
 from kvarts.cli.output import print_json, print_table
-from kvarts.cli.progress import Progress
 
 CLIENTS = ["grpcio", "redis", "hiredis", "uvloop"]
 
@@ -92,7 +90,7 @@ def cluster(
         if machine.file_system(place) == "tmpfs" and not as_json:
             click.echo("the scratch folder is on tmpfs, where a sync costs nothing: use --scratch DIR", err=True)
         context = _context(plan, place, partial(datetime.now, UTC))
-        _run(plan, outcome, place)
+        shown_while(lambda show: runner.run(plan, outcome, place, show))
     whole = report.document(plan, outcome, context)
     if as_json:
         print_json(whole)
@@ -148,19 +146,6 @@ def _context(plan: runner.Plan, place: Path, now: Callable[[], datetime]) -> dic
         # The server's name is also a client's: redis.
         "versions": machine.describe_versions(CLIENTS) | {f"{name}-server": of for name, of in programs.items()},
     }
-
-
-def _run(plan: runner.Plan, outcome: runner.Outcome, place: Path) -> None:
-    with Progress("measuring", unit="repetitions") as progress:
-
-        def show(done: int, total: int, what: str) -> None:
-            progress.what = f"measuring {what}"
-            progress.to(done, total)
-
-        try:
-            runner.run(plan, outcome, place, show)
-        except RepetitionFailedError as error:
-            raise click.ClickException(str(error)) from None
 
 
 def _print_tables(outcome: runner.Outcome) -> None:

@@ -1,14 +1,12 @@
 """`bench growing`: runs the measurement of what callers notice while a cluster changes, and shows it."""
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import click
 
 from kvarts.bench.cluster import growing as bench
 from kvarts.bench.cluster import growing_report as report
-from kvarts.bench.runner import RepetitionFailedError
 from kvarts.cli.commands.bench_run import (
     VERDICT_COLOURS,
     Given,
@@ -18,12 +16,12 @@ from kvarts.cli.commands.bench_run import (
     record_option,
     scratch_folder,
     scratch_option,
+    shown_while,
     title_of,
 )
 from kvarts.cli.commands.options import json_option
 from kvarts.cli.help import Command
 from kvarts.cli.output import print_table
-from kvarts.cli.progress import Progress
 
 
 @click.command(
@@ -64,7 +62,7 @@ def growing(*, load: float, seconds: float, repetitions: int, memory: str, seed:
     where, outcome = Given(**given), bench.Outcome()
     with scratch_folder(where) as place:
         around = context(place, [])
-        _run(plan, outcome, place)
+        shown_while(lambda show: bench.run(plan, outcome, place, show), "clusters")
     whole, found = report.document(plan, outcome, around), bench.verdict(outcome)
     if not where.as_json:
         print_table(report.table(outcome), header=True)
@@ -72,16 +70,3 @@ def growing(*, load: float, seconds: float, repetitions: int, memory: str, seed:
         click.secho(f"{found.verdict:<12}  {found.text}", fg=VERDICT_COLOURS.get(found.verdict))
     draw = partial(report.draw, outcome, f"kvarts bench growing, {title_of(whole)}")
     finish(whole, report.history_line(whole), report.markdown(outcome, whole), draw, where)
-
-
-def _run(plan: bench.Plan, outcome: bench.Outcome, place: Path) -> None:
-    with Progress("measuring", unit="clusters") as progress:
-
-        def show(done: int, total: int, what: str) -> None:
-            progress.what = f"measuring {what}"
-            progress.to(done, total)
-
-        try:
-            bench.run(plan, outcome, place, show)
-        except RepetitionFailedError as error:
-            raise click.ClickException(str(error)) from None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -16,6 +16,7 @@ from kvarts.bench import machine, plot, report
 from kvarts.bench.board import Outcome, Verdict, verdicts
 from kvarts.bench.peers import OURS, Peer
 from kvarts.bench.runner import Bench, Plan, RepetitionFailedError, run
+from kvarts.bench.runner import Progress as Show
 from kvarts.cli.commands.options import json_option
 from kvarts.cli.help import Command
 from kvarts.cli.output import print_json, print_table
@@ -27,6 +28,7 @@ QUICK_SHARE = 5
 QUICK_REPETITIONS = 3
 VERDICT_COLOURS = {"stretch": "green", "holds": "green", "missed": "red", "touched": "yellow"}
 Tables = Callable[[Outcome, str], report.Table]
+T = TypeVar("T")
 Examples = Sequence[tuple[str, str]]
 
 
@@ -108,6 +110,20 @@ def scratch_folder(given: Given) -> Iterator[Path]:
         yield place
 
 
+def shown_while(job: Callable[[Show], T], unit: str = "repetitions") -> T:
+    """Do what runs repetitions, telling how far it is. One that fails ends the command with what it said."""
+    with Progress("measuring", unit=unit) as progress:
+
+        def show(done: int, total: int, what: str) -> None:
+            progress.what = f"measuring {what}"
+            progress.to(done, total)
+
+        try:
+            return job(show)
+        except RepetitionFailedError as error:
+            raise click.ClickException(str(error)) from None
+
+
 def context(place: Path, packages: list[str], now: Callable[[], datetime] = NOW) -> dict[str, Any]:
     """Return when, on what and with which versions is measured."""
     return {
@@ -125,7 +141,7 @@ def _conduct(plan: Plan, given: Given, stages: Tables | None) -> None:
         click.echo(f"left out: {lack}", err=True)
     with scratch_folder(given) as place:
         around = context(place, [peer.package for peer in plan.runnable])
-        outcome = _run(plan, place)
+        outcome = shown_while(lambda show: run(plan, place, show))
     whole = report.document(plan, outcome, around)
     staged = {setting: stages(outcome, setting) for setting in outcome.samples} if stages else {}
     if staged:
@@ -137,19 +153,6 @@ def _conduct(plan: Plan, given: Given, stages: Tables | None) -> None:
     page += "".join(f"\n{report.as_markdown(table)}\n" for table in staged.values())
     draw = partial(plot.draw_stages, staged, title) if staged else partial(plot.draw, plan, outcome, title)
     finish(whole, report.history_line(whole), page, draw, given)
-
-
-def _run(plan: Plan, place: Path) -> Outcome:
-    with Progress("measuring", unit="repetitions") as progress:
-
-        def show(done: int, total: int, what: str) -> None:
-            progress.what = f"measuring {what}"
-            progress.to(done, total)
-
-        try:
-            return run(plan, place, show)
-        except RepetitionFailedError as error:
-            raise click.ClickException(str(error)) from None
 
 
 def _print(plan: Plan, outcome: Outcome, staged: dict[str, report.Table]) -> None:

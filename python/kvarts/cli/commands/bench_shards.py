@@ -1,7 +1,6 @@
 """`bench shards`: runs the measurement of what many shards cost, and shows it."""
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import click
@@ -9,7 +8,6 @@ import click
 from kvarts.bench.cluster import shards as bench
 from kvarts.bench.cluster import shards_report as report
 from kvarts.bench.cluster.workloads import QUICK, Load
-from kvarts.bench.runner import RepetitionFailedError
 from kvarts.cli.commands.bench_run import (
     VERDICT_COLOURS,
     Given,
@@ -19,12 +17,12 @@ from kvarts.cli.commands.bench_run import (
     record_option,
     scratch_folder,
     scratch_option,
+    shown_while,
     title_of,
 )
 from kvarts.cli.commands.options import json_option
 from kvarts.cli.help import Command
 from kvarts.cli.output import print_table
-from kvarts.cli.progress import Progress
 from kvarts.shardmap.space import SHARDS_MAX
 
 
@@ -79,7 +77,7 @@ def shards(
     where, outcome = Given(**given), bench.Outcome()
     with scratch_folder(where) as place:
         around = context(place, [])
-        _run(plan, outcome, place)
+        shown_while(lambda show: bench.run(plan, outcome, place, show), "clusters")
     whole = report.document(plan, outcome, around)
     if not where.as_json:
         print_table(report.table(outcome), header=True)
@@ -98,16 +96,3 @@ def _counts(text: str) -> tuple[int, ...]:
     if not 1 <= counts[0] <= counts[-1] <= SHARDS_MAX:
         raise click.UsageError(f"--shards takes numbers from 1 to {SHARDS_MAX}, not {text!r}")
     return counts
-
-
-def _run(plan: bench.Plan, outcome: bench.Outcome, place: Path) -> None:
-    with Progress("measuring", unit="clusters") as progress:
-
-        def show(done: int, total: int, what: str) -> None:
-            progress.what = f"measuring {what}"
-            progress.to(done, total)
-
-        try:
-            bench.run(plan, outcome, place, show)
-        except RepetitionFailedError as error:
-            raise click.ClickException(str(error)) from None

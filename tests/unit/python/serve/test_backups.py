@@ -247,6 +247,7 @@ def test_a_damaged_backup_is_refused_before_anything_is_written(nodes: Cluster, 
         for wrong in (
             "",
             "{}",
+            "[]",
             said.replace('"format": 1', '"format": 9'),
             said.replace('"rows": 3000', '"rows": 3001'),
         ):
