@@ -118,7 +118,7 @@ impl Shared {
     }
 
     /// Runs a job and settles how it failed, if it did. Returns the wait before it is worth trying again by itself.
-    fn attempt(&self, job: impl FnOnce(&Self) -> Result<()>) -> Option<Duration> {
+    pub(super) fn attempt(&self, job: impl FnOnce(&Self) -> Result<()>) -> Option<Duration> {
         if self.is_poisoned() {
             return None;
         }

@@ -102,6 +102,10 @@ impl Shared {
             return Ok(());
         }
         let start_ns = self.clock.monotonic_ns();
+        if !self.options.background {
+            // Nobody else does it. How it fails is found below.
+            let _ = self.attempt(Self::flush_all);
+        }
         let mut progress = self.signals.progress.lock();
         let outcome = loop {
             if ready() {

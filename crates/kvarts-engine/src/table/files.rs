@@ -68,7 +68,10 @@ impl OpenFiles {
     /// Opens what is still in use and keeps it open: soon nothing is found by its name any more. As far as the process has
     /// descriptors for tables: it goes on, and needs others.
     pub(super) fn hold(&self) {
-        self.is_held.store(true, Ordering::Release);
+        {
+            let _closing = self.queue.lock(); // Who closes one looks at `is_held` under it.
+            self.is_held.store(true, Ordering::Release);
+        }
         let all = std::mem::take(&mut self.all.lock().0);
         for file in all.iter().filter_map(Weak::upgrade) {
             if file.reader().is_err_and(|error| error.may_pass() || matches!(error, Error::Closed)) {
@@ -119,22 +122,22 @@ impl OpenFiles {
         if self.is_held.load(Ordering::Acquire) {
             return false;
         }
-        // Dropped once the lock is free.
-        let (mut seen, mut victim) = (Vec::new(), None);
+        // Dropped, and so closed, once the lock is free.
+        let (mut seen, mut closed) = (Vec::new(), None);
         let mut spared = queue.len();
-        while victim.is_none() {
+        while closed.is_none() {
             let Some(next) = queue.pop_front() else { break };
             let Some(file) = next.upgrade() else { continue };
             if spared > 0 && file.is_used.swap(false, Ordering::Relaxed) {
                 spared -= 1;
                 queue.push_back(next);
-                seen.push(file);
             } else {
-                victim = Some(file);
+                closed = Some(file.opened.swap(None));
             }
+            seen.push(file);
         }
         drop(queue);
-        victim.map(|file| file.opened.store(None)).is_some()
+        closed.is_some()
     }
 }
 
@@ -287,6 +290,29 @@ impl TableFile {
 mod tests {
     use super::*;
     use crate::fs::MemFs;
+
+    #[test]
+    fn what_is_held_stays_open_whoever_closes_meanwhile() {
+        for _ in 0..if cfg!(miri) { 2 } else { 300 } {
+            let fs: Arc<dyn Fs> = Arc::new(MemFs::new());
+            let dir: Arc<Path> = Path::new("/").into();
+            let files = OpenFiles::new(1000);
+            let tables: Vec<_> = (0..40)
+                .map(|number| {
+                    drop(fs.create(&table_path(&dir, FileId(number))).unwrap());
+                    TableFile::new(&fs, Arc::clone(&dir), FileId(number), &files)
+                })
+                .collect();
+            assert!(tables.iter().all(|table| table.reader().is_ok()));
+            std::thread::scope(|scope| {
+                let lender = scope.spawn(|| while files.give_back() {});
+                files.hold();
+                lender.join().unwrap();
+            });
+            tables.iter().for_each(|table| table.remove());
+            assert!(tables.iter().all(|table| table.reader().is_ok()), "one was closed after all were held");
+        }
+    }
 
     #[test]
     fn a_closed_store_leaves_descriptors_to_the_process() {

@@ -1,6 +1,7 @@
 //! A disk that fills and empties at random: what was answered is kept, what was refused is not there, and it goes on.
 use crate::support::{Chance, open_still, put, rows, tiny};
 use kvarts_engine::Error;
+use kvarts_engine::formats::batch::Batch;
 use kvarts_engine::fs::MemFs;
 use kvarts_engine::options::{Durability, Options};
 use std::collections::BTreeMap;
@@ -59,4 +60,20 @@ fn a_disk_that_fills_and_empties_loses_nothing_and_poisons_nothing() {
         let outcome = std::panic::catch_unwind(|| run(seed));
         assert!(outcome.is_ok(), "seed {seed} of tests/db/full.rs failed");
     }
+}
+
+#[test]
+fn a_store_without_threads_makes_room_for_a_large_batch_itself() {
+    let db = open_still(&MemFs::new(), tiny(Durability::Batch)).unwrap();
+    let trees = ["a", "b"].map(|name| db.create_tree(name, "", "").unwrap());
+    for round in 0..4u8 {
+        // Nearly a quarter of the memory: what is left of one in memtables has to go before the next.
+        let mut batch = Batch::new();
+        for tree in &trees {
+            (0..6u8).for_each(|key| batch.put(tree.id(), &[key], &[round; 20_000]));
+        }
+        db.write(&mut batch).unwrap();
+    }
+    let found = rows(&db, &trees[1], None);
+    assert!(found.len() == 6 && found.iter().all(|(_, value, _)| *value == [3; 20_000]));
 }

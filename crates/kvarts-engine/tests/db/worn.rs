@@ -4,6 +4,7 @@ use crate::trace::{Event, NOW_MS, State, TREES, Trace, perform, read_state};
 use kvarts_engine::clock::ManualClock;
 use kvarts_engine::db::Db;
 use kvarts_engine::formats::compress::{ByLevel, Compression};
+use kvarts_engine::formats::header::HEADER_BYTES;
 use kvarts_engine::fs::{Fs, MemFs};
 use kvarts_engine::options::{Durability, Options};
 use std::collections::BTreeMap;
@@ -35,7 +36,7 @@ pub struct Worn {
     pub trace: Trace,
     /// What an untouched copy shows.
     pub whole: State,
-    /// Events that must be there whatever happens to the end of the log: durable before its last durable file began.
+    /// Events that must be there whatever happens to the end of the log: durable before the first record of its last file.
     pub least: usize,
     /// All that the files of its directory ever held, oldest first: also those that are gone.
     pub versions: BTreeMap<String, Vec<Vec<u8>>>,
@@ -48,7 +49,7 @@ struct Life {
     options: Options,
     trace: Trace,
     versions: BTreeMap<String, Vec<Vec<u8>>>,
-    /// The newest log, and the events before it began.
+    /// The newest log with records, and the events before its first.
     last_log: (String, usize),
     /// The promise seen last, and the events before the log began that was the newest then.
     least: (usize, usize),
@@ -141,7 +142,9 @@ impl Life {
         let dir = Path::new(DIR);
         for name in self.disk.list(dir).unwrap().into_iter().filter(|name| name != "LOCK") {
             let bytes = self.disk.bytes(&dir.join(&name)).unwrap();
-            if name.ends_with(".log") && name > self.last_log.0 {
+            // One that was made in advance says nothing of those before it until it has a record.
+            let has_records = bytes.get(HEADER_BYTES..).is_some_and(|rest| rest.iter().any(|&byte| byte != 0));
+            if name.ends_with(".log") && name > self.last_log.0 && has_records {
                 self.last_log = (name.clone(), events);
             }
             let versions = self.versions.entry(name).or_default();
