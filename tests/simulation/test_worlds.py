@@ -23,7 +23,7 @@ HOURS = float(os.environ.get("KVARTS_SIM_HOURS", "2"))
 FIRST_SEED = int(os.environ.get("KVARTS_SIM_FIRST_SEED", "1000"))
 LOADED_SECONDS = 60
 QUIET_SECONDS = 600
-LOADED = ("any", "changes", "coups", "echoes", "halves", "leases", "moves", "refusals", "shards", "storm")
+LOADED = ("any", "breaks", "changes", "coups", "echoes", "halves", "leases", "moves", "refusals", "shards", "storm")
 SEEDS_PER_TEST = 4
 # Half of the time in worlds that are busy, half in worlds at rest, which cost a fifth of it.
 LOADED_TESTS = math.ceil(HOURS / 2 * 3600 / LOADED_SECONDS / len(LOADED) / SEEDS_PER_TEST)

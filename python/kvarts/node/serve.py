@@ -44,6 +44,8 @@ CONFIG_PREFIX = b"config/"
 """System keys that Python decides."""
 
 ELECTION_TICKS = 10
+PROMISE_TICKS = 6
+"""A lease is two ticks shorter, and outlasts missed heartbeats. Where a process ended, another leads a tick later."""
 LOOPBACK = ("127.", "localhost:", "[::1]:")
 
 Join = Callable[[str, str], tuple[str, int, dict[int, str]]]
@@ -207,8 +209,9 @@ def _replicator(value: Mapping[str, Any], identity: Identity, muscle: _native.Mu
         eager_commit=False,
         empty_votes=False,
         read_mode=ReadMode.LEASE if lease else ReadMode.SAFE,
+        promise_ticks=PROMISE_TICKS,
         # One that has never been told of a term has promised nothing.
-        vote_quiet_ticks=ELECTION_TICKS if lease and any(map(muscle.hard_state, muscle.groups())) else 0,
+        vote_quiet_ticks=PROMISE_TICKS if lease and any(_has_term(muscle, each) for each in muscle.groups()) else 0,
     )
     options = ReplicatorOptions(raft=raft, tick_ms=value["tick_ms"], keep_entries=value["keep_entries"])
     groups = [
@@ -221,6 +224,11 @@ def _replicator(value: Mapping[str, Any], identity: Identity, muscle: _native.Mu
     ]
     now_ms, _ = muscle.poll(0)
     return Replicator(options, MuscleLog(muscle), groups, lambda _group: random.SystemRandom(), now_ms=now_ms)
+
+
+def _has_term(muscle: _native.Muscle, group: int) -> bool:
+    hard = muscle.hard_state(group)
+    return hard is not None and hard[0] > 0
 
 
 def _pages(loop: Loop, muscle: _native.Muscle, room: Room) -> dict[str, Any]:

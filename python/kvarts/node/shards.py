@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from kvarts.node.codec import encode_membership
@@ -37,8 +38,10 @@ SPLITS = "splits"
 FEATURES: Mapping[str, int] = {FEATURE: 1, MOVES: 1, SPLITS: 1, CHECKS: 1}
 """What this program knows, by the names under which clusters agree on using it."""
 
-STAND_MS = 150
-"""How often the first leader of a new shard asks for votes: others may not hold the group yet."""
+STAND_MS = 20
+STAND_AGAIN_MS_MAX = 160
+"""How soon the first leader of a new shard asks for votes again, since others may not hold the group yet; each time the
+pause doubles."""
 STAND_MS_MAX = 10_000
 SPREAD_MS = 2_000
 ASK_MS = 1_000
@@ -66,6 +69,15 @@ class Muscle(Protocol):
         """Give up a fenced replica with its files. Does not wait."""
 
 
+@dataclass(slots=True)
+class _Fresh:
+    """A group that came while the node ran: until when this node stands for it, and when it does so next."""
+
+    until_ms: int
+    due_ms: int
+    pause_ms: int = STAND_MS
+
+
 class Shards:
     """Keeps the node's groups as the map wants them. Called by the loop, once per turn at most."""
 
@@ -91,9 +103,8 @@ class Shards:
         self._ask_ms = 0
         self.behind: dict[ShardId, int] = {}
         """How many entries newcomers lack, as their shards' leaders said last. Known where the meta group is led."""
-        self._fresh_ms: dict[GroupId, int] = {}
-        """Groups that came while the node ran and have no leader yet, and until when this node stands for them."""
-        self._due_ms = 0
+        self._fresh: dict[GroupId, _Fresh] = {}
+        """Groups that came while the node ran and have no leader yet."""
         self._spread_ms = 0
 
     def look(self) -> None:
@@ -153,13 +164,12 @@ class Shards:
     def opened(self, group: GroupId, now_ms: int) -> None:
         """A group is there that was asked for."""
         self._opening.discard(group)
-        self._fresh_ms[group] = now_ms + STAND_MS_MAX
+        self._fresh[group] = _Fresh(until_ms=now_ms + STAND_MS_MAX, due_ms=now_ms)
 
     def work(self, now_ms: int) -> list[Event]:
         """Return what is to be done with groups now."""
         events: list[Event] = list(self._close(now_ms)) if self._closing else []
-        if self._fresh_ms and now_ms >= self._due_ms:
-            self._due_ms = now_ms + STAND_MS
+        if self._fresh:
             events += self._stand(now_ms)
         if self.map.shards and now_ms >= self._spread_ms:
             self._spread_ms = now_ms + SPREAD_MS
@@ -200,11 +210,18 @@ class Shards:
                 yield FlushRequested(META)
 
     def _stand(self, now_ms: int) -> Iterable[Event]:
-        for group, until_ms in list(self._fresh_ms.items()):
+        for group, fresh in list(self._fresh.items()):
+            if now_ms < fresh.due_ms:
+                continue
             replica = self._replicator.replicas.get(group)
-            if replica is None or replica.leader != NODE_NONE or now_ms > until_ms:
-                del self._fresh_ms[group]
-            elif self._stands_first(ShardId(group)) and replica.raft.role is not Role.CANDIDATE:
+            # At first the turn that takes this is also the one that makes the replica.
+            goes_on = fresh.pause_ms == STAND_MS if replica is None else replica.leader == NODE_NONE
+            if not goes_on or now_ms > fresh.until_ms:
+                del self._fresh[group]
+                continue
+            fresh.due_ms, fresh.pause_ms = now_ms + fresh.pause_ms, min(2 * fresh.pause_ms, STAND_AGAIN_MS_MAX)
+            is_candidate = replica is not None and replica.raft.role is Role.CANDIDATE
+            if self._stands_first(ShardId(group)) and not is_candidate:
                 yield StandRequested(group)
 
     def _stands_first(self, group: ShardId) -> bool:

@@ -33,8 +33,9 @@ ASK_AGAIN_MS = 300
 NEWS_MS = 1_000
 FOUNDED = 1
 """The index at which every group begins; what is committed behind it, a majority of its members holds."""
-AT_ONCE_MAX = 8
-"""Splits that are under way together, at most: each copies a state machine, one after the other on each node."""
+AT_ONCE_MAX = 2
+"""Splits that are under way together, at most: each node copies state machines one after the other, and each of them
+stands still, then has a half that nobody serves: that is to be short, and for few keys at a time."""
 
 
 class Splits:

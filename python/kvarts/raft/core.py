@@ -28,6 +28,12 @@ STEPS_TERMLESS = frozenset({MessageKind.PROPOSE, MessageKind.READ_INDEX})
 """Requests that are passed on as if they had been made here: they belong to no term."""
 
 
+TURN_TICKS = 2
+"""How long one who would stand next waits for the one before, where the leader was lost."""
+AGAIN_TICKS = 3
+"""How soon it stands again: others may not have been ready to answer."""
+
+
 class Random(Protocol):
     """The only randomness of the core: `random.Random(seed)` will do."""
 
@@ -57,6 +63,10 @@ class Core:
         self.ticks = 0
         self.quiet_until = options.vote_quiet_ticks
         """Before this tick no vote is given: a leader may rely on it for its lease, whatever has been heard since."""
+        self.promise_ticks = options.election_ticks if options.promise_ticks is None else options.promise_ticks
+        self.lost = NODE_NONE
+        self.lost_until = 0
+        """Before this tick the leader `lost` may well be dead: the connection to it broke. 0: nothing of that kind."""
         self.election_elapsed = 0
         self.heartbeat_elapsed = 0
         self.election_ticks_drawn = 0
@@ -104,8 +114,25 @@ class Core:
         if self.ticks < self.quiet_until:
             return True
         return (
-            self.options.check_quorum and self.lead != NODE_NONE and self.election_elapsed < self.options.election_ticks
+            self.options.check_quorum
+            and self.lead != NODE_NONE
+            and self.election_elapsed < self.options.election_ticks
+            and not self.misses_leader()
         )
+
+    def misses_leader(self) -> bool:
+        """Return whether the connection to the leader broke of late, and no other leads since."""
+        return self.ticks < self.lost_until and self.lead in {self.lost, NODE_NONE}
+
+    def lose(self, leader: NodeId) -> None:
+        """Take note that the connection to the leader broke. That proves nothing: promises stand."""
+        self.lost, self.lost_until = leader, self.ticks + 2 * self.options.election_ticks
+        self.draw_election_ticks()
+
+    def forget_loss(self) -> None:
+        """Another leads, or the connection broke long ago."""
+        self.lost, self.lost_until = NODE_NONE, 0
+        self.draw_election_ticks()
 
     def send(self, message: Message) -> None:
         """Queue a message: at once, or, if it promises something about stable storage, after the next append."""
@@ -187,6 +214,16 @@ class Core:
             own.match = self.log.last_index()
 
     def draw_election_ticks(self) -> None:
-        """Choose the next election timeout, so that nodes seldom stand at once. Source: Raft paper 5.2."""
+        """Choose the next election timeout, so that nodes seldom stand at once. Source: Raft paper 5.2.
+
+        Where the connection to the leader broke, all voters know it at about the same time: they take turns, next in
+        the ring first, as soon as the promises of all are over.
+        """
+        if self.misses_leader():
+            others = (each for each in self.tracker.membership.voters.voters if each != self.lost)
+            own = self.node < self.lost, self.node
+            turn = sum((each < self.lost, each) < own for each in others)
+            self.election_ticks_drawn = self.promise_ticks + 1 + TURN_TICKS * turn
+            return
         least = self.options.election_ticks
         self.election_ticks_drawn = least + self.rng.randrange(least)

@@ -25,13 +25,15 @@ def on_leader_message(core: Core, message: Message) -> None:
 
 def follow(core: Core, leader: NodeId) -> None:
     """Be the follower of our term's leader, who has just been heard: until an election timeout from now."""
+    if core.lost_until and leader != core.lost:
+        core.forget_loss()
     if core.role is Role.FOLLOWER:
         core.election_elapsed = 0
         core.lead = leader
     else:
         core.become_follower(core.term, leader)
     if core.options.read_mode is ReadMode.LEASE:
-        core.quiet_until = max(core.quiet_until, core.ticks + core.options.election_ticks)
+        core.quiet_until = max(core.quiet_until, core.ticks + core.promise_ticks)
 
 
 def take_commit(core: Core, commit: LogIndex) -> None:

@@ -73,13 +73,13 @@ def lease_holds(core: Core) -> bool:
         return False
     if not core.committed_in_term:
         return False
-    return core.ticks < reads.confirmed_tick + options.election_ticks - options.lease_margin_ticks
+    return core.ticks < reads.confirmed_tick + core.promise_ticks - options.lease_margin_ticks
 
 
 def lease_ends(core: Core) -> bool:
     """Return whether this is the tick at which a lease is over that was held until now."""
     confirmed, options = core.reads.confirmed_tick, core.options
-    return confirmed is not None and core.ticks == confirmed + options.election_ticks - options.lease_margin_ticks
+    return confirmed is not None and core.ticks == confirmed + core.promise_ticks - options.lease_margin_ticks
 
 
 def ticks_at_once(core: Core) -> int:
@@ -94,4 +94,4 @@ def ticks_at_once(core: Core) -> int:
     if core.options.read_mode is not ReadMode.LEASE or not lease_holds(core):
         return 0
     assert core.reads.confirmed_tick is not None
-    return core.reads.confirmed_tick + core.options.election_ticks - core.options.lease_margin_ticks - core.ticks
+    return core.reads.confirmed_tick + core.promise_ticks - core.options.lease_margin_ticks - core.ticks

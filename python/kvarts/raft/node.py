@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kvarts.raft import follower, leader
 from kvarts.raft.confchange import ConfigChange
-from kvarts.raft.core import Core, Random
+from kvarts.raft.core import AGAIN_TICKS, Core, Random
 from kvarts.raft.election import stand
 from kvarts.raft.errors import UnknownPeer, invariant
 from kvarts.raft.heartbeat import broadcast_heartbeat, lease_ends, lease_holds, ticks_at_once
@@ -101,9 +101,11 @@ class RaftNode:
                 self._stir()
             return
         core.election_elapsed += 1
+        if core.lost_until and core.ticks >= core.lost_until:
+            core.forget_loss()
         if core.election_elapsed >= core.election_ticks_drawn and core.is_promotable:
             self._stir()
-            core.election_elapsed = 0
+            core.election_elapsed = core.election_ticks_drawn - AGAIN_TICKS if core.misses_leader() else 0
             stand(core)
 
     def take_heartbeats(self) -> Sequence[Heartbeat]:
@@ -263,6 +265,16 @@ class RaftNode:
         progress = self._core.tracker.progress.get(node)
         if self._core.role is Role.LEADER and progress is not None and progress.state is ProgressState.REPLICATE:
             progress.become_probe()
+
+    def report_lost(self, node: NodeId) -> None:
+        """The connection to `node` broke, so its process may have ended: if it led, another is to, soon.
+
+        Not sooner than what was promised to it allows. Where it lives, its next words keep others from standing.
+        """
+        core = self._core
+        if core.role is Role.FOLLOWER and core.lead == node:
+            self._stir()
+            core.lose(node)
 
     def report_snapshot(self, node: NodeId, *, delivered: bool) -> None:
         """The snapshot for `node` has arrived, or will not. Heard of neither, we would wait for ever."""

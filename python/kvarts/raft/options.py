@@ -46,10 +46,14 @@ class RaftOptions:
     eager_commit: bool = True
     """Tell followers of a commit at once; otherwise with the next append or heartbeat, or by `tell_commit`."""
     read_mode: ReadMode = ReadMode.SAFE
+    promise_ticks: int | None = None
+    """With leases a voter that has heard the leader helps nobody else to lead for so long. None: `election_ticks`.
+
+    Fewer make leases shorter, and another leads sooner where the connection to the leader broke."""
     lease_margin_ticks: int = 2
-    """A lease ends this many ticks before the earliest election, for clocks that drift and ticks that round."""
+    """A lease ends this many ticks before the promise does, for clocks that drift and ticks that round."""
     vote_quiet_ticks: int = 0
-    """After its start a node votes for nobody for this long. With leases: `election_ticks`, as it may have promised."""
+    """After its start a node votes for nobody for this long. With leases: what it may have promised before."""
     empty_votes: bool = True
     """A replica that knows of no members votes. False where voters are only made of learners that have caught up: one
     that is empty may have been a voter before, and hold no longer what it acknowledged."""
@@ -68,6 +72,8 @@ class RaftOptions:
             "election_ticks must exceed heartbeat_ticks": self.election_ticks <= self.heartbeat_ticks,
             "inflight_count_max must be at least 1": self.inflight_count_max < 1,
             "apply_bytes_max must be at least 1": self.apply_bytes_max is not None and self.apply_bytes_max < 1,
+            "promise_ticks must exceed lease_margin_ticks, and not election_ticks": self.promise_ticks is not None
+            and not self.lease_margin_ticks < self.promise_ticks <= self.election_ticks,
             "leases need check_quorum": self.read_mode is ReadMode.LEASE and not self.check_quorum,
             "lease_margin_ticks must be positive": self.lease_margin_ticks < 1,
         }

@@ -33,7 +33,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class GroupOpened:
-    """The muscle holds this group's log and state machine: `applied` so far, with these system keys."""
+    """The muscle holds this group's log and state machine: `applied` so far, with these system keys.
+
+    One that comes later than the node's start is new, or empty and gives no vote before a leader tells it who its
+    members are: it has promised nothing.
+    """
 
     group: GroupId
     applied: LogIndex
@@ -177,7 +181,7 @@ class StopRequested:
 
 @dataclass(frozen=True, slots=True)
 class PeerLost:
-    """The connection to `node` broke: what was sent last was probably lost."""
+    """The connection to `node` broke: what was sent last was probably lost, and its process may have ended."""
 
     node: NodeId
 

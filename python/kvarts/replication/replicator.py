@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from kvarts.raft.heartbeat import TICKS_ALONE
 from kvarts.raft.ids import LOG_INDEX_MIN, NODE_NONE, NodeId
 from kvarts.raft.messages import Entry, Message, MessageKind, Role, Snapshot
 from kvarts.raft.node import RaftNode
+from kvarts.raft.options import RaftOptions
 from kvarts.replication.events import (
     Applied,
     Batch,
@@ -65,6 +67,8 @@ class Replicator:
     ) -> None:
         options.validate()
         self._options = options
+        self._new_raft = replace(options.raft, vote_quiet_ticks=0)
+        """Of groups that come later: they have promised nothing to anybody, in this life or before."""
         self._log = log
         self._rng_of = rng_of
         self.node: NodeId = options.raft.node
@@ -78,7 +82,7 @@ class Replicator:
         self._gathering: set[GroupId] = set()
         """Groups with writes that wait for the entry before theirs."""
         for opened in sorted(groups, key=lambda each: each.group):
-            self._open(opened)
+            self._open(opened, options.raft)
         self._ticket = Ticket(0)
         self._waiting: deque[tuple[Ticket, GroupId, Message]] = deque()
         """Words to ourselves, to be taken when the log is durable up to their ticket."""
@@ -141,23 +145,24 @@ class Replicator:
             case Heartbeats():
                 self._hear(event, turn)
             case GroupOpened():
-                self._open(event)
+                self._open(event, self._new_raft)
             case StopRequested():
                 self._stopping = True
             case PeerLost(node):
                 for each in self.replicas.values():
                     each.raft.report_unreachable(node)
+                    each.raft.report_lost(node)
             case CloseRequested(group) if group in self.replicas:
                 self._close(group, turn)
             case CloseRequested(group):
                 turn.closed.append(group)
 
-    def _open(self, opened: GroupOpened) -> None:
+    def _open(self, opened: GroupOpened, raft_options: RaftOptions) -> None:
         group, options = opened.group, self._options
         invariant(group not in self.replicas, "a group was opened twice", group)
         store = self._log.group(group)
         stir = partial(self._stirred.add, group)
-        raft = RaftNode(options.raft, store, self._rng_of(group), applied=opened.applied, stir=stir)
+        raft = RaftNode(raft_options, store, self._rng_of(group), applied=opened.applied, stir=stir)
         stir()
         self.replicas[group] = Replica(group, raft, store, opened.system, options)
 

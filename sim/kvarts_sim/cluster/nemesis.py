@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kvarts.raft.confchange import ChangeKind, ConfigChange, NodeChange
 from kvarts.raft.ids import NodeId
 from kvarts.raft.membership import Membership
-from kvarts.replication.events import ConfigRequested, GroupId, StandRequested, TransferRequested
+from kvarts.replication.events import ConfigRequested, GroupId, PeerLost, StandRequested, TransferRequested
 from kvarts_sim.cluster.agenda import MS, SECOND
 from kvarts_sim.cluster.network import Weather
 
@@ -210,6 +211,15 @@ class Nemesis:
         group = self._rng.choice(self._world.groups)
         self._world.push(node, StandRequested(group))
         self._say(f"n{node} stands in s{group}")
+
+    def snap(self, node: int) -> None:
+        """Others hear that the connection to a node broke: since its process died, or for no reason that they know."""
+        if self._rng.random() < 0.5:
+            self.crash(node)
+        self._say(f"connections to n{node} break")
+        for other in self._world.processes:
+            if other != node and self._rng.random() < 0.8:
+                self._after(self._rng.randrange(100 * MS), partial(self._world.push, other, PeerLost(NodeId(node))))
 
     def change(self, _node: int) -> None:
         """The leader is asked to change the membership."""

@@ -45,6 +45,7 @@ def run_world(world: World, *, again: str, lines: int = 60) -> Report:
 
 SCENARIOS = {
     "any": Scenario.of,
+    "breaks": Scenario.breaks,
     "canary": Scenario.canary,
     "changes": Scenario.changes,
     "coups": Scenario.coups,

@@ -117,6 +117,15 @@ class Scenario:
         return replace(drawn, raft=raft, kinds=kinds, groups=1, clients=4, think_us=100 * MS, fault_pause_us=500 * MS)
 
     @classmethod
+    def breaks(cls, seed: int, duration_us: int = 60 * SECOND) -> Scenario:
+        """Leases by short promises; and voters who hear that the leader may be dead, which may be so or not."""
+        drawn = cls.leases(seed, duration_us)
+        raft = replace(drawn.raft, promise_ticks=6, vote_quiet_ticks=6)
+        nodes = 3 if seed % 2 else 5
+        kinds = (*drawn.kinds, "snap", "snap", "snap", "snap", "snap", "snap")
+        return replace(drawn, raft=raft, nodes=nodes, kinds=kinds)
+
+    @classmethod
     def refusals(cls, seed: int, duration_us: int = 60 * SECOND) -> Scenario:
         """Leases, and leaders that are heard again while words of an election without them are on their way."""
         drawn = cls.leases(seed, duration_us)

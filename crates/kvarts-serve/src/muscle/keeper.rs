@@ -9,6 +9,7 @@ use super::turn::Effects;
 use crate::machine;
 use bytes::Bytes;
 use kvarts_wire::v1::{PeerMessage, SnapshotMark};
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -34,8 +35,8 @@ pub enum Job {
 
 /// Runs until it is told to stop.
 pub fn run(core: &Core, jobs: &Receiver<Job>) {
-    let mut number = 0;
-    while let Ok(job) = jobs.recv() {
+    let (mut number, mut waiting) = (0, VecDeque::new());
+    while let Some(job) = next(jobs, &mut waiting) {
         match job {
             Job::Flush(group) => {
                 if let Err(error) = flush(core, &group) {
@@ -69,6 +70,17 @@ pub fn run(core: &Core, jobs: &Receiver<Job>) {
             Job::Stop => return,
         }
     }
+}
+
+/// The job that is next: in their order, but a copy becomes a group before another is made. Its keys are nobody's until then,
+/// and those of a group that is yet to be copied are served.
+fn next(jobs: &Receiver<Job>, waiting: &mut VecDeque<Job>) -> Option<Job> {
+    if waiting.is_empty() {
+        waiting.extend(jobs.recv());
+    }
+    waiting.extend(jobs.try_iter());
+    let at = waiting.iter().position(|job| matches!(job, Job::Found { .. })).unwrap_or_default();
+    waiting.remove(at)
 }
 
 /// A group that was closed meanwhile has nothing to fail with.

@@ -210,3 +210,39 @@ def _votes(group: Group) -> list[Message]:
 def test_options_that_contradict_each_other_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         RaftOptions(**{"node": NodeId(1), **options}).validate()
+
+
+def test_loss_of_the_connection_to_a_leader_elects_another_once_its_lease_is_over() -> None:
+    group = Group(1, 2, 3, **LEASE, promise_ticks=6)
+    leader = group.elect(1)
+    group.tick(1)
+    assert leader.raft.status().lease
+    for peer in (group[2], group[3]):
+        peer.raft.report_lost(NodeId(1))
+    group.isolate(1)
+    group.forget()
+    group.tick(6)
+    # Neither stands while the leader may rely on its word.
+    assert not leader.raft.status().lease
+    assert not group.sent(MessageKind.PRE_VOTE)
+    group.tick(1)
+    assert group[2].role is Role.LEADER, "the next in the ring is the first to stand"
+    assert group[3].raft.status().lead == 2
+
+
+def test_loss_of_a_connection_whose_leader_lives_moves_nobody() -> None:
+    group = Group(1, 2, 3, **LEASE, promise_ticks=6)
+    group.elect(1)
+    group.tick(1)
+    group.forget()
+    for _ in range(5):
+        group[2].raft.report_lost(NodeId(1))
+        group[3].raft.report_lost(NodeId(1))
+        group.tick(8)
+    assert group.leaders == [1]
+    assert not group.sent(MessageKind.PRE_VOTE)
+    # Long after, patience is what it was.
+    group.tick(30)
+    group.isolate(1)
+    group.tick(9)
+    assert {group[2].role, group[3].role} == {Role.FOLLOWER}

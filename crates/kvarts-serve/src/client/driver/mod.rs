@@ -224,6 +224,13 @@ impl Driver {
         }
     }
 
+    /// Sends at once what was to be sent again later: there is news of shards or of who leads, so it may be served by now.
+    fn dispatch_resting(&mut self) {
+        for (_, id) in std::mem::take(&mut self.resting) {
+            self.dispatch(id);
+        }
+    }
+
     /// Sends writes that waited for their session, as far as its window goes.
     fn dispatch_sessionless(&mut self, group: u64) {
         loop {

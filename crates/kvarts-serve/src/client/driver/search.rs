@@ -104,6 +104,7 @@ impl Driver {
         }
         if news {
             self.dispatch_leaderless();
+            self.dispatch_resting();
         }
     }
 
