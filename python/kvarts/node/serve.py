@@ -45,7 +45,7 @@ CONFIG_PREFIX = b"config/"
 
 ELECTION_TICKS = 10
 PROMISE_TICKS = 6
-"""A lease is two ticks shorter, and outlasts missed heartbeats. Where a process ended, another leads a tick later."""
+"""A lease is two ticks shorter, and outlasts missed heartbeats. Where a process ended, another leads then."""
 LOOPBACK = ("127.", "localhost:", "[::1]:")
 
 Join = Callable[[str, str], tuple[str, int, dict[int, str]]]

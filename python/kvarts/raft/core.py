@@ -30,8 +30,8 @@ STEPS_TERMLESS = frozenset({MessageKind.PROPOSE, MessageKind.READ_INDEX})
 
 TURN_TICKS = 2
 """How long one who would stand next waits for the one before, where the leader was lost."""
-AGAIN_TICKS = 3
-"""How soon it stands again: others may not have been ready to answer."""
+AGAIN_TICKS = 1
+"""How soon it asks again whether it could win: the promises of others may be over a little later than its own."""
 
 
 class Random(Protocol):
@@ -217,13 +217,13 @@ class Core:
         """Choose the next election timeout, so that nodes seldom stand at once. Source: Raft paper 5.2.
 
         Where the connection to the leader broke, all voters know it at about the same time: they take turns, next in
-        the ring first, as soon as the promises of all are over.
+        the ring first, as soon as promises are over.
         """
         if self.misses_leader():
             others = (each for each in self.tracker.membership.voters.voters if each != self.lost)
             own = self.node < self.lost, self.node
             turn = sum((each < self.lost, each) < own for each in others)
-            self.election_ticks_drawn = self.promise_ticks + 1 + TURN_TICKS * turn
+            self.election_ticks_drawn = self.promise_ticks + TURN_TICKS * turn
             return
         least = self.options.election_ticks
         self.election_ticks_drawn = least + self.rng.randrange(least)

@@ -74,7 +74,7 @@ pub fn run(core: &Core, jobs: &Receiver<Job>) {
 
 /// The job that is next: in their order, but a copy becomes a group before another is made. Its keys are nobody's until then,
 /// and those of a group that is yet to be copied are served.
-fn next(jobs: &Receiver<Job>, waiting: &mut VecDeque<Job>) -> Option<Job> {
+pub fn next(jobs: &Receiver<Job>, waiting: &mut VecDeque<Job>) -> Option<Job> {
     if waiting.is_empty() {
         waiting.extend(jobs.recv());
     }

@@ -221,7 +221,7 @@ def test_loss_of_the_connection_to_a_leader_elects_another_once_its_lease_is_ove
         peer.raft.report_lost(NodeId(1))
     group.isolate(1)
     group.forget()
-    group.tick(6)
+    group.tick(5)
     # Neither stands while the leader may rely on its word.
     assert not leader.raft.status().lease
     assert not group.sent(MessageKind.PRE_VOTE)

@@ -1,6 +1,7 @@
 //! A group that splits: what is there afterwards, and after a crash at any moment of it.
 use super::*;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::mpsc;
 
 const CHILD: u64 = 9;
 const SPLIT_AT: u64 = 6;
@@ -133,4 +134,25 @@ fn is_done_after_a_crash(left: MemFs, opened: bool, case: &str) -> bool {
     let left = again.muscle.core().fs.list(&again.muscle.core().shards()).unwrap();
     assert_eq!(left, ["1", "9"], "{case}");
     is_done
+}
+
+#[test]
+fn a_copy_becomes_a_group_before_another_is_made() {
+    let bench = bench_before_the_split(&MemFs::new());
+    let group = bench.muscle.core().group(GROUP).unwrap();
+    let stage = || keeper::Job::Stage { group: Arc::clone(&group), effects: effects() };
+    let found = keeper::Job::Found { group: Arc::clone(&group), effects: effects(), taken: true };
+    let (jobs, told) = mpsc::channel();
+    for job in [stage(), keeper::Job::Flush(Arc::clone(&group)), found, stage(), keeper::Job::Stop] {
+        jobs.send(job).unwrap();
+    }
+    drop(jobs);
+    let mut waiting = VecDeque::new();
+    let order = std::iter::from_fn(|| keeper::next(&told, &mut waiting)).map(|job| match job {
+        keeper::Job::Found { .. } => "found",
+        keeper::Job::Stage { .. } => "stage",
+        keeper::Job::Flush(_) => "flush",
+        _ => "stop",
+    });
+    assert_eq!(order.collect::<Vec<_>>(), ["found", "stage", "flush", "stage", "stop"]);
 }
