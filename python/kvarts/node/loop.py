@@ -141,7 +141,7 @@ class Loop:
         self._tell(self.replicator.replicas)
         self.shards.look()
         while True:
-            due_ms = self.replicator.next_due_ms()
+            due_ms = min(self.replicator.next_due_ms(), self.shards.next_due_ms())
             now_ms, natives = self._muscle.poll(due_ms)
             begun_ns = self._clock_ns()
             events, own = _sorted_out(natives)

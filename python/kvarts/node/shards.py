@@ -43,6 +43,7 @@ STAND_AGAIN_MS_MAX = 160
 """How soon the first leader of a new shard asks for votes again, since others may not hold the group yet; each time the
 pause doubles."""
 STAND_MS_MAX = 10_000
+NEVER_MS = 2**62
 SPREAD_MS = 2_000
 ASK_MS = 1_000
 
@@ -165,6 +166,10 @@ class Shards:
         """A group is there that was asked for."""
         self._opening.discard(group)
         self._fresh[group] = _Fresh(until_ms=now_ms + STAND_MS_MAX, due_ms=now_ms)
+
+    def next_due_ms(self) -> int:
+        """Return when the clock alone makes `work` due."""
+        return min((each.due_ms for each in self._fresh.values()), default=NEVER_MS)
 
     def work(self, now_ms: int) -> list[Event]:
         """Return what is to be done with groups now."""
