@@ -24,7 +24,6 @@ from kvarts.replication.events import (
     GroupOpened,
     Handle,
     Heartbeats,
-    PeerLost,
     ReadRequested,
     Received,
     Restored,
@@ -484,30 +483,3 @@ def test_an_answer_in_a_bundle_extends_the_gate_and_a_later_term_ends_it() -> No
     assert [(gate.group, gate.until_ms) for gate in turn.gates] == [(S1, 100 + 8 * 100)]
     turn = node.turn(Heartbeats(N2, True, [], [(S1, Term(term + 1), number)]))
     assert [(gate.group, gate.until_ms) for gate in turn.gates] == [(S1, 0)]
-
-
-def test_only_groups_of_the_start_may_have_promised_something_before_it() -> None:
-    node = Node(3, read_mode=ReadMode.LEASE, vote_quiet_ticks=6)
-    wish = Received(S1, Message(MessageKind.PRE_VOTE, NodeId(1), N2, Term(1), index=LogIndex(1)))
-
-    def answers() -> list[MessageKind]:
-        turn = node.turn(wish)
-        return [each.message.kind for each in [*turn.sends, *turn.held]]
-
-    assert answers() == []
-    node.turn(CloseRequested(S1))
-    node.turn(GroupOpened(S1, LogIndex(1)))
-    assert answers() == [MessageKind.PRE_VOTE_RESPONSE]
-
-
-def test_whose_connection_to_the_leader_broke_stands_before_its_patience_ends() -> None:
-    node = Node(3, read_mode=ReadMode.LEASE, promise_ticks=6)
-    heard = Received(S1, Message(MessageKind.HEARTBEAT, NodeId(1), NodeId(3), Term(1), round=1))
-    node.turn(heard)
-    node.turn(PeerLost(N2))
-    for _ in range(8):
-        node.turn(ms=100)
-    assert node.raft.role is Role.FOLLOWER, "node 2 does not lead"
-    node.turn(heard, PeerLost(NodeId(3)))
-    roles = [(node.turn(ms=100), node.raft.role)[1] for _ in range(6)]
-    assert roles == [*[Role.FOLLOWER] * 5, Role.PRE_CANDIDATE]
