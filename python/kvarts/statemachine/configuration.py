@@ -14,7 +14,6 @@ from kvarts.raft.ids import NodeId
 from kvarts.shardmap.map import ShardMap
 from kvarts.statemachine.python_commands import CommandKind, Decision, SystemWrite
 from kvarts.statemachine.rows import (
-    TOKENS_REQUIRED,
     DRAINING,
     FEATURE,
     KEYSPACE,
@@ -23,6 +22,7 @@ from kvarts.statemachine.rows import (
     REMOVED,
     SHARD,
     SPACE,
+    TOKENS_REQUIRED,
     next_version,
     numbered,
     shard_map_in,

@@ -15,7 +15,7 @@ from kvarts.base.canonical import pack_json
 from kvarts.raft.ids import NodeId
 from kvarts.statemachine.configuration import are_names, new_node
 from kvarts.statemachine.python_commands import CommandKind, Decision, SystemWrite
-from kvarts.statemachine.rows import TOKENS_REQUIRED, JOIN_KEY, NODE, SPENT, SPENT_FORGOTTEN, Rows, numbered, under
+from kvarts.statemachine.rows import JOIN_KEY, NODE, SPENT, SPENT_FORGOTTEN, TOKENS_REQUIRED, Rows, numbered, under
 from kvarts.statemachine.vocabulary import Vocabulary, is_id, is_name
 
 KEY_BYTES = 32
