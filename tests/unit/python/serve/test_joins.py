@@ -185,3 +185,11 @@ def test_a_token_that_cannot_be_is_not_made(tmp_path: Path, arguments: dict[str,
         with pytest.raises(InvalidArgument):
             call(nodes.uri, "token", arguments)
         assert join(seeds(nodes), FREE)[1] == 2
+
+
+def test_no_token_is_made_while_a_node_does_not_know_of_them(tmp_path: Path) -> None:
+    with cluster(tmp_path, features="shards=1,moves=1,splits=1,checks=1") as nodes:
+        with pytest.raises(InvalidArgument, match="does not know tokens") as caught:
+            call(nodes.uri, "token", {})
+        assert "upgrade" in (caught.value.hint or "")
+        assert join(seeds(nodes), FREE)[1] == 4

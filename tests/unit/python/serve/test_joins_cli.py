@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from kvarts.node.bootstrap import find_identity, ticket_for
-from kvarts.node.shards import FEATURES, META
+from kvarts.node.shards import META
 from kvarts.remote.admin import call, join
 from kvarts.statemachine.joins import join_key_in
 from tests.unit.python.cli.conftest import environment
@@ -44,7 +45,8 @@ def serving(*words: str, **variables: str) -> Iterator[tuple[dict[str, object], 
 
 @pytest.fixture
 def nodes(tmp_path: Path) -> Iterator[Cluster]:
-    with cluster(tmp_path / "nodes" if (tmp_path / "nodes").mkdir() is None else tmp_path, count=1) as running:
+    (tmp_path / "nodes").mkdir()
+    with cluster(tmp_path / "nodes", count=1) as running:
         yield running
 
 
@@ -89,8 +91,6 @@ def test_a_process_joins_by_a_token_and_records_in_dns_and_shows_it_nowhere(node
 def test_a_node_that_was_killed_before_it_heard_gets_its_id_when_it_starts_again(
     nodes: Cluster, tmp_path: Path
 ) -> None:
-    import random
-
     token, data = typed("cluster", "token", nodes.uri).stdout.strip(), tmp_path / "joined"
     seed = nodes.leader().address
     asked = ticket_for(data, "127.0.0.1:0", random.SystemRandom())
@@ -130,7 +130,6 @@ def test_the_key_of_tokens_is_in_no_answer_no_backup_and_no_inspection(nodes: Cl
     ]
     assert not any(secret in each for each in answers)
     typed("cluster", "backup", nodes.uri, str(tmp_path / "copy"))
-    leader.muscle.checkpoint if hasattr(leader.muscle, "checkpoint") else None
     assert not any(
         secret.encode() in each.read_bytes() or key in each.read_bytes()
         for each in (tmp_path / "copy").rglob("*")
@@ -152,10 +151,3 @@ def test_the_key_of_tokens_is_in_no_answer_no_backup_and_no_inspection(nodes: Cl
     assert seen
     assert "(hidden)" in shown
     assert secret not in shown
-
-
-def test_no_token_is_made_while_a_node_does_not_know_of_them(nodes: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert FEATURES["tokens"] == 1
-    leader = nodes.leader()
-    typed("cluster", "token", nodes.uri)
-    assert leader.loop.desk._asker.configuration.features["tokens"] == 1
