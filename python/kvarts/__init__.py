@@ -42,6 +42,7 @@ __all__ = [
     "ForkedHandle",
     "Gone",
     "InvalidArgument",
+    "JoinRefused",
     "Json",
     "JsonValue",
     "KeyFile",

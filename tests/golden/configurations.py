@@ -5,8 +5,9 @@ from typing import Any
 
 from kvarts.raft.ids import NodeId
 from kvarts.shardmap.shard import Epoch
-from kvarts.statemachine import checks, shards, verdicts
+from kvarts.statemachine import checks, joins, shards, verdicts
 from kvarts.statemachine.configuration import (
+    AdmitNode,
     ConfigCommand,
     CreateKeyspace,
     DropKeyspace,
@@ -24,9 +25,27 @@ def encoded(words: list[str]) -> bytes:
         return verdicts.encode(verdicts.DecideMove(epoch=Epoch(int(named["epoch"])), ending=named["ending"]))
     if words[0] in checks.COMMANDS:
         return checks.encode(checks.ComputeDigest())
+    if words[0] in joins.COMMANDS:
+        return joins.encode(_parse_of_joins(words))
     if words[0] in shards.COMMANDS:
         return shards.encode(_parse_of_shards(words))
     return encode(_parse(words))
+
+
+def _parse_of_joins(words: list[str]) -> joins.JoinCommand:
+    """A key is its one byte in hexadecimal, of which all are alike; so is the id of a token."""
+    named = dict(word.split("=", 1) for word in words[1:])
+    match words[0]:
+        case "require-tokens":
+            return joins.RequireTokens(key=named["key"] * joins.KEY_BYTES, renew=named.get("renew") == "yes")
+        case "waive-tokens":
+            return joins.WaiveTokens()
+    return joins.AdmitByToken(
+        addresses=tuple(named["addresses"].split(",")),
+        id=named["id"] * joins.ID_BYTES,
+        ticket=named["ticket"],
+        **{name: int(named[name]) for name in ("above", "expires_ms", "now_ms")},
+    )
 
 
 def _parse_of_shards(words: list[str]) -> shards.ShardCommand:
@@ -59,6 +78,8 @@ def _parse(words: list[str]) -> ConfigCommand:
         case "set-node":
             addresses = tuple(named["addresses"].split(","))
             return SetNode(node=NodeId(int(named["node"])), addresses=addresses, features=levels("features"))
+        case "admit-node":
+            return AdmitNode(addresses=tuple(named["addresses"].split(",")), above=int(named["above"]))
         case "remove-node":
             return RemoveNode(node=NodeId(int(named["node"])))
         case "create-keyspace":

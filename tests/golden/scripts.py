@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 GOLDEN = Path(__file__).parent
-OF_PYTHON = ("checks", "config", "shards", "verdicts")
+OF_PYTHON = ("checks", "config", "joins", "shards", "verdicts")
 """Scripts of commands that Python decides; the others are the machine's."""
 MARK = "----"
 

@@ -305,6 +305,18 @@ _INFOS = (
             "directory. Keep the old one where the cause is to be found."
         ),
     ),
+    ErrorInfo(
+        code="KV-3011",
+        name="JoinRefused",
+        cause=(
+            "The cluster lets no node in without a join token, or the token that was given is not good: expired, used "
+            "before, for another address, of another cluster, or changed on its way. No node was let in."
+        ),
+        cure=(
+            "`kvarts cluster token URI` makes a token; give it to `kvarts serve --join` as KVARTS_TOKEN within the "
+            "hour. `kvarts cluster token URI --open` lets nodes in without one."
+        ),
+    ),
 )
 
 ERRORS: dict[str, ErrorInfo] = {info.code: info for info in _INFOS}

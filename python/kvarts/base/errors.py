@@ -26,6 +26,7 @@ __all__ = [
     "FenceRejected",
     "ForkedHandle",
     "InvalidArgument",
+    "JoinRefused",
     "KeyNotFound",
     "KvartsError",
     "LimitExceeded",
@@ -300,6 +301,10 @@ class ReplicaFenced(KvartsError):
     """This node's replica was found to differ from the others: it serves nobody."""
 
 
+class JoinRefused(KvartsError):
+    """The cluster does not let this node in: it needs a join token, or another one."""
+
+
 class ExposedWarning(UserWarning):
     """Everybody on this machine can read the files of a store that was opened."""
 
@@ -448,6 +453,7 @@ _WIRE: dict[str, Callable[..., KvartsError]] = {
         CommitUnknown,
         SessionExpired,
         FenceRejected,
+        JoinRefused,
         Compacted,
         WrongShard,
         CrossShard,

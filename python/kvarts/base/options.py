@@ -42,8 +42,9 @@ class OpenOptions(TypedDict, total=False):
 
 
 class AnyOptions(OpenOptions, total=False):
-    """What open() takes besides target, key and value: six more are for kvarts:// targets only."""
+    """What open() takes besides target, key and value: seven more are for kvarts:// targets only."""
 
+    dns: str
     timeout: float | timedelta | str
     consistency: Consistency
     max_staleness: float | timedelta | str

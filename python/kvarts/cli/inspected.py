@@ -16,8 +16,11 @@ from kvarts.inspect import LogReport, ManifestReport, RecordReport, StoreReport,
 from kvarts.inspect.format.header import CIPHERS, Header
 from kvarts.inspect.format.rows import KINDS, Row
 from kvarts.inspect.format.table import NEVER_MS, Properties
+from kvarts.statemachine.rows import JOIN_KEY
 
 KEY_COLUMNS_MIN = 10
+_JOIN_KEY_ROW = b"\0" + JOIN_KEY
+_HIDDEN = b"(hidden)"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -45,8 +48,13 @@ def row_object(row: Row) -> dict[str, Any]:
     """Return what --json prints of a row."""
     found: dict[str, Any] = {**to_fields("key", row.key, "bytes"), "revision": row.revision, "kind": KINDS[row.kind]}
     if row.value or row.kind:
-        found |= to_fields("value", row.value, "bytes")
+        found |= to_fields("value", _open_value(row), "bytes")
     return found | ({} if row.expires_ms is None else {"expires_ms": row.expires_ms})
+
+
+def _open_value(row: Row) -> bytes:
+    """Return the value of a row, but for that of a cluster's meta group by which whoever sees it makes join tokens."""
+    return _HIDDEN if row.key == _JOIN_KEY_ROW else row.value
 
 
 def row_line(row: Row, form: Form) -> str:
@@ -54,7 +62,7 @@ def row_line(row: Row, form: Form) -> str:
     width = columns()
     room = None if width is None else max(KEY_COLUMNS_MIN, width // 3)
     kind = KINDS[row.kind] if row.expires_ms is None else f"put until {moment(row.expires_ms)}"
-    cells = (shown(row.key, form, "bytes", room), str(row.revision), kind, shown(row.value, form, "bytes", room))
+    cells = (shown(row.key, form, "bytes", room), str(row.revision), kind, shown(_open_value(row), form, "bytes", room))
     return "\t".join(cells).rstrip("\t")
 
 

@@ -20,7 +20,7 @@ DEFAULT_KEYSPACE = "default"
 KEY_FILES = "kvarts.key_files"
 """Where the context of a command keeps the key files that it was given."""
 _MEMORY = ":memory:"
-_CLUSTER = "kvarts://"
+_CLUSTER = ("kvarts://", "kvarts+srv://")
 
 
 class RawCodec:

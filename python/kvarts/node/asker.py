@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from kvarts.base.errors import InvalidArgument, NotLeader
+from kvarts.node.bootstrap import RandomBytes
 from kvarts.node.conductor import Conductor
 from kvarts.node.shards import Shards
 from kvarts.raft.ids import NodeId
@@ -50,6 +51,8 @@ class Asker:
     cluster: str
     """Id of the cluster, in hexadecimal."""
     keeper: Keeper
+    random: RandomBytes
+    """Where what nobody can guess comes from."""
     outcomes: dict[int, CommandDone | CommandRefused] = field(default_factory=dict)
     features: dict[NodeId, Mapping[str, int]] = field(default_factory=dict)
     """What nodes have told that they know, since this one runs."""

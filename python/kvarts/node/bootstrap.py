@@ -1,6 +1,7 @@
 """What a node finds in its data directory when it starts, and how the directory comes to be.
 
 `NODE` says to which cluster the directory belongs and which node it is: written once, durable before anything else.
+Only a node that joins by a token writes `JOINING` before it, with the ticket by which the cluster knows it again.
 """
 
 from __future__ import annotations
@@ -18,8 +19,12 @@ from kvarts.base.errors import InvalidArgument, NotAStore, StorageError, refused
 from kvarts.base.private import make_private_directory, open_private
 
 NODE_FILE = "NODE"
+JOINING_FILE = "JOINING"
+_BEFORE_NODE = frozenset({JOINING_FILE, f"{JOINING_FILE}.tmp", f"{NODE_FILE}.tmp"})
+"""What a start that ended early may have left."""
 FORMAT = 1
 CLUSTER_BYTES = 16
+TICKET_BYTES = 16
 
 
 class RandomBytes(Protocol):
@@ -40,12 +45,20 @@ class Identity:
     """It joined a cluster that was there: its groups begin empty."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """By what a cluster knows a node that asks to be let in, again if no answer came: a drawn text, its address."""
+
+    address: str
+    ticket: str = field(repr=False)
+
+
 def parse_peers(text: str) -> dict[int, str]:
     """Return nodes and addresses of "1=host:port,2=host:port". Raises InvalidArgument."""
     peers: dict[int, str] = {}
     for part in filter(None, (each.strip() for each in text.split(","))):
         number, _, address = part.partition("=")
-        if not number.isdecimal() or int(number) < 1 or not _is_address(address):
+        if not number.isdecimal() or int(number) < 1 or not is_address(address):
             raise InvalidArgument(f"{part!r} is no node", hint="1=host:port,2=host:port,…")
         if int(number) in peers:
             raise InvalidArgument(f"node {number} is named twice", hint="each node has its own number, never reused")
@@ -89,7 +102,7 @@ def find_identity(data: Path) -> Identity | None:
     """Return whose the directory is; None where it is absent or empty. Raises NotAStore, StorageError."""
     path = data / NODE_FILE
     try:
-        if not data.exists() or not any(data.iterdir()):
+        if not data.exists() or all(each.name in _BEFORE_NODE for each in data.iterdir()):
             return None
         if not path.exists():
             raise NotAStore(f"{data} holds other things", hint="give an empty directory", filename=str(data))
@@ -115,10 +128,43 @@ def check_identity(found: Identity, node: int | None, peers: Mapping[int, str]) 
 
 def save_identity(data: Path, identity: Identity) -> None:
     """Make the directory if it is absent (0700) and write NODE (0600): durable on return. Raises StorageError."""
-    path, temporary = data / NODE_FILE, data / f"{NODE_FILE}.tmp"
+    _save(data, NODE_FILE, asdict(identity))
+    try:
+        (data / JOINING_FILE).unlink(missing_ok=True)
+    except OSError as error:
+        raise refused(f"tidying {data}", error, str(data)) from error
+
+
+def ticket_for(data: Path, address: str, random: RandomBytes) -> Ticket:
+    """Return the ticket of a node that joins from here: that of an earlier try, or a new one, durable on return.
+
+    Port 0 of `address` is the one of the earlier try, or a free one. Raises NotAStore, StorageError.
+    """
+    path = data / JOINING_FILE
+    try:
+        if path.exists():
+            fields = json.loads(path.read_text())
+            fields.pop("format")
+            found = Ticket(**fields)
+            host, _, port = address.rpartition(":")
+            return Ticket(
+                address=found.address if port == "0" and found.address.rpartition(":")[0] == host else address,
+                ticket=found.ticket,
+            )
+    except OSError as error:
+        raise refused(f"reading {path}", error, str(path)) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise NotAStore(f"{path} cannot be read: {error}", hint="remove it", filename=str(path)) from None
+    made = Ticket(address=with_port(address), ticket=random.randbytes(TICKET_BYTES).hex())
+    _save(data, JOINING_FILE, asdict(made))
+    return made
+
+
+def _save(data: Path, name: str, fields: Mapping[str, object]) -> None:
+    path, temporary = data / name, data / f"{name}.tmp"
     try:
         make_private_directory(data)
-        text = json.dumps({"format": FORMAT, **asdict(identity)}, sort_keys=True)
+        text = json.dumps({"format": FORMAT, **fields}, sort_keys=True)
         temporary.unlink(missing_ok=True)
         with os.fdopen(open_private(temporary), "w") as file:
             file.write(text + "\n")
@@ -139,6 +185,7 @@ def _sync(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Return whether this is host:port."""
     host, _, port = text.rpartition(":")
     return bool(host) and port.isdecimal() and int(port) <= 65535

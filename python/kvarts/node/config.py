@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kvarts.base.errors import InvalidArgument, refused
 from kvarts.base.options import parse_bytes
+
+HIDDEN = "(set)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,8 @@ class OptionSpec:
     parse: Callable[[str, object], object]
     default: object
     help: str
+    secret: bool = False
+    """Its value is shown to nobody."""
 
     @property
     def variable(self) -> str:
@@ -37,8 +41,13 @@ class Setting:
     """The value of an option and where it comes from: "flag", "environment", "file" or "default"."""
 
     spec: OptionSpec
-    value: Any
+    value: Any = field(repr=False)
     source: str
+
+    @property
+    def shown(self) -> Any:
+        """Its value, or only whether there is one."""
+        return HIDDEN if self.spec.secret and self.value else self.value
 
 
 def _text(_name: str, value: object) -> str:
@@ -77,7 +86,11 @@ TABLE = (
     OptionSpec("listen", _text, "127.0.0.1:7420", "host:port of the front door; port 0 takes a free one."),
     OptionSpec("advertise", _text, "", "host:port that others reach this node at. [default: where it listens]"),
     OptionSpec("peers", _text, "", "All nodes of a new cluster, this one too: 1=host:port,2=host:port,…"),
-    OptionSpec("join", _text, "", "host:port of any node of a cluster to join."),
+    OptionSpec(
+        "join", _text, "", "Nodes of a cluster to join, any of them: host:port,… or srv:NAME for records in DNS."
+    ),
+    OptionSpec("token", _text, "", "Join token; better in KVARTS_TOKEN, since others see flags.", secret=True),
+    OptionSpec("dns", _text, "", "host:port of the name server for --join. [default: the system's]"),
     OptionSpec("memory", parse_bytes, 256 << 20, "Bytes for memtables, caches, indexes: 256MiB, 2GB."),
     OptionSpec("http", _text, "127.0.0.1:0", "host:port of /metrics, /livez, /readyz; port 0 takes a free one."),
     OptionSpec("insecure", _switch, False, "Listen beyond loopback although there are no users and no TLS yet."),

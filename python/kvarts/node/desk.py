@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
 from kvarts.base.errors import InvalidArgument, KvartsError, NotLeader, Unavailable
-from kvarts.node import checks, copies, members, placing, spaces, splits, verbs
+from kvarts.node import checks, copies, joins, members, placing, spaces, splits, verbs
 from kvarts.node.asker import Asker, Keeper, Verb
+from kvarts.node.bootstrap import RandomBytes
 from kvarts.node.conductor import Conductor
 from kvarts.node.shards import FEATURES, Shards, parse_features
 from kvarts.raft.ids import NodeId
@@ -48,7 +49,8 @@ VERBS: Mapping[str, Callable[[Asker, Mapping[str, Any]], Verb]] = {
     "make-keyspace": spaces.make_keyspace,
     "split": splits.split,
     "transfer": members.transfer,
-    "join": members.join,
+    "join": joins.join,
+    "token": joins.token,
     "add-node": members.add_node,
     "remove-node": members.remove_node,
     "plan": placing.show_plan,
@@ -79,10 +81,12 @@ class Desk:
         replicator: Replicator,
         group: GroupId,
         static_peers: Mapping[NodeId, str],
+        *,
         cluster: str,
+        random: RandomBytes,
     ) -> None:
         self._counter = counter
-        self._asker = Asker(replicator, group, static_peers, cluster, counter)
+        self._asker = Asker(replicator, group, static_peers, cluster, counter, random)
         self._asker.features[replicator.node] = FEATURES
         self._asker.begin(members.announce(self._asker))
         self._jobs: list[_Job] = []

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from kvarts.node.asker import Keeper
+from kvarts.node.bootstrap import RandomBytes
 from kvarts.node.bridge import CALL, EVENTS, PEER_CAME, REMOVED, STOP, WORD, Native, native_of
 from kvarts.node.conductor import Conductor
 from kvarts.node.desk import Desk
@@ -109,6 +110,7 @@ class Loop:
         static_peers: Mapping[NodeId, str],
         cluster: str,
         clock_ns: Callable[[], int],
+        random: RandomBytes,
         stop_ms_max: int = 5_000,
     ) -> None:
         self._muscle = muscle
@@ -117,7 +119,7 @@ class Loop:
         self._static_peers = dict(static_peers)
         self._clock_ns = clock_ns
         self._stop_ms_max = stop_ms_max
-        self.desk = Desk(muscle, replicator, META, static_peers, cluster)
+        self.desk = Desk(muscle, replicator, META, static_peers, cluster=cluster, random=random)
         self.shards = Shards(muscle, replicator)
         self.moves = Moves(muscle, replicator, self.shards)
         self.conductor = Conductor(replicator, self.shards)

@@ -13,7 +13,7 @@ from kvarts.raft.ids import NODE_NONE, NodeId
 from kvarts.raft.messages import Role
 from kvarts.replication.events import ConfigRequested, Event, TransferRequested
 from kvarts.statemachine import shards
-from kvarts.statemachine.configuration import AdmitNode, RemoveNode, SetNode, encode
+from kvarts.statemachine.configuration import RemoveNode, SetNode, encode
 
 NOTHING: Iterable[Event] = ()
 BEHIND_MAX = 1000
@@ -73,18 +73,6 @@ def transfer(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
     return {"leader": target, "asked": target}
 
 
-def join(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
-    """A new node asks to be taken in: it gets its id and the members' addresses, then becomes a learner and a voter."""
-    asker.check_leads()
-    address = str(arguments["address"])
-    # The configuration gives the id, so that no two nodes ever get the same.
-    above = max([*_members(asker), *asker.static_peers])
-    node = NodeId((yield from asker.command(encode(AdmitNode(addresses=(address,), above=above)))) or 0)
-    asker.begin(_take_in(asker, node))
-    members = {int(each): asker.address_of(each) for each in asker.replica.raft.status().membership.members}
-    return {"cluster": asker.cluster, "id": node, "peers": members | {int(node): address}}
-
-
 def add_node(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
     """Take in a node that runs and waits, by its id and address; answers when it votes."""
     asker.check_leads()
@@ -97,7 +85,7 @@ def add_node(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
             "start it with an empty data directory: it joins under a new id" if says.refusal == "node-removed" else None
         )
         raise InvalidArgument(f"node {node} cannot be added: {says.message}", hint=hint) from None
-    yield from _take_in(asker, node)
+    yield from take_in(asker, node)
     return {"id": node, "voter": True}
 
 
@@ -165,7 +153,7 @@ def _close_door(asker: Asker, node: NodeId) -> Steps:
     _demand_empty(asker, node)
 
 
-def _take_in(asker: Asker, node: NodeId) -> Steps:
+def take_in(asker: Asker, node: NodeId) -> Steps:
     """A learner first; a voter once it has caught up."""
     if node not in _members(asker):
         yield from _until(asker, NodeChange(ChangeKind.ADD_LEARNER, node), lambda: node in _members(asker))

@@ -12,6 +12,8 @@ MOVES = "moves"
 """The feature without which no shard moves: the level at which all nodes know how."""
 CHECKS = "checks"
 """The feature without which no digest is asked for."""
+TOKENS = "tokens"
+"""The feature without which no join token is made."""
 
 
 def lacking(feature: str, level: int, configuration: Configuration, members: Iterable[NodeId]) -> list[NodeId]:

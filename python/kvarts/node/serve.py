@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from kvarts import _native
 from kvarts.base.errors import InvalidArgument, ReplicaFenced, StorageFull
@@ -22,6 +22,7 @@ from kvarts.node.bootstrap import (
     founding,
     parse_peers,
     save_identity,
+    ticket_for,
     with_port,
 )
 from kvarts.node.codec import encode_membership
@@ -48,8 +49,14 @@ PROMISE_TICKS = 6
 """A lease is two ticks shorter, and outlasts missed heartbeats. Where a process ended, another leads then."""
 LOOPBACK = ("127.", "localhost:", "[::1]:")
 
-Join = Callable[[str, str], tuple[str, int, dict[int, str]]]
-"""Asks a cluster at an address to take in a node at another; returns the cluster's id, the node's and the peers."""
+
+class Join(Protocol):
+    """Asks a cluster to take in a node at `address`; returns the cluster's id, the node's and the peers."""
+
+    def __call__(
+        self, seeds: str, address: str, *, token: str, ticket: str, dns: str
+    ) -> tuple[str, int, dict[int, str]]:
+        """`seeds`: as --join names them. By `ticket` the cluster knows a node that asks again with its `token`."""
 
 
 def serve(
@@ -116,6 +123,7 @@ class _Node:
                 static_peers={NodeId(node): address for node, address in identity.peers.items()},
                 cluster=identity.cluster,
                 clock_ns=time.perf_counter_ns,
+                random=random.SystemRandom(),
             )
             host, _, port = self.http.rpartition(":")
             pages = PageServer(host, int(port), _pages(loop, muscle, self.room))
@@ -188,13 +196,20 @@ def _identity(value: Mapping[str, Any], data: Path, join: Join, *, moved: bool) 
         # Port 0 is any: the one that it had, by which the others know it.
         elsewhere = {found.node: address} if moved and not address.endswith(":0") else {}
         return check_identity(found, node, peers or elsewhere)
-    address = with_port(address)
+    if value["token"] and not value["join"]:
+        raise InvalidArgument("a token is for a node that joins", hint="give --join too, or leave the token out")
     if value["join"]:
         if peers:
             raise InvalidArgument("a node joins a cluster or founds one", hint="give --join or --peers")
-        cluster, number, known = join(value["join"], address)
+        ticket = ""
+        if value["token"]:
+            drawn = ticket_for(data, address, random.SystemRandom())
+            address, ticket = drawn.address, drawn.ticket
+        address = with_port(address)
+        cluster, number, known = join(value["join"], address, token=value["token"], ticket=ticket, dns=value["dns"])
         identity = Identity(cluster=cluster, node=number, peers={**known, number: address}, newcomer=True)
     else:
+        address = with_port(address)
         identity = founding(node or 1, peers or {node or 1: address}, random.SystemRandom())
     save_identity(data, identity)
     return identity

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kvarts.node.codec import encode_membership
-from kvarts.node.rows import CHECKS, MOVES, duties
+from kvarts.node.rows import CHECKS, MOVES, TOKENS, duties
 from kvarts.placement.leaders import spread
 from kvarts.raft.ids import NODE_NONE, LogIndex, NodeId
 from kvarts.raft.membership import Membership
@@ -35,7 +35,7 @@ META = GroupId(META_GROUP)
 
 FEATURE = "shards"
 SPLITS = "splits"
-FEATURES: Mapping[str, int] = {FEATURE: 1, MOVES: 1, SPLITS: 1, CHECKS: 1}
+FEATURES: Mapping[str, int] = {FEATURE: 1, MOVES: 1, SPLITS: 1, CHECKS: 1, TOKENS: 1}
 """What this program knows, by the names under which clusters agree on using it."""
 
 STAND_MS = 20

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from kvarts import _native
-from kvarts.remote.target import parse
+from kvarts.remote.seeds import client_of
+from kvarts.remote.target import Target, parse, parse_seeds
 
 CALL_MS = 65_000
 """A little more than a node itself gives a call."""
@@ -17,7 +18,11 @@ def call(uri: str, verb: str, arguments: Mapping[str, object] | None = None, *, 
 
     Raises InvalidArgument where it refuses, Unavailable and DeadlineExceeded.
     """
-    client = _native.Client(list(parse(uri).hosts))
+    return _ask(parse(uri), verb, arguments, timeout_ms)
+
+
+def _ask(target: Target, verb: str, arguments: Mapping[str, object] | None, timeout_ms: int) -> Any:
+    client = client_of(target)
     try:
         request = _native.Request.admin(verb, json.dumps(arguments or {}))
         return json.loads(client.call(request, timeout_ms))
@@ -25,10 +30,14 @@ def call(uri: str, verb: str, arguments: Mapping[str, object] | None = None, *, 
         client.close()
 
 
-def join(address: str, own: str) -> tuple[str, int, dict[int, str]]:
-    """Ask the cluster of the node at `address` to take in one that listens at `own`.
+def join(
+    seeds: str, address: str, *, token: str = "", ticket: str = "", dns: str = ""
+) -> tuple[str, int, dict[int, str]]:
+    """Ask the cluster of the nodes at `seeds` to take in one that listens at `address`.
 
-    Returns the cluster's id, the new node's, and where its nodes listen.
+    `token` lets it in where one is needed; by its `ticket` it is known if it asks again. Returns the cluster's id, the
+    new node's, and where its nodes listen. Raises JoinRefused, Unavailable, InvalidArgument.
     """
-    answer = call(f"kvarts://{address}", "join", {"address": own}, timeout_ms=JOIN_MS)
+    given = {"address": address} | ({"token": token, "ticket": ticket} if token else {})
+    answer = _ask(parse_seeds(seeds, dns), "join", given, JOIN_MS)
     return answer["cluster"], answer["id"], {int(node): where for node, where in answer["peers"].items()}

@@ -13,6 +13,7 @@ from kvarts.base.types import Revision
 from kvarts.remote.batch import BatchFace
 from kvarts.remote.layout import layout_of
 from kvarts.remote.pages import KEYS, VALUES, Rows
+from kvarts.remote.seeds import are_known
 from kvarts.remote.space import Space, Timeout
 from kvarts.remote.store import _no_files, connect
 from kvarts.remote.target import parse
@@ -292,7 +293,10 @@ def open_remote_async(
 
 
 async def _open(uri: str, key: Any, value: Any, options: dict[str, Any]) -> AsyncStore[Any, Any]:
-    connection = connect(parse(uri), options)
+    target = parse(uri)
+    # To look names up takes a while, in which other tasks go on.
+    known = are_known(target)
+    connection = connect(target, options) if known else await asyncio.to_thread(connect, target, options)
     loops = Loops(connection.client)
     try:
         space = await first_space(AsyncStore, connection, key, value, loops=loops)

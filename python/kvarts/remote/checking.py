@@ -12,6 +12,7 @@ from typing import Any
 from kvarts import _native
 from kvarts.base.errors import CommitUnknown, DeadlineExceeded, InvalidArgument, KvartsError, NotLeader, Unavailable
 from kvarts.remote.admin import CALL_MS
+from kvarts.remote.seeds import client_of
 from kvarts.remote.target import parse
 
 META = 1
@@ -119,7 +120,7 @@ def check(
     `fences`: a replica that most others contradict serves nobody from then on, until it is rebuilt. Raises Unavailable,
     and InvalidArgument where a node is too old or there is no such group.
     """
-    client = _native.Client(list(parse(uri).hosts))
+    client = client_of(parse(uri))
     try:
         yield from _Checker(client, clock, fences=fences).run(groups, told)
     finally:

@@ -8,6 +8,7 @@ from typing import Any
 from kvarts import _native
 from kvarts.base.errors import Unavailable
 from kvarts.remote.admin import CALL_MS
+from kvarts.remote.seeds import client_of
 from kvarts.remote.target import parse
 
 
@@ -41,7 +42,7 @@ class Operator:
 @contextmanager
 def operator(uri: str) -> Iterator[Operator]:
     """Return a connection to the cluster at a URI; it ends with the block."""
-    client = _native.Client(list(parse(uri).hosts))
+    client = client_of(parse(uri))
     try:
         yield Operator(client)
     finally:

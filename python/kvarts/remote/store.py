@@ -17,6 +17,7 @@ from kvarts.base.views import StoreItems, StoreKeys, StoreValues
 from kvarts.remote.batch import BatchFace
 from kvarts.remote.layout import layout_of
 from kvarts.remote.pages import KEYS, VALUES, Pages, Rows
+from kvarts.remote.seeds import client_of
 from kvarts.remote.space import Connection, Timeout
 from kvarts.remote.target import Settings, Target, parse, settings
 from kvarts.remote.verbs import Verbs, first_space
@@ -62,9 +63,14 @@ def _open(connection: Connection, key: Any, value: Any) -> "RemoteStore[Any, Any
 
 
 def connect(target: Target, options: Mapping[str, object]) -> Connection:
-    """Return the connections to a target, none of them made yet."""
-    checked = settings(target, options)
-    return Connection(_native.Client(list(target.hosts)), target, checked)
+    """Return the connections to a target, none of them made yet; names are looked up. Raises Unavailable."""
+    return _connected(target, settings(target, options))
+
+
+def _connected(target: Target, checked: Settings) -> Connection:
+    if checked.dns != target.dns:
+        target = replace(target, dns=checked.dns)
+    return Connection(client_of(target, checked.timeout_ms / 2000), target, checked)
 
 
 class RemoteStore(Store[K, V]):
@@ -447,7 +453,7 @@ class RemoteBatch(BatchFace[K, V]):
 
 def _opened_again(target: Target, checked: Settings, key: Any, value: Any) -> "RemoteStore[Any, Any]":
     """Return the store that was pickled, with connections of its own."""
-    return _open(Connection(_native.Client(list(target.hosts)), target, checked), key, value)
+    return _open(_connected(target, checked), key, value)
 
 
 def _no_files(what: str, uri: str) -> InvalidArgument:

@@ -14,7 +14,10 @@ from kvarts.base.options import Options
 from kvarts.embedded.paths import check_name
 from kvarts.embedded.store import DEFAULT_KEYSPACE
 
-SCHEME = "kvarts"
+SCHEME, SERVICE_SCHEME = "kvarts", "kvarts+srv"
+SERVICE = "srv:"
+"""What a seed begins with that is the name of records of type SRV in DNS, and no host."""
+_SERVICE_LABELS = "_kvarts._tcp."
 PORT = 7420
 TIMEOUT_MS = 5_000
 _MS_MAX = 1000 * 86_400 * 365
@@ -22,9 +25,10 @@ _MS_MAX = 1000 * 86_400 * 365
 LINEARIZABLE = "linearizable"
 STALE = "stale"
 
-_OPTIONS = ("create", "timeout", "consistency", "max_staleness", "shards", "partition", "ordered")
-_URI_OPTIONS = ("timeout", "consistency", "max_staleness")
+_OPTIONS = ("create", "dns", "timeout", "consistency", "max_staleness", "shards", "partition", "ordered")
+_URI_OPTIONS = ("dns", "timeout", "consistency", "max_staleness")
 _DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)\s*(ms|s|m|h|)", re.IGNORECASE)
+_NAME = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
 _UNITS_MS = {"": 1000, "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 
 Seconds = float | timedelta | str
@@ -34,6 +38,8 @@ Seconds = float | timedelta | str
 class Settings:
     """Checked options of a remote store."""
 
+    dns: str = ""
+    """host:port of the name server for the target's names; empty: the machine's own."""
     create: bool = True
     """Make the keyspace if there is none of that name."""
     timeout_ms: int = TIMEOUT_MS
@@ -50,23 +56,26 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A parsed URI: host:port of each node, and the keyspace."""
+    """A parsed URI: host:port of each node, or srv:NAME of records that tell them, and the keyspace."""
 
     uri: str
     hosts: tuple[str, ...]
     keyspace: str
     options: Mapping[str, str]
+    dns: str = ""
+    """host:port of the name server to ask; empty: the machine's own."""
 
 
 def is_uri(target: object) -> bool:
     """Tell whether a target names a cluster rather than a path."""
-    return isinstance(target, str) and target.startswith(f"{SCHEME}://")
+    return isinstance(target, str) and target.startswith((f"{SCHEME}://", f"{SERVICE_SCHEME}://"))
 
 
 def parse(uri: str) -> Target:
     """Return what "kvarts://host1:7420,host2/keyspace?timeout=5s" says; a host without a port has 7420.
 
-    Raises InvalidArgument.
+    "kvarts+srv://example.com/keyspace" names records of type SRV in DNS, of _kvarts._tcp.example.com; a name that
+    begins with an underscore is taken as it is. Raises InvalidArgument.
     """
     example = f"{SCHEME}://host1:{PORT},host2:{PORT}/keyspace?timeout=5s"
     try:
@@ -75,7 +84,10 @@ def parse(uri: str) -> Target:
         raise InvalidArgument(f"target {uri!r} is no URI: {error}", hint=example) from error
     if "@" in parts.netloc:
         raise InvalidArgument(f"target {uri!r} names a user", hint=f"users are not built yet: {example}")
-    hosts = tuple(dict.fromkeys(_host(host.strip(), uri) for host in parts.netloc.split(",") if host.strip()))
+    if parts.scheme == SERVICE_SCHEME and parts.netloc:
+        hosts: tuple[str, ...] = (_service(parts.netloc, f"target {uri!r}"),)
+    else:
+        hosts = _hosts(parts.netloc, f"target {uri!r}")
     if not hosts:
         raise InvalidArgument(f"target {uri!r} names no host", hint=example)
     if parts.fragment:
@@ -86,7 +98,32 @@ def parse(uri: str) -> Target:
     for name in options:
         if name not in _URI_OPTIONS:
             raise _unknown(name, _URI_OPTIONS, f"target {uri!r} has no option")
-    return Target(uri, hosts, keyspace, options)
+    return Target(uri, hosts, keyspace, options, options.get("dns", ""))
+
+
+def parse_seeds(text: str, dns: str = "") -> Target:
+    """Return what "host1:7420,host2" or "srv:example.com" says, as a target. Raises InvalidArgument."""
+    hosts = _hosts(text, f"seeds {text!r}")
+    if not hosts:
+        raise InvalidArgument(f"seeds {text!r} name no host", hint=f"host1:{PORT},host2:{PORT} or {SERVICE}NAME")
+    return Target(text, hosts, DEFAULT_KEYSPACE, {}, dns)
+
+
+def _hosts(text: str, what: str) -> tuple[str, ...]:
+    """Return each seed between commas once."""
+    named = (each.strip() for each in text.split(","))
+    return tuple(dict.fromkeys(_seed(each, what) for each in named if each))
+
+
+def _seed(given: str, what: str) -> str:
+    return _service(given.removeprefix(SERVICE), what) if given.startswith(SERVICE) else _host(given, what)
+
+
+def _service(name: str, what: str) -> str:
+    """Return srv:NAME in full: a domain alone has the records of its service `kvarts`."""
+    if _NAME.fullmatch(name) is None or len(name) > 200:
+        raise InvalidArgument(f"{what}: {name!r} is no name of records in DNS", hint="one name, without a port")
+    return SERVICE + (name if name.startswith("_") else _SERVICE_LABELS + name).removesuffix(".")
 
 
 def settings(target: Target, given: Mapping[str, object]) -> Settings:
@@ -107,6 +144,7 @@ def settings(target: Target, given: Mapping[str, object]) -> Settings:
     timeout = values.get("timeout")
     stale, max_staleness_ms = freshness(values.get("consistency"), values.get("max_staleness"))
     return Settings(
+        dns=str(values.get("dns") or ""),
         create=create,
         timeout_ms=TIMEOUT_MS if timeout is None else milliseconds(timeout, "timeout"),
         stale=stale,
@@ -158,14 +196,14 @@ def milliseconds(given: object, name: str) -> int:
     return math.ceil(ms)
 
 
-def _host(given: str, uri: str) -> str:
+def _host(given: str, what: str) -> str:
     try:
         parts = urlsplit(f"//{given}")
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise InvalidArgument(f"target {uri!r}: {given!r} is no host:port", hint=str(error)) from error
+        raise InvalidArgument(f"{what}: {given!r} is no host:port", hint=str(error)) from error
     if not host or port == 0:
-        raise InvalidArgument(f"target {uri!r}: {given!r} is no host:port", hint=f"host:{PORT}")
+        raise InvalidArgument(f"{what}: {given!r} is no host:port", hint=f"host:{PORT}")
     return f"[{host}]:{port or PORT}" if ":" in host else f"{host}:{port or PORT}"
 
 

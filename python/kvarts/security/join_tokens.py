@@ -1,8 +1,9 @@
 """One-time tokens by which a new node proves that an operator let it in.
 
-A token is `kvj1.`, its claims and their tag, both in URL-safe base64: the cluster, the node's name, when it expires,
-and an id that is drawn at random. The tag is HMAC-SHA-256 of all before it under the cluster's join key, which only the
-meta group has. A token is spent by its id: whoever admits a node keeps the ids of used tokens until they expire.
+A token is `kvj1.`, its claims and their tag, both in URL-safe base64: the cluster, the node's name (the address that it
+tells others), when it expires, and an id that is drawn at random. The tag is HMAC-SHA-256 of all before it under the
+cluster's join key, which only the meta group has. A token is spent by its id: whoever admits a node keeps the ids of
+used tokens until they expire.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ ID_BYTES = 16
 TAG_BYTES = 32
 TOKEN_CHARS_MAX = 2048
 NAME_BYTES_MAX = 255
+ANY = "*"
+"""The name in a token that is for whichever node has it."""
 
 
 class JoinRefusal(Enum):
@@ -30,7 +33,7 @@ class JoinRefusal(Enum):
     MALFORMED = "this is no join token, or a part of one: copy it whole"
     FORGED = "this join token was not made by this cluster, or was changed"
     OTHER_CLUSTER = "this join token is for another cluster"
-    OTHER_NODE = "this join token is for a node of another name"
+    OTHER_NODE = "this join token is for a node at another address"
     EXPIRED = "this join token has expired: make another"
     SPENT = "this join token was used before: each lets one node in"
 
@@ -54,7 +57,7 @@ class JoinClaims:
 
 
 def mint(key: bytes, cluster: str, name: str, expires_ms: int, drawn: bytes) -> str:
-    """Return a token for one node. `drawn`: 16 bytes that nobody can guess. Raises ValueError."""
+    """Return a token for one node, or for ANY one. `drawn`: 16 bytes that nobody can guess. Raises ValueError."""
     if len(key) < KEY_BYTES_MIN or len(drawn) != ID_BYTES:
         raise ValueError(f"a join key has {KEY_BYTES_MIN} bytes or more, and {ID_BYTES} bytes are drawn for a token")
     if not all(1 <= len(each.encode()) <= NAME_BYTES_MAX for each in (cluster, name)):
@@ -66,6 +69,19 @@ def mint(key: bytes, cluster: str, name: str, expires_ms: int, drawn: bytes) -> 
 def check(key: bytes, token: str, *, cluster: str, name: str, now_ms: int, spent: Collection[str]) -> JoinClaims:
     """Return what a token says, if it lets this node into this cluster now. The caller spends its id, once and for all.
 
+    Raises JoinRefused.
+    """
+    said = read(key, token, cluster=cluster, name=name)
+    if now_ms >= said.expires_ms:
+        raise JoinRefused(JoinRefusal.EXPIRED)
+    if said.id in spent:
+        raise JoinRefused(JoinRefusal.SPENT)
+    return said
+
+
+def read(key: bytes, token: str, *, cluster: str, name: str) -> JoinClaims:
+    """Return what a token for this node of this cluster says, be it expired or spent.
+
     Raises JoinRefused. The tag is compared in constant time and before anything that it covers is looked at.
     """
     claims, tag = _parts(token)
@@ -74,9 +90,7 @@ def check(key: bytes, token: str, *, cluster: str, name: str, now_ms: int, spent
     said = JoinClaims(**json.loads(claims))
     checks = (
         (said.cluster == cluster, JoinRefusal.OTHER_CLUSTER),
-        (said.name == name, JoinRefusal.OTHER_NODE),
-        (now_ms < said.expires_ms, JoinRefusal.EXPIRED),
-        (said.id not in spent, JoinRefusal.SPENT),
+        (said.name in (ANY, name), JoinRefusal.OTHER_NODE),
     )
     for holds, refusal in checks:
         if not holds:

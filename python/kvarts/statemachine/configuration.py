@@ -22,6 +22,7 @@ from kvarts.statemachine.rows import (
     REMOVED,
     SHARD,
     SPACE,
+    TOKENS_REQUIRED,
     next_version,
     numbered,
     shard_map_in,
@@ -44,7 +45,10 @@ class SetNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdmitNode:
-    """A node that has no id yet joins. Answers with its id: above `above`, and above every id there ever was."""
+    """A node that has no id yet joins. Answers with its id: above `above`, and above every id there ever was.
+
+    Refused once nodes need a token: see kvarts.statemachine.joins.
+    """
 
     addresses: tuple[str, ...]
     above: int
@@ -172,6 +176,18 @@ def decide(rows: Mapping[bytes, bytes], record: Mapping[str, object]) -> Decisio
             return _set_feature(rows, name, level)
 
 
+def new_node(rows: Mapping[bytes, bytes], addresses: tuple[str, ...], above: int) -> tuple[NodeId, SystemWrite]:
+    """Return an id above `above` and above every one there ever was, and the write that lists its node."""
+    used = [int(key.rpartition(b"/")[2]) for key in rows if key.startswith((NODE, REMOVED))]
+    node = NodeId(max([above, *used]) + 1)
+    return node, (numbered(NODE, node), pack_json({"addresses": addresses, "features": {}}))
+
+
+def are_names(value: object) -> bool:
+    """Return whether this is a list of names."""
+    return isinstance(value, list) and all(map(is_name, value))
+
+
 def _set_node(rows: Mapping[bytes, bytes], command: SetNode) -> Decision:
     if numbered(REMOVED, command.node) in rows:
         return Decision(refusal="node-removed")
@@ -183,10 +199,10 @@ def _set_node(rows: Mapping[bytes, bytes], command: SetNode) -> Decision:
 
 
 def _admit_node(rows: Mapping[bytes, bytes], command: AdmitNode) -> Decision:
-    used = [int(key.rpartition(b"/")[2]) for key in rows if key.startswith((NODE, REMOVED))]
-    node = NodeId(max([command.above, *used]) + 1)
-    row = {"addresses": command.addresses, "features": {}}
-    return Decision(((numbered(NODE, node), pack_json(row)),), value=node)
+    if TOKENS_REQUIRED in rows:
+        return Decision(refusal="token-needed")
+    node, listed = new_node(rows, command.addresses, command.above)
+    return Decision((listed,), value=node)
 
 
 def _remove_node(rows: Mapping[bytes, bytes], node: NodeId) -> Decision:
@@ -232,10 +248,6 @@ def _set_feature(rows: Mapping[bytes, bytes], name: str, level: int) -> Decision
     return Decision(((FEATURE + name.encode(), b"%d" % level),))
 
 
-def _are_names(value: object) -> bool:
-    return isinstance(value, list) and all(map(is_name, value))
-
-
 def _are_levels(value: object) -> bool:
     return isinstance(value, dict) and all(is_name(name) and is_id(level) for name, level in value.items())
 
@@ -258,7 +270,7 @@ _WORDS: Vocabulary[ConfigCommand] = Vocabulary(
         "name": is_name,
         "key": is_name,
         "value": is_name,
-        "addresses": _are_names,
+        "addresses": are_names,
         "features": _are_levels,
         "options": _are_options,
     },

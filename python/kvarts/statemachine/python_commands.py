@@ -28,6 +28,7 @@ class CommandKind(IntEnum):
     VERDICT = 3
     SHARD_RANGE = 4
     CHECK = 5
+    JOIN = 6
 
 
 class UnreadableCommand(ValueError):  # noqa: N818  # says what is wrong, as in kvarts.base.errors

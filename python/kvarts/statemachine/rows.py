@@ -16,6 +16,9 @@ from kvarts.statemachine.python_commands import SystemWrite
 NODE, REMOVED, KEYSPACE, FEATURE = b"config/node/", b"config/removed-node/", b"config/keyspace/", b"config/feature/"
 LAST_KEYSPACE = b"config/last-keyspace"
 DRAINING, SHARD, SPACE = b"config/draining-node/", b"config/shard/", b"config/space/"
+JOIN_KEY, TOKENS_REQUIRED = b"config/join-key", b"config/join-tokens-required"
+SPENT, SPENT_FORGOTTEN = b"config/spent-token/", b"config/spent-tokens-forgotten"
+"""Who may join: see kvarts.statemachine.joins. JOIN_KEY is secret."""
 LAST_SHARD, MAP_VERSION = b"config/last-shard", b"config/shard-map"
 
 META_GROUP = 1

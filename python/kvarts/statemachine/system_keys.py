@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from kvarts.statemachine import checks, configuration, ranges, shards, verdicts
+from kvarts.statemachine import checks, configuration, joins, ranges, shards, verdicts
 from kvarts.statemachine.python_commands import CommandKind, Decision, unpack_command
 
 ROOMS: Mapping[CommandKind, Callable[[Mapping[bytes, bytes], Mapping[str, object]], Decision]] = {
@@ -14,6 +14,7 @@ ROOMS: Mapping[CommandKind, Callable[[Mapping[bytes, bytes], Mapping[str, object
     CommandKind.VERDICT: verdicts.decide,
     CommandKind.SHARD_RANGE: ranges.decide,
     CommandKind.CHECK: checks.decide,
+    CommandKind.JOIN: joins.decide,
 }
 
 

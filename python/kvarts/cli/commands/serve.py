@@ -41,6 +41,7 @@ def setting_options(function: F) -> F:
             "one of three",
         ),
         ("kvarts serve --data ./n4 --listen 127.0.0.1:7424 --join 127.0.0.1:7421", "join a cluster that runs"),
+        ("KVARTS_TOKEN=kvj1.… kvarts serve --data ./n4 --join srv:example.com", "by a token, found in DNS"),
     ],
 )
 @setting_options
@@ -87,7 +88,7 @@ def explain(file: Path | None, as_json: bool, **flags: object) -> None:
         print_json([_object(setting) for setting in settings])
         return
     rows = [("setting", "value", "from", "environment")]
-    rows += [(each.spec.name, str(each.value), each.source, each.spec.variable) for each in settings]
+    rows += [(each.spec.name, str(each.shown), each.source, each.spec.variable) for each in settings]
     print_table(rows, header=True)
 
 
@@ -95,7 +96,7 @@ def _object(setting: Setting) -> dict[str, object]:
     spec = setting.spec
     return {
         "name": spec.name,
-        "value": setting.value,
+        "value": setting.shown,
         "source": setting.source,
         "flag": spec.flag,
         "variable": spec.variable,

@@ -9,6 +9,7 @@ import pytest
 from kvarts import InvalidArgument
 from kvarts.base.errors import NotAStore, StorageError
 from kvarts.node.bootstrap import (
+    JOINING_FILE,
     NODE_FILE,
     Identity,
     check_identity,
@@ -16,6 +17,7 @@ from kvarts.node.bootstrap import (
     founding,
     parse_peers,
     save_identity,
+    ticket_for,
     with_port,
 )
 
@@ -80,3 +82,22 @@ def test_port_0_becomes_one_that_is_free_since_others_are_told_it() -> None:
     assert (host, 1024 <= int(port) <= 65535) == ("127.0.0.1", True)
     with pytest.raises(StorageError, match=r"free port of 192\.0\.2\.1"):
         with_port("192.0.2.1:0")  # an address of no machine
+
+
+def test_a_node_that_asks_again_is_known_by_its_ticket(tmp_path: Path) -> None:
+    data = tmp_path / "n"
+    first = ticket_for(data, "127.0.0.1:0", random.Random(1))
+    assert not first.address.endswith(":0")
+    assert first.ticket not in repr(first)
+    assert find_identity(data) is None
+    assert ticket_for(data, "127.0.0.1:0", random.Random(2)) == first
+    assert ticket_for(data, "127.0.0.1:5", random.Random(2)).address == "127.0.0.1:5"
+    assert (data / JOINING_FILE).stat().st_mode & 0o777 == 0o600
+    save_identity(data, Identity(cluster="00" * 16, node=4))
+    assert not (data / JOINING_FILE).exists()
+
+
+def test_a_ticket_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / JOINING_FILE).write_text("{")
+    with pytest.raises(NotAStore, match="cannot be read"):
+        ticket_for(tmp_path, "127.0.0.1:1", random.Random(1))

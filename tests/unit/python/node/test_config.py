@@ -49,3 +49,10 @@ def test_an_unknown_name_in_the_file_is_refused_and_a_missing_file_told(tmp_path
         settle({}, {}, path)
     with pytest.raises(StorageError):
         settle({}, {}, tmp_path / "absent.toml")
+
+
+def test_a_token_is_shown_to_nobody() -> None:
+    token = settle({}, {"KVARTS_TOKEN": "kvj1.xyz"})["token"]
+    assert (token.value, token.shown, token.source) == ("kvj1.xyz", "(set)", "environment")
+    assert "xyz" not in repr(token)
+    assert settle({}, {})["token"].shown == ""

@@ -99,6 +99,7 @@ class Node:
             static_peers={NodeId(node): address for node, address in addresses.items()},
             cluster=CLUSTER,
             clock_ns=time.perf_counter_ns,
+            random=seeds,
             stop_ms_max=2_000,
         )
         # In production nobody comes before the loop is there.
