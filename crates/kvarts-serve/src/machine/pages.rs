@@ -25,7 +25,6 @@ const KEYS: Wanted = Wanted { keys: true, values: false, revisions: true, expiri
 pub(super) fn scan_page(held: &Held, request: &v1::ScanRequest, now_ms: u64) -> Result<v1::ScanResponse> {
     check_scan(request)?;
     let at = read_at(held, request.freshness.as_ref(), now_ms)?;
-    // Before the rows: a split that comes in between leaves what it takes away as it was.
     let range = held.range();
     let (start, stop) = ((&request.start[..], !request.exclude_start), (&request.stop[..], request.include_stop));
     let (start, stop) = match &range {
@@ -36,6 +35,7 @@ pub(super) fn scan_page(held: &Held, request: &v1::ScanRequest, now_ms: u64) -> 
         }
     };
     let scan = held.db.scan_at(&held.tree, user_bounds(request.keyspace, start, stop), request.reverse, at)?;
+    held.check_unsplit(range.as_ref())?;
     let response = v1::ScanResponse { revision: scan.revision().0, now_ms: at.now_ms, ..Default::default() };
     let rows = OwnRows { scan, range: range.filter(|range| !range.is_ordered()) };
     if request.count_only { count(rows, request, response) } else { page(rows, request, response) }

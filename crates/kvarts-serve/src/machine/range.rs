@@ -2,8 +2,9 @@
 //! nobody sees them.
 //!
 //! A shard that was never split has no such row, and nothing here is asked for it.
-use super::rows::USER_PREFIX_BYTES;
+use super::rows::{USER, USER_PREFIX_BYTES};
 use super::{Error, Result};
+use kvarts_engine::compaction::CompactionFilter;
 use kvarts_formats::shards::Space;
 use kvarts_wire::v1;
 use kvarts_wire::v1::operation::Kind as Step;
@@ -105,6 +106,22 @@ impl Range {
     }
 }
 
+/// Rows of users are kept where they are the shard's own; all others are.
+impl CompactionFilter for Range {
+    fn keeps(&self, key: &[u8]) -> bool {
+        key[0] != USER || self.owns_row(key)
+    }
+
+    fn keeps_any(&self, smallest: &[u8], largest: &[u8]) -> bool {
+        if !self.is_ordered() || smallest[0] != USER || largest[0] != USER {
+            return true;
+        }
+        let before = largest.get(USER_PREFIX_BYTES..).is_some_and(|largest| *largest < self.start[..]);
+        let behind = !self.stop.is_empty() && smallest.get(USER_PREFIX_BYTES..) >= Some(&self.stop[..]);
+        !before && !behind
+    }
+}
+
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     let digit = |digit: u8| char::from(digit).to_digit(16);
@@ -143,6 +160,19 @@ mod tests {
         assert_eq!(clamped("h", "k"), bounds(("h", false), ("k", true)));
         assert_eq!(clamped("g", "p"), bounds(("g", false), ("p", false)));
         assert_eq!(clamped("a", "z"), bounds(("g", true), ("p", false)));
+    }
+
+    #[test]
+    fn compaction_keeps_what_is_own_and_all_of_the_system() {
+        let middle = range(true, "67", "70");
+        let row = |key: &str| [&[USER, 0, 0, 0, 3], key.as_bytes()].concat();
+        assert_eq!(["f", "g", "p"].map(|key| middle.keeps(&row(key))), [false, true, false]);
+        assert!(middle.keeps(b"\0config/range"));
+        let any = |smallest: &str, largest: &str| middle.keeps_any(&row(smallest), &row(largest));
+        assert_eq!([any("a", "f"), any("a", "g"), any("o", "z"), any("p", "z")], [false, true, true, false]);
+        assert!(middle.keeps_any(b"\0applied", &row("a")), "the table has rows of the system");
+        let hashed = range(false, "", "8000000000000000");
+        assert!(hashed.keeps_any(&row("a"), &row("b")));
     }
 
     #[test]

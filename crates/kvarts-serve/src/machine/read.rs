@@ -11,7 +11,8 @@ use kvarts_wire::v1::get_response::Found;
 /// Answers `request`. `now_ms` is the node's clock.
 pub(super) fn get(held: &Held, request: &v1::GetRequest, now_ms: u64) -> Result<v1::GetResponse> {
     check_get(request)?;
-    if let Some(range) = held.range() {
+    let range = held.range();
+    if let Some(range) = &range {
         range.check_keys(request)?;
     }
     let at = read_at(held, request.freshness.as_ref(), now_ms)?;
@@ -28,6 +29,7 @@ pub(super) fn get(held: &Held, request: &v1::GetRequest, now_ms: u64) -> Result<
         let value = if request.keys_only { Bytes::new() } else { Bytes::copy_from_slice(entry.value) };
         rows[at] = Found { found: true, value, revision: entry.revision.0 };
     })?;
+    held.check_unsplit(range.as_ref())?;
     Ok(v1::GetResponse { rows, revision: revision.0, now_ms: at.now_ms })
 }
 
