@@ -2,9 +2,10 @@
 //! nobody sees them.
 //!
 //! A shard that was never split has no such row, and nothing here is asked for it.
-use super::rows::{USER, USER_PREFIX_BYTES};
+use super::rows::{USER, USER_PREFIX_BYTES, user_bounds};
 use super::{Error, Result};
 use kvarts_engine::compaction::CompactionFilter;
+use kvarts_engine::iter::Bounds;
 use kvarts_formats::shards::Space;
 use kvarts_wire::v1;
 use kvarts_wire::v1::operation::Kind as Step;
@@ -16,9 +17,9 @@ pub const RANGE: &[u8] = b"config/range";
 /// A key, and whether it is included. Empty: none.
 type Bound<'b> = (&'b [u8], bool);
 
-/// A range of tokens.
+/// A range of tokens of a keyspace: those of one shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Range {
+pub struct Range {
     keyspace: u32,
     space: Space,
     start: Vec<u8>,
@@ -41,6 +42,11 @@ struct Said {
 }
 
 impl Range {
+    /// The range of a shard as the map has it: `start` up to `stop` (empty: the end) of the tokens of a keyspace.
+    pub fn new(keyspace: u32, space: Space, start: Vec<u8>, stop: Vec<u8>, epoch: u64) -> Self {
+        Self { keyspace, space, start, stop, epoch }
+    }
+
     /// Reads the row.
     pub(super) fn decode(row: &[u8]) -> Result<Self> {
         let broken = || Error::NotAShard("the row of the shard's range cannot be read".to_owned());
@@ -51,7 +57,7 @@ impl Range {
     }
 
     /// Tells whether a key is one of the shard's own.
-    pub(super) fn owns(&self, key: &[u8]) -> bool {
+    pub fn owns(&self, key: &[u8]) -> bool {
         let token = self.space.token(key);
         let token = token.as_ref();
         self.start[..] <= *token && (self.stop.is_empty() || *token < self.stop[..])
@@ -94,6 +100,12 @@ impl Range {
         let start = if *start.0 < self.start[..] { (&self.start[..], true) } else { start };
         let beyond = stop.0.is_empty() || *stop.0 >= self.stop[..];
         (start, if beyond && !self.stop.is_empty() { (&self.stop[..], false) } else { stop })
+    }
+
+    /// Where rows of users can lie that are the shard's own.
+    pub(super) fn bounds(&self) -> Bounds {
+        let (start, stop) = self.clamped((b"", true), (b"", false));
+        user_bounds(self.keyspace, start, stop)
     }
 
     /// Tells whether tokens are keys.

@@ -2,12 +2,13 @@
 use crate::support::*;
 use kvarts_engine::fs::MemFs;
 use kvarts_formats::shards::{Partition, Space};
-use kvarts_serve::machine::{Error, Machine};
+use kvarts_serve::machine::{Error, Machine, Range};
 use kvarts_wire::v1;
 use kvarts_wire::v1::Outcome;
 use kvarts_wire::v1::command::Special;
 use kvarts_wire::v1::operation::Kind as Step;
 use std::path::Path;
+use std::sync::Arc;
 
 const CHILD: &str = "/child";
 const MIDDLE: &str = "8000000000000000";
@@ -169,6 +170,24 @@ fn compaction_drops_what_the_other_half_has_and_nobody_sees_a_difference() {
             assert!(count(&again) > 50);
             again.compact().unwrap();
         }
+    }
+}
+
+#[test]
+fn a_replica_that_has_not_reached_the_split_can_be_asked_for_its_half() {
+    for (ordered, at, space) in
+        [(true, "6b6579313030", Space::Ordered), (false, MIDDLE, Space::Hashed(Partition::Whole))]
+    {
+        let fs = MemFs::new();
+        let behind = filled(&fs);
+        let bound = (0..at.len() / 2).map(|i| u8::from_str_radix(&at[2 * i..2 * i + 2], 16).unwrap()).collect();
+        let cut = Arc::new(Range::new(KEYSPACE, space, Vec::new(), bound, EPOCH));
+        let request = v1::ScanRequest { keyspace: KEYSPACE, count_only: true, ..Default::default() };
+        let lower = behind.scan_page_within(&request, Some(&cut), 0).unwrap().count;
+        assert_eq!(behind.scan_page(&request, 0).unwrap().count, 200);
+        let _upper = split(&behind, &fs, ordered, at);
+        assert_eq!(lower, count(&behind));
+        assert!((1..200).contains(&lower));
     }
 }
 
