@@ -68,7 +68,7 @@ VERBS: Mapping[str, Callable[[Asker, Mapping[str, Any]], Verb]] = {
     "move-leader": placing.move_leader,
 }
 
-CARE = ("compact", "flush", "stats", "verify")
+CARE = ("compact", "flush", "middles", "stats", "verify")
 """Verbs about this node's own files, which may take minutes: the muscle does them beside everything else."""
 
 

@@ -189,7 +189,8 @@ def _cuts(shard_map: ShardMap, keyspace: KeyspaceId, arguments: Mapping[str, Any
     line = _within(shard_map.shards_in(keyspace), arguments)
     if space.ordered and len(line) < into:
         raise InvalidArgument(
-            "the shards of an ordered keyspace are split at keys", hint="give one with --at, once for each split"
+            "the shards of an ordered keyspace are split at keys",
+            hint="name one; `kvarts cluster split` finds the middle by itself",
         )
     under_way = sum(each.split is not None for each in line)
     free = sorted((each for each in line if not each.busy), key=lambda each: (-_width(each), each.start))

@@ -76,6 +76,7 @@ def shards(asker: Asker, _arguments: Mapping[str, Any]) -> Verb:
             {
                 "id": each.id,
                 "keyspace": names.get(each.keyspace, ""),
+                "ordered": shard_map.spaces[each.keyspace].ordered,
                 "start": each.start.hex(),
                 "stop": each.stop.hex(),
                 "epoch": each.epoch,

@@ -5,6 +5,7 @@
 //! meanwhile, no one else may have touched it) → when that manifest is durable, mark
 //! [`obsolete`](crate::version::VersionEdit::obsolete) tables. docs/internals/compaction.md explains the rules.
 mod cut;
+mod filter;
 mod full;
 mod job;
 mod output;
@@ -16,6 +17,7 @@ mod runs;
 #[cfg(test)]
 mod simulation;
 
+pub use filter::{CompactionFilter, filtering_plan, is_unfiltered};
 pub use full::full_plan;
 pub use job::run;
 pub use output::{OutputContext, write_tables};

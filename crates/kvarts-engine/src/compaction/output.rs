@@ -1,7 +1,7 @@
 //! Writing sorted rows into tables.
-use super::Retention;
 use super::cut::Cutter;
 use super::retain::{Collector, Verdict};
+use super::{CompactionFilter, Retention};
 use crate::fs::Fs;
 use crate::iter::BoxCursor;
 use crate::keys::Identity;
@@ -40,16 +40,17 @@ pub struct OutputContext<'a> {
 /// lets go but no tombstones: older rows may lie in other tables. For flushes; compactions go by [`run`](super::run).
 /// Syncs the tables and the directory. Rows of one key never straddle two tables. On error no outputs are left.
 pub fn write_tables(rows: BoxCursor, retention: &Retention, context: &OutputContext<'_>) -> Result<Vec<TableRef>> {
-    write_rows(rows, Collector::new(retention, false), Vec::new(), context)
+    write_rows(rows, Collector::new(retention, false), None, Vec::new(), context)
 }
 
 /// Rows between two looks at `OutputContext::stop`.
 const STOP_ROWS: u64 = 256;
 
-/// Writes what `collector` keeps of `rows` into tables, cut with regard to `grandparents`.
+/// Writes what `filter` and `collector` keep of `rows` into tables, cut with regard to `grandparents`.
 pub(super) fn write_rows(
     mut rows: BoxCursor,
     mut collector: Collector<'_>,
+    filter: Option<&dyn CompactionFilter>,
     grandparents: Vec<TableRef>,
     context: &OutputContext<'_>,
 ) -> Result<Vec<TableRef>> {
@@ -61,6 +62,10 @@ pub(super) fn write_rows(
             return Err(Error::Closed);
         }
         read += 1;
+        if filter.is_some_and(|filter| !filter.keeps(rows.key())) {
+            rows.next()?;
+            continue;
+        }
         let (key, revision, kind) = (rows.key(), rows.revision(), rows.kind());
         let verdict = collector.judge(key, revision, kind, rows.value());
         if verdict != Verdict::Skip {

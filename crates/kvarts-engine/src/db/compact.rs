@@ -147,6 +147,18 @@ impl Shared {
         let mut rest = Rest::Complete;
         for tree in &self.live_trees() {
             self.check_open()?;
+            let version = Arc::clone(&tree.state.load().version);
+            if let Some(plan) = self.filtering_plan(tree, &version)? {
+                let begun_ns = self.clock.monotonic_ns();
+                self.compact_plan(tree, &version, plan)?;
+                quiet.back_off = Duration::ZERO;
+                // Nobody waits for it: a third of the time is enough.
+                let took = Duration::from_nanos(self.clock.monotonic_ns().saturating_sub(begun_ns));
+                return Ok(Some(2 * took));
+            }
+            if tree.filtering.load().is_some() && self.filter_of(tree).is_none() {
+                rest = rest.max(Rest::Reads); // Somebody reads what it would drop.
+            }
             let state = tree.state.load_full();
             let earned = Earned { reads: state.waste.bytes(), quiet: quiet.bytes };
             match resting_plan(&state.version, &self.options, earned) {
@@ -176,9 +188,11 @@ impl Shared {
         loop {
             self.check_open()?;
             let version = Arc::clone(&tree.state.load().version);
-            let Some(plan) = full_plan(&version, &self.options, &asked) else {
-                return Ok(());
+            let plan = match full_plan(&version, &self.options, &asked) {
+                None => self.filtering_plan(tree, &version)?,
+                some => some,
             };
+            let Some(plan) = plan else { return Ok(()) };
             self.compact_plan(tree, &version, plan)?;
             // Writers go on meanwhile: what slows them has a turn between two steps. It mixes newer rows into deeper
             // levels, which makes more steps; so only so often, and then writers wait for the end.
@@ -236,8 +250,10 @@ impl Shared {
         let compression = tree.compression(&self.options, plan.target());
         let keeps = compression == tree.compression(&self.options, plan.level());
         let plan = if keeps { plan } else { plan.rewriting() };
+        let filtering = self.filter_of(tree);
+        let filter = filtering.as_ref().map(|filtering| filtering.filter());
         let edit = match self
-            .with_outputs(compression, &stop, |context| compaction::run(&plan, version, &retention, context))
+            .with_outputs(compression, &stop, |context| compaction::run(&plan, version, &retention, filter, context))
         {
             Err(Error::Closed) if dropped() => return Ok(()),
             outcome => outcome?,

@@ -17,6 +17,7 @@ mod batches;
 mod checkpoint;
 mod close;
 mod compact;
+mod filtering;
 mod floor;
 mod flush;
 mod history;

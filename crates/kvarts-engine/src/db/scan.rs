@@ -17,6 +17,9 @@ use std::sync::Arc;
 /// So many places where it could be parted are looked at per piece.
 const PARTS_PER_PIECE: u64 = 4;
 
+/// So many keys of each table are looked at for the middle.
+const MIDDLE_PARTS: u64 = 256;
+
 /// Tables of one level that a scan may need.
 pub(super) struct LevelPart {
     version: Arc<Version>,
@@ -288,6 +291,32 @@ impl Scan {
         (pieces, rows)
     }
 
+    /// Returns the key that has about half of the bytes of its range in front of it, and about how many rows the range has, by
+    /// the tables' indexes alone. `None` where they cannot part it.
+    fn middle(&self) -> (Option<Vec<u8>>, u64) {
+        let awake = self.first_awake();
+        let (start, stop) = awake.rows.bounds();
+        let (mut keys, mut weights, mut total) = (Vec::new(), Vec::new(), 0);
+        for (_, table) in awake.state.version.tables() {
+            let record = &table.record;
+            let rows_each = (record.rows / MIDDLE_PARTS).max(1);
+            total += table.table.part_at(start, stop, rows_each, &mut keys);
+            let row_bytes = (record.bytes / record.rows.max(1)).max(1);
+            weights.resize(keys.len(), row_bytes);
+        }
+        total += keys.iter().map(|(_, rows)| rows).sum::<u64>();
+        let mut parts: Vec<_> = keys.into_iter().zip(weights).map(|((key, rows), each)| (key, rows * each)).collect();
+        parts.retain(|(key, _)| key.as_slice() > start && stop.is_none_or(|stop| key.as_slice() < stop));
+        parts.sort_unstable();
+        let half = parts.iter().map(|(_, bytes)| bytes).sum::<u64>() / 2;
+        let mut before = 0;
+        let middle = parts.into_iter().find(|(_, bytes)| {
+            before += bytes;
+            before >= half
+        });
+        (middle.map(|(key, _)| key), total)
+    }
+
     /// Memory of columns that is free to use.
     pub(super) fn spares(&self) -> Arc<Spares> {
         Arc::clone(&self.counted.shared.spares)
@@ -319,6 +348,12 @@ impl Awake {
 }
 
 impl Db {
+    /// Returns a key at which about half of the bytes of `bounds` lie before, and about how many rows there are, old versions
+    /// too. Looks at tables only, and at no row of them: `None` where they are too small to tell.
+    pub fn middle(&self, tree: &Tree, bounds: Bounds) -> Result<(Option<Vec<u8>>, u64)> {
+        Ok(self.scan(tree, bounds, false, None)?.middle())
+    }
+
     /// Starts a scan of `bounds` as of `at` (`None` = now), forward or in reverse.
     pub fn scan(&self, tree: &Tree, bounds: Bounds, reverse: bool, at: Option<&Snapshot>) -> Result<Scan> {
         let held =

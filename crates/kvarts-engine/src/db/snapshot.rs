@@ -32,6 +32,11 @@ impl Registry {
         }
     }
 
+    /// The oldest revision that is held, for snapshots and scans.
+    fn oldest(&self) -> Option<Revision> {
+        self.held.first_key_value().map(|(revision, _)| *revision)
+    }
+
     /// Number of snapshots; those held for scans do not count.
     pub(super) fn count(&self) -> usize {
         self.held.values().map(|&(count, _)| count).sum::<usize>() - self.scans
@@ -116,5 +121,10 @@ impl Shared {
         let expired_ms = registry.held.values().map(|&(_, oldest_ms)| oldest_ms).fold(now_ms, u64::min);
         registry.expired_ms = expired_ms;
         Retention::new(registry.held.range(..visible).map(|(&held, _)| held), visible, expired_ms)
+    }
+
+    /// The oldest revision that snapshots and scans read at.
+    pub(super) fn oldest_held(&self) -> Option<Revision> {
+        self.snapshots.lock().oldest()
     }
 }

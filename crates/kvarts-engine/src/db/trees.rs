@@ -1,4 +1,5 @@
 //! Trees: their memtables and tables as one immutable state that readers load and writers replace.
+use super::filtering::Filtering;
 use super::publish;
 use super::state::Shared;
 use super::waste::Waste;
@@ -9,7 +10,7 @@ use crate::options::Options;
 use crate::sync::{Mutex, atomic};
 use crate::version::Version;
 use crate::{Error, FileId, Result, Revision, TreeId};
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use kvarts_formats::batch::Op;
 use kvarts_formats::compress::{ByLevel, Compression};
 use std::sync::Arc;
@@ -152,6 +153,8 @@ pub(super) struct TreeShared {
     pub(super) dropped: AtomicBool,
     /// Newest revision applied to it; changed under the write lock.
     pub(super) last: AtomicU64,
+    /// Which rows compaction drops beside those that nobody can see.
+    pub(super) filtering: ArcSwapOption<Filtering>,
     /// Held while `state` is replaced: a leaf in the lock order.
     swap: Mutex<()>,
 }
@@ -173,6 +176,7 @@ impl TreeShared {
             generation: atomic::AtomicU64::new(0),
             dropped: AtomicBool::new(false),
             last,
+            filtering: ArcSwapOption::empty(),
             swap: Mutex::new(()),
         })
     }

@@ -5,7 +5,7 @@ use super::holds::Holds;
 use super::pages;
 use super::payload::decode_payload;
 use super::place::{self, path_of};
-use super::range::RANGE;
+use super::range::{RANGE, Range};
 use super::read::{self, UserRow};
 use super::rows::{MEMBERSHIP, Position, prefix_bounds, system_key};
 use super::{Error, Result};
@@ -172,7 +172,17 @@ impl Machine {
 
     /// One page of a scan. Where there is more, the next begins behind the last key, at the revision and time of this one.
     pub fn scan_page(&self, request: &v1::ScanRequest, now_ms: u64) -> Result<v1::ScanResponse> {
-        self.shared.with(|held| pages::scan_page(held, request, now_ms))
+        self.scan_page_within(request, None, now_ms)
+    }
+
+    /// The same of rows that are the shard's own by the map, too: `cut`. For who asks a replica that may not have come as far.
+    pub fn scan_page_within(
+        &self,
+        request: &v1::ScanRequest,
+        cut: Option<&Arc<Range>>,
+        now_ms: u64,
+    ) -> Result<v1::ScanResponse> {
+        self.shared.with(|held| pages::scan_page(held, request, cut, now_ms))
     }
 
     /// All rows of a keyspace by the time of the last entry: key, value, revision. For tests and tools: it is all at once.
@@ -226,6 +236,11 @@ impl Machine {
             held.look_at_tables()?;
             Ok(held.db.compact(Some(&held.tree))?)
         })
+    }
+
+    /// About how many rows the shard has, and the user's key with about half of their bytes in front of it, where tables tell.
+    pub fn middle(&self) -> Result<(Option<Vec<u8>>, u64)> {
+        self.shared.with(read::middle)
     }
 
     pub(super) fn shared(&self) -> &Shared {

@@ -7,7 +7,7 @@ use super::{Error, Result};
 use arc_swap::ArcSwapOption;
 use kvarts_engine::Revision;
 use kvarts_engine::clock::{Clock, OsClock};
-use kvarts_engine::db::{Db, Memory, ReadAt, RowChunk, Tree};
+use kvarts_engine::db::{Db, Entry, Memory, ReadAt, RowChunk, Tree};
 use kvarts_engine::fs::Fs;
 use kvarts_engine::options::{Durability, Options};
 use kvarts_engine::sync::Mutex;
@@ -48,7 +48,7 @@ pub(super) struct Mark {
     pub(super) membership: Arc<[u8]>,
 }
 
-/// An open store. Lock order: `newest` and `flushed` are leaves.
+/// An open store. Lock order: `flushed`, then `looking`; `newest` is a leaf.
 pub(super) struct Held {
     pub(super) db: Arc<Db>,
     pub(super) tree: Tree,
@@ -61,8 +61,12 @@ pub(super) struct Held {
     pub(super) sessions: AtomicI64,
     /// What is the shard's own, if it was split.
     range: ArcSwapOption<Range>,
+    /// Held while the range is read and set: a leaf.
+    looking: Mutex<()>,
     /// What is in tables, and the revision up to which it was looked at.
     flushed: Mutex<(Revision, Mark)>,
+    /// Since which revision tables say what is the shard's own, as compaction was told; zero where they do not.
+    split: AtomicU64,
 }
 
 impl Held {
@@ -91,8 +95,8 @@ impl Held {
         let retention_ms = options.retention_ms;
         let sessions = AtomicI64::new(count_sessions(&db, &tree)?);
         let (newest, flushed) = (Mutex::default(), Mutex::default());
-        let range = ArcSwapOption::empty();
-        let held = Self { db, tree, number, clock, retention_ms, newest, sessions, range, flushed };
+        let (range, looking, split) = (ArcSwapOption::empty(), Mutex::default(), AtomicU64::new(0));
+        let held = Self { db, tree, number, clock, retention_ms, newest, sessions, range, looking, flushed, split };
         let newest = held.mark_at(ReadAt { revision: None, now_ms: 0 })?;
         *held.newest.lock() = newest;
         held.look_at_range()?;
@@ -119,13 +123,29 @@ impl Held {
         }
     }
 
-    /// What is the shard's own, if it was split. Look before rows are read: it only ever gets less.
+    /// What is the shard's own, if it was split. Look before rows are read, and see afterwards that nothing has changed
+    /// (`check_unsplit`).
     pub(super) fn range(&self) -> Option<Arc<Range>> {
         self.range.load_full()
     }
 
+    /// Makes sure that the range is what it was when `known` was looked at. Then rows that were read since, or that a scan
+    /// holds, are all there: what a split takes away goes only afterwards, and not while an older scan lives.
+    ///
+    /// Errors: `WrongShard`: whoever asked asks again.
+    pub(super) fn check_unsplit(&self, known: Option<&Arc<Range>>) -> Result<()> {
+        let now = self.range.load();
+        let same = match (&*now, known) {
+            (None, None) => true,
+            (Some(now), Some(known)) => Arc::ptr_eq(now, known),
+            _ => false,
+        };
+        if same { Ok(()) } else { Err(Error::WrongShard) }
+    }
+
     /// Sees what the row of the range says now.
     pub(super) fn look_at_range(&self) -> Result<()> {
+        let _looking = self.looking.lock();
         let mut row = None;
         let key = system_key(RANGE);
         self.db.get_many_at(&self.tree, &[&key], ReadAt { revision: None, now_ms: 0 }, &mut |_, entry| {
@@ -135,21 +155,39 @@ impl Held {
         Ok(())
     }
 
-    /// What is in tables. Looks only where a flush has brought something new; then lets go what the window has left behind.
+    /// What is in tables. Looks only where a flush has brought something new; then lets go what the window has left behind,
+    /// and what a split has taken away.
     pub(super) fn look_at_tables(&self) -> Result<Mark> {
         let mut flushed = self.flushed.lock();
         if self.db.flushed_revision(&self.tree) != flushed.0 || flushed.0 == Revision::ZERO {
-            let mut rows = [None, None];
-            let keys = [APPLIED, MEMBERSHIP];
-            let revision = self.db.get_many_flushed(&self.tree, &keys, &mut |at, entry| {
-                rows[at] = entry.map(|entry| entry.value.to_vec());
+            let (mut rows, mut range) = ([None, None], None);
+            let key = system_key(RANGE);
+            let keys = [APPLIED, MEMBERSHIP, &key];
+            let value_of = |entry: &Entry<'_>| (entry.value.to_vec(), entry.revision);
+            let revision = self.db.get_many_flushed(&self.tree, &keys, &mut |at, entry| match rows.get_mut(at) {
+                Some(row) => *row = entry.map(|entry| entry.value.to_vec()),
+                None => range = entry.as_ref().map(value_of),
             })?;
             *flushed = (revision, mark(rows)?);
+            if let Some((row, since)) = range {
+                self.drop_foreign(&row, since)?;
+            }
             let horizon_ms = (flushed.1.position.stamp_us / 1000).saturating_sub(self.retention_ms);
             self.clock.unix_ms.fetch_max(horizon_ms, Ordering::AcqRel);
             self.db.set_retain_from(Revision(horizon_ms.min(self.clock.holds.floor_ms()) * 1000));
         }
         Ok(flushed.1.clone())
+    }
+
+    /// Has compaction drop rows that are not the shard's own, by a row of the range that is in tables: whatever crashes, this
+    /// shard will never have them again, and the copy for the other half was made before the row was written.
+    fn drop_foreign(&self, row: &[u8], since: Revision) -> Result<()> {
+        if self.split.swap(since.0, Ordering::AcqRel) != since.0 {
+            // Readers first.
+            self.look_at_range()?;
+            self.db.set_compaction_filter(&self.tree, Arc::new(Range::decode(row)?), since);
+        }
+        Ok(())
     }
 
     /// Position and membership as of a revision.

@@ -27,6 +27,7 @@ pub use handle::{Machine, MachineOptions};
 pub use holds::Holds;
 pub use limits::{BATCH_BYTES_MAX, VALUE_BYTES_MAX, check_command, check_get, check_scan};
 pub use payload::{encode_payload, encode_result};
+pub use range::Range;
 pub use read::UserRow;
 pub use rows::Position;
 pub use sessions::SESSION_WINDOW;

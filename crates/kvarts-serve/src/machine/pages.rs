@@ -21,23 +21,28 @@ const COUNT_ROWS_MAX: u64 = 256 << 10;
 
 const KEYS: Wanted = Wanted { keys: true, values: false, revisions: true, expiries: false };
 
-/// Answers one page of `request`.
-pub(super) fn scan_page(held: &Held, request: &v1::ScanRequest, now_ms: u64) -> Result<v1::ScanResponse> {
+/// Answers one page of `request`. `cut`: what is the shard's own by the map, for a scan that is answered whether or not this
+/// replica has come as far.
+pub(super) fn scan_page(
+    held: &Held,
+    request: &v1::ScanRequest,
+    cut: Option<&Arc<Range>>,
+    now_ms: u64,
+) -> Result<v1::ScanResponse> {
     check_scan(request)?;
     let at = read_at(held, request.freshness.as_ref(), now_ms)?;
-    // Before the rows: a split that comes in between leaves what it takes away as it was.
     let range = held.range();
     let (start, stop) = ((&request.start[..], !request.exclude_start), (&request.stop[..], request.include_stop));
-    let (start, stop) = match &range {
-        None => (start, stop),
-        Some(range) => {
-            range.check_scan(request)?;
-            range.clamped(start, stop)
-        }
-    };
+    if let Some(range) = &range {
+        range.check_scan(request)?;
+    }
+    let ranges: Vec<_> = range.iter().chain(cut).map(Arc::clone).collect();
+    let (start, stop) = ranges.iter().fold((start, stop), |(start, stop), range| range.clamped(start, stop));
     let scan = held.db.scan_at(&held.tree, user_bounds(request.keyspace, start, stop), request.reverse, at)?;
+    held.check_unsplit(range.as_ref())?;
     let response = v1::ScanResponse { revision: scan.revision().0, now_ms: at.now_ms, ..Default::default() };
-    let rows = OwnRows { scan, range: range.filter(|range| !range.is_ordered()) };
+    let ranges = ranges.iter().filter(|range| !range.is_ordered()).map(Arc::clone).collect();
+    let rows = OwnRows { scan, ranges };
     if request.count_only { count(rows, request, response) } else { page(rows, request, response) }
 }
 
@@ -45,15 +50,15 @@ pub(super) fn scan_page(held: &Held, request: &v1::ScanRequest, now_ms: u64) -> 
 struct OwnRows {
     scan: Scan,
     /// Where bounds do not tell them apart.
-    range: Option<Arc<Range>>,
+    ranges: Vec<Arc<Range>>,
 }
 
 impl OwnRows {
     /// As [`Scan::fill_wanted`].
     fn fill(&mut self, chunk: &mut RowChunk, limits: Limits, wanted: Wanted) -> Result<bool> {
-        let Some(range) = &self.range else {
+        if self.ranges.is_empty() {
             return Ok(self.scan.fill_wanted(chunk, limits, wanted)?);
-        };
+        }
         let Limits { rows_max, bytes_max } = limits;
         loop {
             let mut all = RowChunk::default();
@@ -64,7 +69,7 @@ impl OwnRows {
             }
             let left = Limits { rows_max: rows_left, bytes_max: bytes_left };
             let more = self.scan.fill_wanted(&mut all, left, wanted)?;
-            push_own(chunk, &all, range);
+            push_own(chunk, &all, &self.ranges);
             if !more {
                 return Ok(false);
             }
@@ -72,13 +77,13 @@ impl OwnRows {
     }
 }
 
-fn push_own(out: &mut RowChunk, all: &RowChunk, range: &Range) {
+fn push_own(out: &mut RowChunk, all: &RowChunk, ranges: &[Arc<Range>]) {
     let (mut start, mut value_start) = (0, 0);
     for (at, &end) in all.key_ends.iter().enumerate() {
         let (key, value) = (&all.keys[start..end], all.value_ends.get(at).map(|&end| &all.values[value_start..end]));
         start = end;
         value_start = all.value_ends.get(at).copied().unwrap_or(0);
-        if !range.owns_row(key) {
+        if ranges.iter().any(|range| !range.owns_row(key)) {
             continue;
         }
         out.keys.extend_from_slice(key);

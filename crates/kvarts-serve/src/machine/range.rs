@@ -2,8 +2,10 @@
 //! nobody sees them.
 //!
 //! A shard that was never split has no such row, and nothing here is asked for it.
-use super::rows::USER_PREFIX_BYTES;
+use super::rows::{USER, USER_PREFIX_BYTES, user_bounds};
 use super::{Error, Result};
+use kvarts_engine::compaction::CompactionFilter;
+use kvarts_engine::iter::Bounds;
 use kvarts_formats::shards::Space;
 use kvarts_wire::v1;
 use kvarts_wire::v1::operation::Kind as Step;
@@ -15,9 +17,9 @@ pub const RANGE: &[u8] = b"config/range";
 /// A key, and whether it is included. Empty: none.
 type Bound<'b> = (&'b [u8], bool);
 
-/// A range of tokens.
+/// A range of tokens of a keyspace: those of one shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Range {
+pub struct Range {
     keyspace: u32,
     space: Space,
     start: Vec<u8>,
@@ -40,6 +42,11 @@ struct Said {
 }
 
 impl Range {
+    /// The range of a shard as the map has it: `start` up to `stop` (empty: the end) of the tokens of a keyspace.
+    pub fn new(keyspace: u32, space: Space, start: Vec<u8>, stop: Vec<u8>, epoch: u64) -> Self {
+        Self { keyspace, space, start, stop, epoch }
+    }
+
     /// Reads the row.
     pub(super) fn decode(row: &[u8]) -> Result<Self> {
         let broken = || Error::NotAShard("the row of the shard's range cannot be read".to_owned());
@@ -50,7 +57,7 @@ impl Range {
     }
 
     /// Tells whether a key is one of the shard's own.
-    pub(super) fn owns(&self, key: &[u8]) -> bool {
+    pub fn owns(&self, key: &[u8]) -> bool {
         let token = self.space.token(key);
         let token = token.as_ref();
         self.start[..] <= *token && (self.stop.is_empty() || *token < self.stop[..])
@@ -95,6 +102,12 @@ impl Range {
         (start, if beyond && !self.stop.is_empty() { (&self.stop[..], false) } else { stop })
     }
 
+    /// Where rows of users can lie that are the shard's own.
+    pub(super) fn bounds(&self) -> Bounds {
+        let (start, stop) = self.clamped((b"", true), (b"", false));
+        user_bounds(self.keyspace, start, stop)
+    }
+
     /// Tells whether tokens are keys.
     pub(super) fn is_ordered(&self) -> bool {
         self.space == Space::Ordered
@@ -102,6 +115,22 @@ impl Range {
 
     fn has(&self, keyspace: u32, key: &[u8]) -> bool {
         keyspace == self.keyspace && self.owns(key)
+    }
+}
+
+/// Rows of users are kept where they are the shard's own; all others are.
+impl CompactionFilter for Range {
+    fn keeps(&self, key: &[u8]) -> bool {
+        key[0] != USER || self.owns_row(key)
+    }
+
+    fn keeps_any(&self, smallest: &[u8], largest: &[u8]) -> bool {
+        if !self.is_ordered() || smallest[0] != USER || largest[0] != USER {
+            return true;
+        }
+        let before = largest.get(USER_PREFIX_BYTES..).is_some_and(|largest| *largest < self.start[..]);
+        let behind = !self.stop.is_empty() && smallest.get(USER_PREFIX_BYTES..) >= Some(&self.stop[..]);
+        !before && !behind
     }
 }
 
@@ -143,6 +172,19 @@ mod tests {
         assert_eq!(clamped("h", "k"), bounds(("h", false), ("k", true)));
         assert_eq!(clamped("g", "p"), bounds(("g", false), ("p", false)));
         assert_eq!(clamped("a", "z"), bounds(("g", true), ("p", false)));
+    }
+
+    #[test]
+    fn compaction_keeps_what_is_own_and_all_of_the_system() {
+        let middle = range(true, "67", "70");
+        let row = |key: &str| [&[USER, 0, 0, 0, 3], key.as_bytes()].concat();
+        assert_eq!(["f", "g", "p"].map(|key| middle.keeps(&row(key))), [false, true, false]);
+        assert!(middle.keeps(b"\0config/range"));
+        let any = |smallest: &str, largest: &str| middle.keeps_any(&row(smallest), &row(largest));
+        assert_eq!([any("a", "f"), any("a", "g"), any("o", "z"), any("p", "z")], [false, true, true, false]);
+        assert!(middle.keeps_any(b"\0applied", &row("a")), "the table has rows of the system");
+        let hashed = range(false, "", "8000000000000000");
+        assert!(hashed.keeps_any(&row("a"), &row("b")));
     }
 
     #[test]

@@ -1,17 +1,19 @@
 //! Reads of keys by name, at the newest revision or at one that the request pins; and what such a read sees.
 use super::held::Held;
-use super::rows::{USER_PREFIX_BYTES, push_user_key, user_bounds};
+use super::rows::{USER, USER_PREFIX_BYTES, push_user_key, user_bounds};
 use super::{Error, Result, check_get};
 use bytes::Bytes;
 use kvarts_engine::Revision;
 use kvarts_engine::db::{ReadAt, RowChunk};
+use kvarts_engine::iter::Bounds;
 use kvarts_wire::v1;
 use kvarts_wire::v1::get_response::Found;
 
 /// Answers `request`. `now_ms` is the node's clock.
 pub(super) fn get(held: &Held, request: &v1::GetRequest, now_ms: u64) -> Result<v1::GetResponse> {
     check_get(request)?;
-    if let Some(range) = held.range() {
+    let range = held.range();
+    if let Some(range) = &range {
         range.check_keys(request)?;
     }
     let at = read_at(held, request.freshness.as_ref(), now_ms)?;
@@ -28,6 +30,7 @@ pub(super) fn get(held: &Held, request: &v1::GetRequest, now_ms: u64) -> Result<
         let value = if request.keys_only { Bytes::new() } else { Bytes::copy_from_slice(entry.value) };
         rows[at] = Found { found: true, value, revision: entry.revision.0 };
     })?;
+    held.check_unsplit(range.as_ref())?;
     Ok(v1::GetResponse { rows, revision: revision.0, now_ms: at.now_ms })
 }
 
@@ -50,6 +53,16 @@ pub(super) fn rows(held: &Held, keyspace: u32) -> Result<Vec<UserRow>> {
         (key_start, value_start) = (key_end, value_end);
     }
     Ok(rows)
+}
+
+/// About how many rows of users there are, and the user's key in their middle.
+pub(super) fn middle(held: &Held) -> Result<(Option<Vec<u8>>, u64)> {
+    let bounds = match held.range() {
+        Some(range) => range.bounds(),
+        None => Bounds { start: Some((vec![USER], true)), stop: Some((vec![USER + 1], false)) },
+    };
+    let (middle, rows) = held.db.middle(&held.tree, bounds)?;
+    Ok((middle.and_then(|key| key.get(USER_PREFIX_BYTES..).map(<[u8]>::to_vec)), rows))
 }
 
 /// What a read sees. The clock of a node may be behind that of the leaders before: a row once absent stays so.

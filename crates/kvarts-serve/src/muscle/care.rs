@@ -20,6 +20,8 @@ pub enum Care {
     Verify,
     /// Tell numbers about the engine.
     Stats,
+    /// Tell of each group about how many rows it has, and which key lies in their middle.
+    Middles,
 }
 
 impl Care {
@@ -30,6 +32,7 @@ impl Care {
             "compact" => Self::Compact,
             "verify" => Self::Verify,
             "stats" => Self::Stats,
+            "middles" => Self::Middles,
             _ => return None,
         })
     }
@@ -90,7 +93,19 @@ fn take_care(core: &Core, group: &Group, care: Care) -> Result<Value> {
         }
         Care::Verify => report(machine),
         Care::Stats => machine.stats().map(|stats| figures(&stats)),
+        Care::Middles => middle(core, group),
     }
+}
+
+/// Few rows may be in memtables only.
+fn middle(core: &Core, group: &Group) -> Result<Value> {
+    let mut found = group.machine.middle()?;
+    if found.0.is_none() {
+        keeper::flush(core, group)?;
+        found = group.machine.middle()?;
+    }
+    let (key, rows) = found;
+    Ok(json!({ "groups": [{ "group": group.id, "rows": rows, "middle": key.map(|key| hex(&key)) }] }))
 }
 
 /// As `kvarts.base.types.Report`, bytes in hexadecimal.

@@ -3,6 +3,7 @@
 //! As `kvarts.shardmap.routing` decides it: an older epoch is no reason to refuse keys that a shard owns. A newer one is, and for
 //! ranges any other, since the shard may have fewer rows of the range than its asker thinks.
 use super::refusal;
+use crate::machine::Range;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use kvarts_formats::shards::{HASH_VERSION, Line, Map, Shard, Space};
@@ -94,6 +95,15 @@ enum Touch<'r> {
 }
 
 impl Known {
+    /// Which tokens a group owns; `None` where it is none of the keyspace's shards.
+    pub fn range_of(&self, keyspace: u32, group: u64) -> Option<Arc<Range>> {
+        let line = self.map.lines.get(&keyspace)?;
+        let at = line.shards().iter().position(|shard| shard.id == group)?;
+        let (shard, next) = (&line.shards()[at], line.shards().get(at + 1));
+        let stop = next.map_or_else(Vec::new, |next| next.start.clone());
+        Some(Arc::new(Range::new(keyspace, line.space().clone(), shard.start.clone(), stop, shard.epoch)))
+    }
+
     /// Where the revision of a keyspace is read: only of a shard that is named can it be.
     fn no_key(&self, keyspace: u32, owner: Option<&v1::Owner>) -> Result<Route, v1::Error> {
         if let Some(route) = self.meta(keyspace, owner)? {
@@ -276,6 +286,16 @@ mod tests {
         assert_eq!(scan("", "", Some((3, 3))), Err("WrongShard".to_owned()));
         assert_eq!(scan("a", "b", Some((3, 4))), Err("WrongShard".to_owned()));
         assert_eq!(scan("b", "a", Some((3, 4))), Ok(3));
+    }
+
+    #[test]
+    fn a_shard_ends_where_the_next_begins() {
+        let known = routes().known();
+        let owned =
+            |group| known.range_of(7, group).map(|range| [&b"a"[..], b"lz", b"m", b"z"].map(|key| range.owns(key)));
+        assert_eq!(owned(2), Some([true, true, false, false]));
+        assert_eq!(owned(3), Some([false, false, true, true]));
+        assert_eq!((owned(4), known.range_of(8, 2)), (None, None));
     }
 
     #[test]

@@ -3,6 +3,7 @@ use super::core::Core;
 use super::group::Group;
 use super::reads::{Ask, ReadBatch, WaitingRead};
 use super::refusal;
+use kvarts_wire::v1;
 use std::sync::Arc;
 
 /// Answers confirmed reads on a thread for connections: they may touch the disk.
@@ -31,7 +32,11 @@ pub fn now(core: &Core, group: &Group, ask: Ask) {
             answer.give(group.machine.get(&request, now_ms).map_err(|error| refusal::of_machine(&error)));
         }
         Ask::Scan(request, answer) => {
-            answer.give(group.machine.scan_page(&request, now_ms).map_err(|error| refusal::of_machine(&error)));
+            let stale = request.freshness.is_some_and(|fresh| fresh.level() == v1::freshness::Level::Stale);
+            // The map may know of a split that this replica has yet to reach.
+            let cut = if stale { core.routes.known().range_of(request.keyspace, group.id) } else { None };
+            let page = group.machine.scan_page_within(&request, cut.as_ref(), now_ms);
+            answer.give(page.map_err(|error| refusal::of_machine(&error)));
         }
     }
 }

@@ -2,12 +2,13 @@
 use crate::support::*;
 use kvarts_engine::fs::MemFs;
 use kvarts_formats::shards::{Partition, Space};
-use kvarts_serve::machine::{Error, Machine};
+use kvarts_serve::machine::{Error, Machine, Range};
 use kvarts_wire::v1;
 use kvarts_wire::v1::Outcome;
 use kvarts_wire::v1::command::Special;
 use kvarts_wire::v1::operation::Kind as Step;
 use std::path::Path;
+use std::sync::Arc;
 
 const CHILD: &str = "/child";
 const MIDDLE: &str = "8000000000000000";
@@ -135,6 +136,74 @@ fn a_write_of_before_the_split_is_known_to_both_halves() {
         assert_eq!(apply(&child, 3_002, &[once("n200", 3)])[0].outcome(), Outcome::Done);
     }
     assert_eq!(get(&child, "n200").unwrap(), "2");
+}
+
+#[test]
+fn compaction_drops_what_the_other_half_has_and_nobody_sees_a_difference() {
+    for (ordered, at) in [(true, "6b6579313030"), (false, MIDDLE)] {
+        let fs = MemFs::new();
+        let parent = filled(&fs);
+        parent.flush().unwrap();
+        let child = split(&parent, &fs, ordered, at);
+        let in_tables = |machine: &Machine| machine.stats().unwrap().trees[0].table_rows;
+        let sum = |machine: &Machine| {
+            let mut digest = machine.digest().unwrap();
+            while digest.step(1_000).unwrap() {}
+            digest.finish()
+        };
+        // A digest that was begun before goes on over what there was then.
+        for machine in [&parent, &child] {
+            machine.flush().unwrap();
+            let (before, rows_before, mut begun) = (sum(machine), rows(machine), machine.digest().unwrap());
+            begun.step(1_000).unwrap();
+            let all = in_tables(machine);
+            machine.compact().unwrap();
+            let others = 200 - rows_before.len() as u64;
+            assert!(in_tables(machine) + others <= all, "{} of {all} rows are left", in_tables(machine));
+            while begun.step(1_000).unwrap() {}
+            assert_eq!((sum(machine), begun.finish()), (before.clone(), before));
+            assert_eq!(rows(machine), rows_before);
+            machine.close().unwrap();
+        }
+        for dir in ["/shard", CHILD] {
+            let again = open_at(&fs, dir).unwrap();
+            assert!(count(&again) > 50);
+            again.compact().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_replica_that_has_not_reached_the_split_can_be_asked_for_its_half() {
+    for (ordered, at, space) in
+        [(true, "6b6579313030", Space::Ordered), (false, MIDDLE, Space::Hashed(Partition::Whole))]
+    {
+        let fs = MemFs::new();
+        let behind = filled(&fs);
+        let bound = (0..at.len() / 2).map(|i| u8::from_str_radix(&at[2 * i..2 * i + 2], 16).unwrap()).collect();
+        let cut = Arc::new(Range::new(KEYSPACE, space, Vec::new(), bound, EPOCH));
+        let request = v1::ScanRequest { keyspace: KEYSPACE, count_only: true, ..Default::default() };
+        let lower = behind.scan_page_within(&request, Some(&cut), 0).unwrap().count;
+        assert_eq!(behind.scan_page(&request, 0).unwrap().count, 200);
+        let _upper = split(&behind, &fs, ordered, at);
+        assert_eq!(lower, count(&behind));
+        assert!((1..200).contains(&lower));
+    }
+}
+
+#[test]
+fn nothing_is_dropped_before_tables_say_that_it_may_be() {
+    let fs = MemFs::new();
+    let parent = filled(&fs);
+    parent.flush().unwrap();
+    let child = split(&parent, &fs, true, "6b6579313030");
+    child.close().unwrap();
+    // The node dies before the entry is in tables: it takes the entry again, and makes the copy again.
+    let left = fs.crash(1);
+    drop(parent);
+    let again = open(&left).unwrap();
+    again.compact().unwrap();
+    assert_eq!(rows(&again).len(), 200);
 }
 
 #[test]

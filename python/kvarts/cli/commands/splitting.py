@@ -29,7 +29,7 @@ def split(uri: str, keyspace: str, *, shard: int | None, into: int | None, at: s
     """Split shards of KEYSPACE while it is in use, and wait until all is done.
 
     Nothing is copied at once and nobody is refused: each half begins with the files of the whole. Asked again after
-    an interruption, it goes on where it stopped.
+    an interruption, it goes on where it stopped. Shards of an ordered keyspace are cut where half of their bytes are.
     """
     line = _line(uri, keyspace)
     wish: dict[str, object] = {"keyspace": keyspace}
@@ -49,7 +49,10 @@ def split(uri: str, keyspace: str, *, shard: int | None, into: int | None, at: s
     else:
         count = 2 * len(line) if into is None else into
         wish["into"] = count
-    line = _until(uri, keyspace, wish, count)
+    if at is None and line and line[0]["ordered"]:
+        line = _halved(uri, keyspace, wish, count)
+    else:
+        line = _until(uri, keyspace, wish, count)
     if as_json:
         print_json({"keyspace": keyspace, "shards": line})
     else:
@@ -65,6 +68,32 @@ def _until(uri: str, keyspace: str, wish: dict[str, object], count: int) -> list
         while told["splitting"] or ("into" in wish and told["shards"] < count):
             progress.to(told["shards"])
             told = call(uri, "split", {**wish, "watch": "at" in wish})
+        progress.to(count)
+    return _line(uri, keyspace)
+
+
+def _halved(uri: str, keyspace: str, wish: dict[str, object], count: int) -> list[dict[str, Any]]:
+    """Cut the fullest shard of an ordered keyspace in its middle until there are enough; return the keyspace's shards."""
+    from kvarts.remote.admin import call
+    from kvarts.remote.halving import fullest
+    from kvarts.remote.operator import operator
+
+    start, stop = str(wish.get("start") or ""), str(wish.get("stop") or "")
+    with operator(uri) as cluster, Progress("splitting", count, unit="shards") as progress:
+        while True:
+            told = call(uri, "split", {**wish, "watch": True})
+            if told["splitting"]:
+                continue
+            if told["shards"] >= count:
+                break
+            progress.to(told["shards"])
+            within = [
+                each
+                for each in _line(uri, keyspace)
+                if each["start"] >= start and (not stop or (each["stop"] and each["stop"] <= stop))
+            ]
+            _, key = fullest(cluster, within)
+            call(uri, "split", {"keyspace": keyspace, "at": key.hex()})
         progress.to(count)
     return _line(uri, keyspace)
 

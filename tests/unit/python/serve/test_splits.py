@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +104,29 @@ def test_an_ordered_keyspace_is_split_at_a_key(nodes: Cluster) -> None:
         assert list(db.scan(None, b"user350", limit=300, reverse=True).keys()) == sorted(ROWS)[349:49:-1]
         with pytest.raises(kvarts.InvalidArgument, match="begins there already"):
             call(nodes.uri, "split", {"keyspace": "ordered", "at": b"user100".hex()})
+
+
+def test_an_ordered_keyspace_is_split_where_half_of_its_bytes_are(nodes: Cluster) -> None:
+    # The upper third of the keys has nearly all of the bytes.
+    rows = {b"k%05d" % at: bytes(5 if at < 2_000 else 500) for at in range(3_000)}
+    with _open(nodes, "lopsided", ordered=True) as db:
+        db.put_many(rows)
+        typed = [sys.executable, "-m", "kvarts", "cluster", "split", nodes.uri, "lopsided", "--json"]
+        for count in (2, 4):
+            done = subprocess.run([*typed, "--into", str(count)], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            told = json.loads(done.stdout)["shards"]
+            starts = [bytes.fromhex(each["start"]) for each in told] + [b"l"]
+            sizes = [sum(len(rows[key]) for key in rows if low <= key < high) for low, high in pairwise(starts)]
+            assert len(sizes) == count
+            assert max(sizes) < 0.75 * sum(sizes) if count == 2 else max(sizes) < 0.5 * sum(sizes), (starts, sizes)
+            assert dict(db) == rows
+        (lower, *_) = told
+        few = [*typed, "--shard", str(lower["id"])]
+        db.clear()
+        db.compact()
+        done = subprocess.run(few, capture_output=True, text=True, check=False)
+        assert (done.returncode, "too few rows" in done.stderr) == (3, True), done.stderr
 
 
 def test_clients_notice_nothing_while_shards_become_twice_as_many(nodes: Cluster) -> None:

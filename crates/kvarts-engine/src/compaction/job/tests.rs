@@ -1,6 +1,6 @@
 use super::*;
 use crate::compaction::simulation::Random;
-use crate::compaction::{CompactionPolicy, Leveled, full_plan, write_tables};
+use crate::compaction::{CompactionPolicy, Leveled, filtering_plan, full_plan, is_unfiltered, write_tables};
 use crate::fs::{Fs, MemFs};
 use crate::iter::{Bounds, VisibleCursor};
 use crate::memtable::Memtable;
@@ -30,6 +30,27 @@ struct World {
     snapshots: Vec<u64>,
     revision: u64,
     now_ms: u64,
+    filter: Option<Upper>,
+}
+
+/// Keeps the upper half of the keys: those from a middle on, or those whose last digit is odd.
+#[derive(Clone, Copy)]
+enum Upper {
+    Ordered,
+    Hashed,
+}
+
+impl CompactionFilter for Upper {
+    fn keeps(&self, key: &[u8]) -> bool {
+        match self {
+            Self::Ordered => key >= &b"key/200"[..],
+            Self::Hashed => key[key.len() - 1] % 2 == 1,
+        }
+    }
+
+    fn keeps_any(&self, _smallest: &[u8], largest: &[u8]) -> bool {
+        matches!(self, Self::Hashed) || self.keeps(largest)
+    }
 }
 
 impl World {
@@ -53,6 +74,7 @@ impl World {
             snapshots: Vec::new(),
             revision: 0,
             now_ms: 1000,
+            filter: None,
         }
     }
 
@@ -95,7 +117,8 @@ impl World {
     }
 
     fn run(&self, plan: &CompactionPlan, stop: &dyn Fn() -> bool) -> Result<VersionEdit> {
-        self.with_context(stop, |context| run(plan, &self.version, &self.retention(), context))
+        let filter = self.filter.as_ref().map(|filter| filter as &dyn CompactionFilter);
+        self.with_context(stop, |context| run(plan, &self.version, &self.retention(), filter, context))
     }
 
     fn install(&mut self, edit: &VersionEdit) {
@@ -160,8 +183,12 @@ impl World {
 
     fn check_reads(&self, context: &str) {
         for at in self.snapshots.iter().copied().chain([self.revision]) {
-            let expected = self.expected(at);
-            assert!(self.scan(at) == expected, "scan at {at}: {context} {:?}", self.version);
+            let kept = |row: &(Vec<u8>, u64, Vec<u8>)| self.filter.is_none_or(|filter| filter.keeps(&row.0));
+            let [expected, seen] = [self.expected(at), self.scan(at)].map(|mut rows| {
+                rows.retain(kept);
+                rows
+            });
+            assert!(seen == expected, "scan at {at}: {context} {:?}", self.version);
             for (key, revision, _) in &expected {
                 assert_eq!(self.get(key, at).map(|found| found.0), Some(*revision), "{context} {:?}", self.version);
             }
@@ -224,6 +251,33 @@ fn a_full_compaction_leaves_only_what_is_read() {
         assert_eq!(world.version.levels.iter().filter(|tables| !tables.is_empty()).count(), 1, "{:?}", world.version);
     }
     assert_eq!(world.version.tables().map(|(_, table)| table.record.rows).sum::<u64>(), newest);
+}
+
+#[test]
+fn rows_that_a_filter_drops_go_and_no_others() {
+    for (seed, filter) in (20..26).flat_map(|seed| [(seed, Upper::Ordered), (seed, Upper::Hashed)]) {
+        let (mut world, mut random) = grown(seed);
+        world.filter = Some(filter);
+        let since = Revision(world.revision);
+        let mut steps = 0;
+        loop {
+            assert!(steps < 500, "seed={seed}: it never ends");
+            steps += 1;
+            if random.below(4) == 0 && world.step() {
+                world.check_reads(&format!("seed={seed}"));
+            }
+            let unfiltered = |table: &TableRef| is_unfiltered(table, &filter, since).unwrap();
+            let Some(plan) = filtering_plan(&world.version, &world.options, unfiltered) else { break };
+            let edit = world.run(&plan, &|| false).unwrap();
+            world.install(&edit);
+            world.check_reads(&format!("seed={seed} after {plan:?}"));
+        }
+        let foreign = |rows: Vec<(Vec<u8>, u64, Vec<u8>)>| rows.iter().filter(|row| !filter.keeps(&row.0)).count();
+        let at: Vec<u64> = world.snapshots.iter().copied().chain([world.revision]).collect();
+        let left: usize = at.iter().map(|&at| foreign(world.scan(at))).sum();
+        assert_eq!(left, 0, "seed={seed}");
+        world.check_files();
+    }
 }
 
 #[test]
