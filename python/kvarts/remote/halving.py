@@ -1,41 +1,45 @@
 """Where a shard of an ordered keyspace is to be cut: its keys say nothing of where its middle lies, its tables do."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from kvarts.base.errors import InvalidArgument, KvartsError, Unavailable
 from kvarts.remote.operator import Operator
 
 
-def fullest(cluster: Operator, shards: Collection[Mapping[str, Any]]) -> tuple[int, bytes]:
-    """Return which of these shards has most rows, and the key with about half of their bytes in front of it.
+class Middle(NamedTuple):
+    """What one replica says of its shard. The larger of two is the better one to go by."""
 
-    `shards`: as the verb `shards` lists them. Nodes that do not answer are left out. Raises InvalidArgument where tables are
-    too small to tell, Unavailable where no node that keeps one of the shards answers.
+    is_known: bool
+    size: int
+    key: bytes
+
+
+def fullest(cluster: Operator, shards: Collection[Mapping[str, Any]]) -> bytes:
+    """Return the key to cut at of the shard with most bytes: about half of them lie before it.
+
+    `shards`: as the verb `shards` lists them. Nodes that do not answer are left out.
+
+    Raises InvalidArgument where tables are too small to tell, Unavailable where no node that keeps one of the shards
+    answers.
     """
     ranges = {int(each["id"]): (bytes.fromhex(each["start"]), bytes.fromhex(each["stop"])) for each in shards}
-    found: dict[int, tuple[int, bytes | None]] = {}
+    found = []
     for address in cluster.addresses():
         try:
             told = cluster.ask("middles", {}, address)
         except KvartsError:
             continue
-        for each in told.get("groups", ()):
-            group, rows = int(each["group"]), int(each["rows"])
-            if group in ranges:
-                middle = _within(each["middle"], *ranges[group])
-                found[group] = max(
-                    found.get(group, (0, None)), (rows, middle), key=lambda one: (one[1] is not None, one[0])
-                )
+        found += [_middle(each, *ranges[int(each["group"])]) for each in told["groups"] if each["group"] in ranges]
     if not found:
         raise Unavailable("no node that keeps these shards answers", hint="`kvarts cluster status` shows them")
-    group, (_, key) = max(found.items(), key=lambda one: (one[1][1] is not None, one[1][0]))
-    if key is None:
+    best = max(found)
+    if not best.is_known:
         raise InvalidArgument("there are too few rows to tell where the middle is", hint="say it with --at KEY")
-    return group, key
+    return best.key
 
 
-def _within(middle: str | None, start: bytes, stop: bytes) -> bytes | None:
-    """Return the key, unless a shard may not be cut there: a node may still know an older range."""
-    key = bytes.fromhex(middle or "")
-    return key if start < key and (not stop or key < stop) else None
+def _middle(said: Mapping[str, Any], start: bytes, stop: bytes) -> Middle:
+    """Return the middle, unknown where a shard may not be cut there: a node may still know an older range."""
+    key = bytes.fromhex(said["middle"] or "")
+    return Middle(start < key and (not stop or key < stop), int(said["bytes"]), key)

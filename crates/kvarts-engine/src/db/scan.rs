@@ -291,8 +291,8 @@ impl Scan {
         (pieces, rows)
     }
 
-    /// Returns the key that has about half of the bytes of its range in front of it, and about how many rows the range has, by
-    /// the tables' indexes alone. `None` where they cannot part it.
+    /// Returns the key that has about half of the bytes of its range in front of it, and about how many those bytes are, by the
+    /// tables' indexes alone. `None` where they cannot part it.
     fn middle(&self) -> (Option<Vec<u8>>, u64) {
         let awake = self.first_awake();
         let (start, stop) = awake.rows.bounds();
@@ -300,15 +300,16 @@ impl Scan {
         for (_, table) in awake.state.version.tables() {
             let record = &table.record;
             let rows_each = (record.rows / MIDDLE_PARTS).max(1);
-            total += table.table.part_at(start, stop, rows_each, &mut keys);
+            let rest = table.table.part_at(start, stop, rows_each, &mut keys);
             let row_bytes = (record.bytes / record.rows.max(1)).max(1);
+            total += rest * row_bytes;
             weights.resize(keys.len(), row_bytes);
         }
-        total += keys.iter().map(|(_, rows)| rows).sum::<u64>();
         let mut parts: Vec<_> = keys.into_iter().zip(weights).map(|((key, rows), each)| (key, rows * each)).collect();
+        total += parts.iter().map(|(_, bytes)| bytes).sum::<u64>();
         parts.retain(|(key, _)| key.as_slice() > start && stop.is_none_or(|stop| key.as_slice() < stop));
         parts.sort_unstable();
-        let half = parts.iter().map(|(_, bytes)| bytes).sum::<u64>() / 2;
+        let half = total / 2;
         let mut before = 0;
         let middle = parts.into_iter().find(|(_, bytes)| {
             before += bytes;
@@ -348,8 +349,8 @@ impl Awake {
 }
 
 impl Db {
-    /// Returns a key at which about half of the bytes of `bounds` lie before, and about how many rows there are, old versions
-    /// too. Looks at tables only, and at no row of them: `None` where they are too small to tell.
+    /// Returns a key before which about half of the bytes of `bounds` lie, and about how many there are, old versions too.
+    /// Looks at tables only, and at no row of them: `None` where they are too small to tell.
     pub fn middle(&self, tree: &Tree, bounds: Bounds) -> Result<(Option<Vec<u8>>, u64)> {
         Ok(self.scan(tree, bounds, false, None)?.middle())
     }

@@ -238,7 +238,7 @@ impl Machine {
         })
     }
 
-    /// About how many rows the shard has, and the user's key with about half of their bytes in front of it, where tables tell.
+    /// The user's key with about half of the bytes of all rows in front of it, where tables tell; and about how many those are.
     pub fn middle(&self) -> Result<(Option<Vec<u8>>, u64)> {
         self.shared.with(read::middle)
     }

@@ -55,14 +55,14 @@ pub(super) fn rows(held: &Held, keyspace: u32) -> Result<Vec<UserRow>> {
     Ok(rows)
 }
 
-/// About how many rows of users there are, and the user's key in their middle.
+/// The user's key in the middle of the bytes of users' rows, and about how many those are.
 pub(super) fn middle(held: &Held) -> Result<(Option<Vec<u8>>, u64)> {
     let bounds = match held.range() {
         Some(range) => range.bounds(),
         None => Bounds { start: Some((vec![USER], true)), stop: Some((vec![USER + 1], false)) },
     };
-    let (middle, rows) = held.db.middle(&held.tree, bounds)?;
-    Ok((middle.and_then(|key| key.get(USER_PREFIX_BYTES..).map(<[u8]>::to_vec)), rows))
+    let (middle, bytes) = held.db.middle(&held.tree, bounds)?;
+    Ok((middle.and_then(|key| key.get(USER_PREFIX_BYTES..).map(<[u8]>::to_vec)), bytes))
 }
 
 /// What a read sees. The clock of a node may be behind that of the leaders before: a row once absent stays so.

@@ -20,7 +20,7 @@ pub enum Care {
     Verify,
     /// Tell numbers about the engine.
     Stats,
-    /// Tell of each group about how many rows it has, and which key lies in their middle.
+    /// Tell of each group about how many bytes its rows take, and which key lies in their middle.
     Middles,
 }
 
@@ -104,8 +104,8 @@ fn middle(core: &Core, group: &Group) -> Result<Value> {
         keeper::flush(core, group)?;
         found = group.machine.middle()?;
     }
-    let (key, rows) = found;
-    Ok(json!({ "groups": [{ "group": group.id, "rows": rows, "middle": key.map(|key| hex(&key)) }] }))
+    let (key, bytes) = found;
+    Ok(json!({ "groups": [{ "group": group.id, "bytes": bytes, "middle": key.map(|key| hex(&key)) }] }))
 }
 
 /// As `kvarts.base.types.Report`, bytes in hexadecimal.

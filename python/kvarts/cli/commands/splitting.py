@@ -49,7 +49,7 @@ def split(uri: str, keyspace: str, *, shard: int | None, into: int | None, at: s
     else:
         count = 2 * len(line) if into is None else into
         wish["into"] = count
-    if at is None and line and line[0]["ordered"]:
+    if at is None and line and line[0].get("ordered"):
         line = _halved(uri, keyspace, wish, count)
     else:
         line = _until(uri, keyspace, wish, count)
@@ -73,7 +73,7 @@ def _until(uri: str, keyspace: str, wish: dict[str, object], count: int) -> list
 
 
 def _halved(uri: str, keyspace: str, wish: dict[str, object], count: int) -> list[dict[str, Any]]:
-    """Cut the fullest shard of an ordered keyspace in its middle until there are enough; return the keyspace's shards."""
+    """Cut the fullest shard of an ordered keyspace in its middle until there are enough; return all."""
     from kvarts.remote.admin import call
     from kvarts.remote.halving import fullest
     from kvarts.remote.operator import operator
@@ -92,7 +92,7 @@ def _halved(uri: str, keyspace: str, wish: dict[str, object], count: int) -> lis
                 for each in _line(uri, keyspace)
                 if each["start"] >= start and (not stop or (each["stop"] and each["stop"] <= stop))
             ]
-            _, key = fullest(cluster, within)
+            key = fullest(cluster, within)
             call(uri, "split", {"keyspace": keyspace, "at": key.hex()})
         progress.to(count)
     return _line(uri, keyspace)
