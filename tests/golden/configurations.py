@@ -44,6 +44,7 @@ def _parse_of_joins(words: list[str]) -> joins.JoinCommand:
         addresses=tuple(named["addresses"].split(",")),
         id=named["id"] * joins.ID_BYTES,
         ticket=named["ticket"],
+        made_with=joins.fingerprint(bytes.fromhex(named.get("key", "ab") * joins.KEY_BYTES)),
         **{name: int(named[name]) for name in ("above", "expires_ms", "now_ms")},
     )
 

@@ -18,6 +18,7 @@ ADMISSIONS = st.builds(
         expires_ms=token * 100,
         ticket=ticket,
         now_ms=now_ms,
+        made_with=joins.fingerprint(bytes.fromhex("ab" * 32)),
     ),
     TOKENS,
     st.sampled_from("abc"),

@@ -104,7 +104,13 @@ def _admission(asker: Asker, address: str, above: int, token: str, ticket: str) 
         raise _refused(refused.refusal) from None
     return joins.encode(
         joins.AdmitByToken(
-            addresses=(address,), above=above, id=said.id, expires_ms=said.expires_ms, ticket=ticket, now_ms=now_ms
+            addresses=(address,),
+            above=above,
+            id=said.id,
+            expires_ms=said.expires_ms,
+            ticket=ticket,
+            now_ms=now_ms,
+            made_with=joins.fingerprint(key),
         )
     )
 
@@ -117,6 +123,8 @@ def _admitted(asker: Asker, command: bytes) -> Generator[Iterable[Event], None, 
             raise JoinRefused("this cluster lets a node in by a join token only", hint=HINT) from None
         if says.refusal == "token-spent":
             raise _refused(JoinRefusal.SPENT) from None
+        if says.refusal == "token-revoked":
+            raise _refused(JoinRefusal.FORGED) from None
         if says.refusal == "token-expired":
             raise _refused(JoinRefusal.EXPIRED) from None
         raise

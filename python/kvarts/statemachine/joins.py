@@ -2,7 +2,8 @@
 
 Pure, and without a clock: the leader judges whether a token has expired before it proposes, and says what time it was.
 The ids of spent tokens are dropped once they have expired by that time. So that a leader whose clock is behind lets no
-dropped id in again, the latest expiry that was ever dropped stays: no token that expired by then is taken.
+dropped id in again, the latest expiry that was ever dropped stays: no token that expired by then is taken. A new key
+begins anew: tokens of the one before let nobody in, whoever had checked them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from kvarts.base.canonical import pack_json
 from kvarts.raft.ids import NodeId
@@ -20,6 +22,7 @@ from kvarts.statemachine.vocabulary import Vocabulary, is_id, is_name
 
 KEY_BYTES = 32
 ID_BYTES = 16
+PRINT_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,14 +46,16 @@ class AdmitByToken:
     """A node joins and spends a token. Answers with the node's id, again for whoever asks again with its `ticket`.
 
     `ticket`: what the newcomer drew and kept before it asked. `id`, `expires_ms`: the token's; `now_ms`: when it asked.
+    `made_with`: the `fingerprint` of the key that the token was checked with: there may be another by now.
     """
 
     addresses: tuple[str, ...]
     above: int
     id: str
     expires_ms: int
-    ticket: str
+    ticket: str = field(repr=False)
     now_ms: int
+    made_with: str
 
 
 JoinCommand = RequireTokens | WaiveTokens | AdmitByToken
@@ -81,7 +86,8 @@ def decide(rows: Rows, record: Mapping[str, object]) -> Decision:
     match _WORDS.decode(record):
         case RequireTokens(key=key, renew=renew):
             taken = ((JOIN_KEY, key.encode()),) if renew or JOIN_KEY not in rows else ()
-            return Decision(((TOKENS_REQUIRED, b"{}"), *taken))
+            old = _all_spent(rows) if taken else ()
+            return Decision(((TOKENS_REQUIRED, b"{}"), *taken, *old))
         case WaiveTokens():
             return Decision(((TOKENS_REQUIRED, None),) if TOKENS_REQUIRED in rows else ())
         case AdmitByToken() as command:
@@ -92,6 +98,11 @@ def join_key_in(rows: Rows) -> bytes | None:
     """Return the key that tokens are made with, once there is one. Never to be shown."""
     row = rows.get(JOIN_KEY)
     return None if row is None else bytes.fromhex(row.decode())
+
+
+def fingerprint(key: bytes) -> str:
+    """Return what tells a join key from others, in hexadecimal, and does not show it."""
+    return sha256(b"kvarts join key\0" + key).digest()[:PRINT_BYTES].hex()
 
 
 def spent_in(rows: Rows) -> dict[str, Spent]:
@@ -108,6 +119,9 @@ def _admit(rows: Rows, command: AdmitByToken) -> Decision:
         # The answer was lost. Only the newcomer itself knows its ticket: a second node never gets the first one's id.
         again = before.ticket == command.ticket and _is_at(rows, before.node, command.addresses)
         return Decision(value=before.node) if again else Decision(refusal="token-spent")
+    key = join_key_in(rows)
+    if key is None or command.made_with != fingerprint(key):
+        return Decision(refusal="token-revoked")
     if command.expires_ms <= int(rows.get(SPENT_FORGOTTEN, b"0")):
         return Decision(refusal="token-expired")
     node, listed = new_node(rows, command.addresses, command.above)
@@ -119,6 +133,13 @@ def _admit(rows: Rows, command: AdmitByToken) -> Decision:
 def _is_at(rows: Rows, node: NodeId, addresses: tuple[str, ...]) -> bool:
     row = rows.get(numbered(NODE, node))
     return row is not None and tuple(json.loads(row)["addresses"]) == addresses
+
+
+def _all_spent(rows: Rows) -> Iterator[SystemWrite]:
+    """Yield what drops all that is known of spent tokens: none that was made before is good any more."""
+    if SPENT_FORGOTTEN in rows:
+        yield SPENT_FORGOTTEN, None
+    yield from ((SPENT + id.encode(), None) for id in spent_in(rows))
 
 
 def _forgotten(rows: Rows, now_ms: int) -> Iterator[SystemWrite]:
@@ -150,5 +171,6 @@ _WORDS: Vocabulary[JoinCommand] = Vocabulary(
         "expires_ms": is_id,
         "ticket": is_name,
         "now_ms": is_id,
+        "made_with": lambda value: _is_hex(PRINT_BYTES, value),
     },
 )

@@ -1,4 +1,5 @@
 //! Compaction: running what the policy picks, and rewriting whole trees on request.
+use super::filtering::Wanted;
 use super::state::Shared;
 use super::trees::TreeShared;
 use super::{Db, Tree};
@@ -148,10 +149,14 @@ impl Shared {
         for tree in &self.live_trees() {
             self.check_open()?;
             let version = Arc::clone(&tree.state.load().version);
-            if let Some(plan) = self.filtering_plan(tree, &version)? {
-                let begun_ns = self.clock.monotonic_ns();
+            let begun_ns = self.clock.monotonic_ns();
+            let wanted = self.filtering_wanted(tree, &version);
+            let steps = !matches!(wanted, Wanted::Nothing);
+            if let Wanted::Step(plan) = wanted {
                 self.compact_plan(tree, &version, plan)?;
                 quiet.back_off = Duration::ZERO;
+            }
+            if steps {
                 // Nobody waits for it: a third of the time is enough.
                 let took = Duration::from_nanos(self.clock.monotonic_ns().saturating_sub(begun_ns));
                 return Ok(Some(2 * took));
@@ -189,10 +194,13 @@ impl Shared {
             self.check_open()?;
             let version = Arc::clone(&tree.state.load().version);
             let plan = match full_plan(&version, &self.options, &asked) {
-                None => self.filtering_plan(tree, &version)?,
-                some => some,
+                Some(plan) => plan,
+                None => match self.filtering_wanted(tree, &version) {
+                    Wanted::Step(plan) => plan,
+                    Wanted::Look => continue,
+                    Wanted::Nothing => return Ok(()),
+                },
             };
-            let Some(plan) = plan else { return Ok(()) };
             self.compact_plan(tree, &version, plan)?;
             // Writers go on meanwhile: what slows them has a turn between two steps. It mixes newer rows into deeper
             // levels, which makes more steps; so only so often, and then writers wait for the end.

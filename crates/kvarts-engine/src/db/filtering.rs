@@ -4,18 +4,31 @@ use super::trees::TreeShared;
 use super::{Db, Tree};
 use crate::compaction::{CompactionFilter, CompactionPlan, filtering_plan, is_unfiltered};
 use crate::sync::Mutex;
-use crate::version::Version;
-use crate::{FileId, Result, Revision};
-use std::collections::HashSet;
+use crate::version::{TableRef, Version};
+use crate::{FileId, Revision};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+/// Tables that are looked at, at most, before others have a turn.
+const LOOKED_MAX: usize = 16;
 
 /// The filter of a tree.
 pub(super) struct Filtering {
     filter: Arc<dyn CompactionFilter>,
     /// Who reads as of this revision or later reads no row that the filter drops; nor is any such row newer.
     since: Revision,
-    /// Tables that were seen to hold no such rows. Used by who compacts.
-    filtered: Mutex<HashSet<FileId>>,
+    /// Tables that were looked at, and whether they hold such rows. Used by who compacts.
+    looked: Mutex<HashMap<FileId, bool>>,
+}
+
+/// What there is to do for a filter.
+pub(super) enum Wanted {
+    /// Tables to rewrite.
+    Step(CompactionPlan),
+    /// Other tables are still to be looked at.
+    Look,
+    /// Nothing.
+    Nothing,
 }
 
 impl Db {
@@ -25,7 +38,7 @@ impl Db {
     /// The caller promises: no such row is newer than `since`, no read as of `since` or later looks at one, and the reason
     /// for it is durable in tables. Snapshots and scans that are older are waited for. Rows are dropped from history too.
     pub fn set_compaction_filter(&self, tree: &Tree, filter: Arc<dyn CompactionFilter>, since: Revision) {
-        let filtering = Filtering { filter, since, filtered: Mutex::default() };
+        let filtering = Filtering { filter, since, looked: Mutex::default() };
         tree.shared.filtering.store(Some(Arc::new(filtering)));
         if self.shared.options.background {
             self.shared.ask(|work| work.compact = true);
@@ -37,30 +50,36 @@ impl Shared {
     /// The filter that applies to a tree now. Once one does, it does for good.
     pub(super) fn filter_of(&self, tree: &TreeShared) -> Option<Arc<Filtering>> {
         let filtering = tree.filtering.load_full()?;
-        // Who registers from here on reads at what is visible.
+        // In this order: who registers meanwhile reads at what is visible.
+        let has_come = self.visible() >= filtering.since;
         let waits = self.oldest_held().is_some_and(|oldest| oldest < filtering.since);
-        (!waits && self.visible() >= filtering.since).then_some(filtering)
+        (has_come && !waits).then_some(filtering)
     }
 
-    /// Returns the next step towards tables without rows that the tree's filter drops.
-    pub(super) fn filtering_plan(&self, tree: &TreeShared, version: &Version) -> Result<Option<CompactionPlan>> {
-        let Some(filtering) = self.filter_of(tree) else { return Ok(None) };
-        let mut filtered = filtering.filtered.lock();
-        let mut unfiltered = HashSet::new();
-        for (_, table) in version.tables() {
-            let file = table.record.file;
-            if filtered.contains(&file) {
-                continue;
+    /// Returns what is to be done so that tables hold no rows that the tree's filter drops: known tables first. A table that
+    /// cannot be read is left as it is: it harms who needs it, and nobody needs this.
+    pub(super) fn filtering_wanted(&self, tree: &TreeShared, version: &Version) -> Wanted {
+        let Some(filtering) = self.filter_of(tree) else { return Wanted::Nothing };
+        let mut looked = filtering.looked.lock();
+        let live: HashSet<FileId> = version.tables().map(|(_, table)| table.record.file).collect();
+        looked.retain(|file, _| live.contains(file));
+        if !looked.values().any(|&holds| holds) {
+            let mut unknown = version.tables().filter(|(_, table)| !looked.contains_key(&table.record.file));
+            let some: Vec<_> = unknown.by_ref().take(LOOKED_MAX).map(|(_, table)| table).collect();
+            let more = unknown.next().is_some();
+            for table in some {
+                if self.is_closed() {
+                    return Wanted::Nothing;
+                }
+                let holds = is_unfiltered(table, &*filtering.filter, filtering.since).unwrap_or(false);
+                looked.insert(table.record.file, holds);
             }
-            if is_unfiltered(table, &*filtering.filter, filtering.since)? {
-                unfiltered.insert(file);
-            } else {
-                filtered.insert(file);
+            if more && !looked.values().any(|&holds| holds) {
+                return Wanted::Look;
             }
         }
-        filtered.retain(|file| version.tables().any(|(_, table)| table.record.file == *file));
-        drop(filtered);
-        Ok(filtering_plan(version, &self.options, |table| unfiltered.contains(&table.record.file)))
+        let holds = |table: &TableRef| looked.get(&table.record.file) == Some(&true);
+        filtering_plan(version, &self.options, holds).map_or(Wanted::Nothing, Wanted::Step)
     }
 }
 

@@ -151,7 +151,11 @@ impl Held {
         self.db.get_many_at(&self.tree, &[&key], ReadAt { revision: None, now_ms: 0 }, &mut |_, entry| {
             row = entry.map(|entry| entry.value.to_vec());
         })?;
-        self.range.store(row.map(|row| Range::decode(&row).map(Arc::new)).transpose()?);
+        let found = row.map(|row| Range::decode(&row).map(Arc::new)).transpose()?;
+        // Who reads just now compares pointers.
+        if *self.range.load() != found {
+            self.range.store(found);
+        }
         Ok(())
     }
 
@@ -168,10 +172,11 @@ impl Held {
                 Some(row) => *row = entry.map(|entry| entry.value.to_vec()),
                 None => range = entry.as_ref().map(value_of),
             })?;
-            *flushed = (revision, mark(rows)?);
+            let mark = mark(rows)?;
             if let Some((row, since)) = range {
                 self.drop_foreign(&row, since)?;
             }
+            *flushed = (revision, mark);
             let horizon_ms = (flushed.1.position.stamp_us / 1000).saturating_sub(self.retention_ms);
             self.clock.unix_ms.fetch_max(horizon_ms, Ordering::AcqRel);
             self.db.set_retain_from(Revision(horizon_ms.min(self.clock.holds.floor_ms()) * 1000));
@@ -182,10 +187,11 @@ impl Held {
     /// Has compaction drop rows that are not the shard's own, by a row of the range that is in tables: whatever crashes, this
     /// shard will never have them again, and the copy for the other half was made before the row was written.
     fn drop_foreign(&self, row: &[u8], since: Revision) -> Result<()> {
-        if self.split.swap(since.0, Ordering::AcqRel) != since.0 {
+        if self.split.load(Ordering::Acquire) != since.0 {
             // Readers first.
             self.look_at_range()?;
             self.db.set_compaction_filter(&self.tree, Arc::new(Range::decode(row)?), since);
+            self.split.store(since.0, Ordering::Release);
         }
         Ok(())
     }

@@ -33,10 +33,9 @@ pub(super) fn scan_page(
     let at = read_at(held, request.freshness.as_ref(), now_ms)?;
     let range = held.range();
     let (start, stop) = ((&request.start[..], !request.exclude_start), (&request.stop[..], request.include_stop));
-    if let Some(range) = &range {
-        range.check_scan(request)?;
-    }
     let ranges: Vec<_> = range.iter().chain(cut).map(Arc::clone).collect();
+    // Who asked by an older map would take what is cut away for absent.
+    ranges.iter().try_for_each(|range| range.check_scan(request))?;
     let (start, stop) = ranges.iter().fold((start, stop), |(start, stop), range| range.clamped(start, stop));
     let scan = held.db.scan_at(&held.tree, user_bounds(request.keyspace, start, stop), request.reverse, at)?;
     held.check_unsplit(range.as_ref())?;
