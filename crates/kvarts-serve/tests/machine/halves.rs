@@ -185,6 +185,9 @@ fn a_replica_that_has_not_reached_the_split_can_be_asked_for_its_half() {
         let request = v1::ScanRequest { keyspace: KEYSPACE, count_only: true, ..Default::default() };
         let lower = behind.scan_page_within(&request, Some(&cut), 0).unwrap().count;
         assert_eq!(behind.scan_page(&request, 0).unwrap().count, 200);
+        // Who knows the shard as it was is told that there is more elsewhere.
+        let old = v1::ScanRequest { owner: Some(v1::Owner { shard: 2, epoch: EPOCH - 1 }), ..request.clone() };
+        assert!(matches!(behind.scan_page_within(&old, Some(&cut), 0), Err(Error::WrongShard)));
         let _upper = split(&behind, &fs, ordered, at);
         assert_eq!(lower, count(&behind));
         assert!((1..200).contains(&lower));
