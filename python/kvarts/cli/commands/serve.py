@@ -41,7 +41,7 @@ def setting_options(function: F) -> F:
             "one of three",
         ),
         ("kvarts serve --data ./n4 --listen 127.0.0.1:7424 --join 127.0.0.1:7421", "join a cluster that runs"),
-        ("KVARTS_TOKEN=kvj1.… kvarts serve --data ./n4 --join srv:example.com", "by a token, found in DNS"),
+        ("kvarts serve --data ./n4 --join srv:example.com --token kvj1.…", "by a token, found in DNS"),
     ],
 )
 @setting_options
