@@ -7,6 +7,7 @@ mod crash;
 mod encrypted;
 mod errors;
 mod faults;
+mod filtered;
 mod full;
 mod life;
 mod many;
