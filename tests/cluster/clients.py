@@ -88,7 +88,7 @@ class Recorder:
                 request = ("cas", key, old, value)
                 output = _swap(db, key, old, value)
         except kvarts.KvartsError as error:
-            self.errors.append(f"{self.now():.2f} s {request[0]}: {error!r}")
+            self.errors.append(f"{invoked:.2f} to {self.now():.2f} s {request[:2]}: {error!r}")
             returned = self.now() if not error.maybe_applied else None
             self.operations.append(Operation((number, value), invoked, returned, request, ABORTED))
             return

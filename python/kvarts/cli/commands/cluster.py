@@ -80,13 +80,13 @@ def shards(uri: str, as_json: bool) -> None:
 @cluster.command(
     cls=Command,
     negative=None,
-    examples=[("kvarts cluster add kvarts://127.0.0.1:7421 4 127.0.0.1:7424", "take in node 4, which runs and waits")],
+    examples=[("kvarts cluster join kvarts://127.0.0.1:7421 4 127.0.0.1:7424", "take in node 4, which runs and waits")],
 )
 @uri_argument
 @click.argument("node", type=click.IntRange(min=1))
 @click.argument("address")
 @json_option
-def add(uri: str, node: int, address: str, as_json: bool) -> None:
+def join(uri: str, node: int, address: str, as_json: bool) -> None:
     """Take in a node: it learns, catches up, then votes. `kvarts serve --join` does it from the node's side."""
     _tell(uri, "add-node", {"id": node, "address": address}, f"node {node} votes", as_json=as_json)
 
@@ -137,5 +137,5 @@ def _tell(uri: str, verb: str, arguments: dict[str, object], done: str, *, as_js
         click.echo(done)
 
 
-for _command in (token, plan, drain, replace, move_leader, split, check, rebuild, backup, restore):
+for _command in (status, token, plan, drain, replace, move_leader, split, check, rebuild, backup, restore):
     cluster.add_command(_command)

@@ -41,7 +41,7 @@ GROUPS = {
         "cluster",
         "shards",
     ],
-    "cluster": ["add", "drain", "move-leader", "plan", "remove", "replace", "shards", "transfer"],
+    "cluster": ["drain", "join", "move-leader", "plan", "remove", "replace", "shards", "status", "transfer"],
     "config": ["explain"],
     "inspect": ["table", "log", "manifest", "store"],
 }
