@@ -75,8 +75,11 @@ pub fn run(core: &Core, jobs: &Receiver<Job>) {
                 core.to_keeper(keeper::Job::Stage { group, effects });
                 Ok(())
             }
-            Job::Effects { group, effects } => take_effects(core, &group, effects)
-                .and_then(|()| work(core, &group, queues.entry(group.id).or_default())),
+            Job::Effects { group, effects } => {
+                split::comes_no_more(core, &effects);
+                take_effects(core, &group, effects)
+                    .and_then(|()| work(core, &group, queues.entry(group.id).or_default()))
+            }
             Job::Staged { group, effects } => {
                 copied.remove(&group.id);
                 take_split(core, &group, effects).and_then(|()| work(core, &group, queues.entry(group.id).or_default()))
@@ -252,6 +255,7 @@ fn python_command(core: &Core, group: &Group, index: u64) -> Outcome<Option<Byte
 /// The effects of a split whose copy is made. Its group may have gone meanwhile, or have got a snapshot from after the split.
 fn take_split(core: &Core, group: &Arc<Group>, effects: Effects) -> Outcome<()> {
     if core.group(group.id).is_none() {
+        split::comes_no_more(core, &effects);
         return Ok(());
     }
     let taken = effects.index == group.applied() + 1;

@@ -78,6 +78,8 @@ pub struct Core {
     groups: RwLock<BTreeMap<u64, Arc<Group>>>,
     /// Groups whose files are being put away, and with which membership each is to be opened again after that, if it is.
     closing: Mutex<BTreeMap<u64, Option<Vec<u8>>>>,
+    /// Groups that a copy of another is to become, and with which membership each is to be opened if it does not.
+    coming: Mutex<BTreeMap<u64, Option<Vec<u8>>>>,
     applies: Sender<apply::Job>,
     keeper: Sender<keeper::Job>,
     /// Never used again, not even after a restart: an old confirmation may still be on its way.
@@ -122,6 +124,7 @@ impl Core {
             peers: OnceLock::new(),
             groups: RwLock::default(),
             closing: Mutex::default(),
+            coming: Mutex::default(),
             // The clock's microseconds leave room for sixteen reads in each.
             last_context: AtomicU64::new(time.unix_us() << 4),
             failed: OnceLock::new(),
@@ -175,21 +178,37 @@ impl Core {
         self.to_apply(apply::Job::Lift(id));
     }
 
-    /// Returns the membership with which a group may be opened now; nothing where that waits until it is closed.
+    /// Returns the membership with which a group may be opened now; nothing where that waits until it is closed, or until a
+    /// copy of another has become it.
     pub fn may_open(&self, id: u64, membership: Vec<u8>) -> Option<Vec<u8>> {
-        match self.closing.lock().get_mut(&id) {
-            Some(later) => {
+        for held_back in [&self.closing, &self.coming] {
+            if let Some(later) = held_back.lock().get_mut(&id) {
                 *later = Some(membership);
-                None
+                return None;
             }
-            None => Some(membership),
         }
+        Some(membership)
     }
 
     /// The files of a group are put away: whoever asked for it meanwhile gets it now.
     pub fn closed(&self, group: u64) {
         let again = self.closing.lock().remove(&group).flatten();
-        if let Some(membership) = again {
+        self.open_after(group, again);
+    }
+
+    /// A group is to come by a split: until `came` nobody opens an empty one in its place.
+    pub fn comes(&self, group: u64) {
+        self.coming.lock().insert(group, None);
+    }
+
+    /// A group came by its split, or will not: then whoever asked for it meanwhile gets an empty one.
+    pub fn came(&self, group: u64) {
+        let later = self.coming.lock().remove(&group).flatten();
+        self.open_after(group, later);
+    }
+
+    fn open_after(&self, group: u64, membership: Option<Vec<u8>>) {
+        if let Some(membership) = membership {
             self.to_keeper(keeper::Job::Open { group, membership });
         }
     }

@@ -58,12 +58,16 @@ pub fn run(core: &Core, jobs: &Receiver<Job>) {
             }
             Job::Stage { group, effects } => match split::stage(core, &group, &effects) {
                 Ok(()) => core.to_apply(apply::Job::Staged { group, effects }),
-                Err(error) => fail_unless_gone(core, &group, error),
+                Err(error) => {
+                    fail_unless_gone(core, &group, error);
+                    split::comes_no_more(core, &effects);
+                }
             },
             Job::Found { group, effects, taken } => {
                 if let Err(error) = split::found(core, &group, &effects, taken) {
                     fail_unless_gone(core, &group, error);
                 }
+                split::comes_no_more(core, &effects);
             }
             // What stays is removed at the next start.
             Job::Remove(dir) => drop(core.remove_dir(&dir)),

@@ -76,6 +76,10 @@ fn write_and_send(core: &Core, turn: &mut Turn) -> Outcome<()> {
     }
     for effects in turn.effects.drain(..) {
         if let Some(group) = core.group(effects.group) {
+            if let Some(founding) = &effects.founding {
+                // Before Python hears that the parent has split, and asks for the child.
+                core.comes(founding.group);
+            }
             core.to_apply(Job::Effects { group, effects });
         }
     }

@@ -6,7 +6,9 @@
 //! 3. `found` (keeper): the parent's tables hold that; only then the child's log is made, and the copy gets its name.
 //!
 //! The group of a child takes no part in anything before 3, so a parent that has to take the entry again, since its tables did
-//! not hold it, makes the copy anew. A node that starts goes on where it stopped (`sweep`).
+//! not hold it, makes the copy anew. Meanwhile whoever asks for the child waits (`Core::comes`): the map may name it before the
+//! copy is made, and a child that began empty could neither vote nor be read until a leader had sent it all.
+//! A node that starts goes on where it stopped (`sweep`).
 use super::apply;
 use super::core::Core;
 use super::event::Event;
@@ -65,6 +67,13 @@ pub fn found(core: &Core, group: &Group, effects: &Effects, taken: bool) -> crat
     let rows = child.machine.system_scan(apply::PYTHON_ROWS)?;
     core.queue.push(Event::Opened { group: child.id, index: child.machine.position().index, rows });
     Ok(())
+}
+
+/// The child of these effects is there, or will not come by them: it may be opened from now on.
+pub fn comes_no_more(core: &Core, effects: &Effects) {
+    if let Some(founding) = &effects.founding {
+        core.came(founding.group);
+    }
 }
 
 /// Removes a copy that was made for a group which now comes in another way.

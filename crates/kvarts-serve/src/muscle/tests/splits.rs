@@ -88,6 +88,34 @@ fn a_child_that_has_been_here_is_left_as_it_is() {
     assert_eq!(bench.muscle.position(CHILD).unwrap(), (0, 0));
 }
 
+/// The membership with which a node opens a shard of a later epoch: none, a leader is to tell it.
+const UNKNOWN: &[u8] = b"";
+
+fn opened(bench: &Bench) -> u64 {
+    bench.event(|event| if let Event::Opened { group: CHILD, index, .. } = event { Some(*index) } else { None })
+}
+
+#[test]
+fn a_child_that_is_asked_for_before_its_copy_is_made_is_not_opened_empty() {
+    let bench = bench_before_the_split(&MemFs::new());
+    reach_the_split(&bench);
+    bench.muscle.perform(Turn { effects: vec![effects()], ..Turn::default() });
+    bench.muscle.open_group(CHILD, UNKNOWN.to_vec());
+    assert_eq!((opened(&bench), keys(&bench, CHILD)), (1, vec!["x".to_owned(), "y".to_owned()]));
+    assert_eq!(bench.muscle.membership(CHILD).unwrap(), FOUNDING);
+}
+
+#[test]
+fn a_child_that_does_not_come_by_its_split_is_opened_empty() {
+    let bench = bench_before_the_split(&MemFs::new());
+    reach_the_split(&bench);
+    // A snapshot has taken the parent past that entry.
+    let passed = Effects { index: SPLIT_AT - 1, ..effects() };
+    bench.muscle.perform(Turn { effects: vec![passed], ..Turn::default() });
+    bench.muscle.open_group(CHILD, UNKNOWN.to_vec());
+    assert_eq!((opened(&bench), keys(&bench, CHILD)), (0, vec![]));
+}
+
 #[test]
 fn a_crash_at_any_moment_leaves_the_split_undone_or_done() {
     let fs = MemFs::new();
