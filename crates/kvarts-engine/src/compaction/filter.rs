@@ -48,15 +48,39 @@ pub fn is_unfiltered(table: &TableRef, filter: &dyn CompactionFilter, since: Rev
     if !filter.keeps(&record.smallest) || !filter.keeps(&record.largest) {
         return Ok(true);
     }
+    let mut holds = false;
+    sample(table, &mut |key| {
+        holds = !filter.keeps(key);
+        !holds
+    })?;
+    Ok(holds)
+}
+
+/// Returns about which part of a table's rows a filter keeps, 0 to 1, by the keys that are looked at.
+pub fn part_kept(table: &TableRef, filter: &dyn CompactionFilter) -> Result<f64> {
+    let record = table.record();
+    let ends = [&record.smallest, &record.largest].into_iter().filter(|key| filter.keeps(key)).count();
+    let (mut kept, mut seen) = (ends as u64, 2_u64);
+    sample(table, &mut |key| {
+        kept += u64::from(filter.keeps(key));
+        seen += 1;
+        true
+    })?;
+    Ok(kept as f64 / seen as f64)
+}
+
+/// Shows about `SAMPLE` keys of a table, in order, until `look` returns false.
+fn sample(table: &TableRef, look: &mut dyn FnMut(&[u8]) -> bool) -> Result<()> {
+    let record = table.record();
     // Keys of the index may be shortened: what they lead to is looked at.
     let mut parts = Vec::new();
     table.table.part_at(&record.smallest, None, record.rows / SAMPLE, &mut parts);
     let mut cursor = table.table.cursor(false);
     for (key, _) in parts {
         cursor.seek(&key, Revision::MAX)?;
-        if cursor.valid() && !filter.keeps(cursor.key()) {
-            return Ok(true);
+        if cursor.valid() && !look(cursor.key()) {
+            break;
         }
     }
-    Ok(false)
+    Ok(())
 }

@@ -2,10 +2,10 @@
 use super::state::Shared;
 use super::trees::TreeShared;
 use super::{Db, Tree};
-use crate::compaction::{CompactionFilter, CompactionPlan, filtering_plan, is_unfiltered};
+use crate::compaction::{CompactionFilter, CompactionPlan, filtering_plan, is_unfiltered, part_kept};
 use crate::sync::Mutex;
 use crate::version::{TableRef, Version};
-use crate::{FileId, Revision};
+use crate::{FileId, Result, Revision};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -43,6 +43,29 @@ impl Db {
         if self.shared.options.background {
             self.shared.ask(|work| work.compact = true);
         }
+    }
+
+    /// Returns about how many bytes tables hold of rows that a filter keeps, old versions too, whether it is the tree's filter
+    /// yet or not. Of each table about thirty keys are read, once: `known` keeps which part of it is kept, and is of no use with
+    /// another filter.
+    pub fn bytes_kept(
+        &self,
+        tree: &Tree,
+        filter: &dyn CompactionFilter,
+        known: &mut HashMap<FileId, f64>,
+    ) -> Result<u64> {
+        let (state, _) = self.shared.read_at(&tree.shared, None)?;
+        let live: HashSet<FileId> = state.version.tables().map(|(_, table)| table.record.file).collect();
+        known.retain(|file, _| live.contains(file));
+        let mut bytes = 0.0;
+        for (_, table) in state.version.tables() {
+            let part = match known.get(&table.record.file) {
+                Some(part) => *part,
+                None => *known.entry(table.record.file).or_insert(part_kept(table, filter)?),
+            };
+            bytes += table.record.bytes as f64 * part;
+        }
+        Ok(bytes as u64)
     }
 }
 
@@ -171,6 +194,24 @@ mod tests {
             clock.advance_ms(wait.max(Duration::from_millis(1)).as_millis() as u64);
         }
         assert_eq!(table_rows(&db), 1000);
+    }
+
+    #[test]
+    fn what_a_filter_keeps_is_measured_before_the_rest_goes_and_after() {
+        let (db, tree, _) = store();
+        let all = db.stats().table_bytes;
+        let (filter, mut known) = (only(b'b'), HashMap::new());
+        let before = db.bytes_kept(&tree, &*filter, &mut known).unwrap();
+        assert!((all / 4..all / 2).contains(&before), "{before} of {all}");
+        let looks = filter.1.load(Ordering::Relaxed);
+        assert_eq!(db.bytes_kept(&tree, &*filter, &mut known).unwrap(), before);
+        assert_eq!(filter.1.load(Ordering::Relaxed), looks, "tables are looked at once");
+        db.set_compaction_filter(&tree, filter, db.revision());
+        db.compact(None).unwrap();
+        let after = db.bytes_kept(&tree, &*only(b'b'), &mut known).unwrap();
+        assert_eq!(after, db.stats().table_bytes);
+        assert!(after.abs_diff(before) < before / 5, "{after} is about {before}");
+        assert_eq!(known.len(), db.stats().trees[0].levels.iter().map(|level| level.0 as usize).sum::<usize>());
     }
 
     #[test]

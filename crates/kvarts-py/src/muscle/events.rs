@@ -19,6 +19,7 @@ const PEER_CAME: u8 = 12;
 const WORD: u8 = 13;
 const REMOVED: u8 = 14;
 const HEARTBEATS: u8 = 15;
+const MEASURED: u8 = 16;
 
 /// A list of tuples.
 pub fn to_python(py: Python<'_>, events: Vec<Event>) -> PyResult<Bound<'_, PyList>> {
@@ -53,6 +54,9 @@ fn tuple_of(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>> {
         Event::Restored { group, index, rows } => (RESTORED, group, index, row_tuples(py, &rows)?).into_pyobject(py),
         Event::Opened { group, index, rows } => (OPENED, group, index, row_tuples(py, &rows)?).into_pyobject(py),
         Event::Word { node, word } => (WORD, node, PyBytes::new(py, &word)).into_pyobject(py),
+        Event::Measured { group, bytes, middle } => {
+            (MEASURED, group, bytes, middle.map(|key| PyBytes::new(py, &key))).into_pyobject(py)
+        }
         Event::Removed { by } => (REMOVED, by).into_pyobject(py),
         Event::PeerCame { node, features } => (PEER_CAME, node, features).into_pyobject(py),
     }

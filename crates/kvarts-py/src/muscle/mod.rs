@@ -160,6 +160,12 @@ impl Muscle {
         Ok(self.native()?.check(group, number))
     }
 
+    /// Measures groups; an event tells of each how many bytes are its own, about, and their middle key where tables tell.
+    fn measure(&self, groups: Vec<u64>) -> Outcome<()> {
+        self.native()?.measure(&groups);
+        Ok(())
+    }
+
     /// Keeps history from a time on (0: from now) for so long; returns the time.
     fn hold(&self, number: u64, since_ms: u64, for_ms: u64) -> Outcome<u64> {
         Ok(self.native()?.hold(number, since_ms, for_ms))

@@ -243,6 +243,12 @@ impl Machine {
         self.shared.with(read::middle)
     }
 
+    /// About how many bytes of tables are the shard's own, and the user's key in their middle: where the shard was never split,
+    /// or is of an ordered keyspace, and tables tell.
+    pub fn size(&self) -> Result<(u64, Option<Vec<u8>>)> {
+        self.shared.with(read::size)
+    }
+
     pub(super) fn shared(&self) -> &Shared {
         &self.shared
     }

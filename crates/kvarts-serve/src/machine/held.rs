@@ -5,12 +5,13 @@ use super::range::{RANGE, Range};
 use super::rows::{APPLIED, MEMBERSHIP, Position, SESSIONS, prefix_bounds, system_key};
 use super::{Error, Result};
 use arc_swap::ArcSwapOption;
-use kvarts_engine::Revision;
 use kvarts_engine::clock::{Clock, OsClock};
 use kvarts_engine::db::{Db, Entry, Memory, ReadAt, RowChunk, Tree};
 use kvarts_engine::fs::Fs;
 use kvarts_engine::options::{Durability, Options};
 use kvarts_engine::sync::Mutex;
+use kvarts_engine::{FileId, Revision};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -67,6 +68,8 @@ pub(super) struct Held {
     flushed: Mutex<(Revision, Mark)>,
     /// Since which revision tables say what is the shard's own, as compaction was told; zero where they do not.
     split: AtomicU64,
+    /// Which part of each table is the shard's own, as of an epoch of its range.
+    parts: Mutex<(u64, HashMap<FileId, f64>)>,
 }
 
 impl Held {
@@ -96,7 +99,9 @@ impl Held {
         let sessions = AtomicI64::new(count_sessions(&db, &tree)?);
         let (newest, flushed) = (Mutex::default(), Mutex::default());
         let (range, looking, split) = (ArcSwapOption::empty(), Mutex::default(), AtomicU64::new(0));
-        let held = Self { db, tree, number, clock, retention_ms, newest, sessions, range, looking, flushed, split };
+        let parts = Mutex::default();
+        let held =
+            Self { db, tree, number, clock, retention_ms, newest, sessions, range, looking, flushed, split, parts };
         let newest = held.mark_at(ReadAt { revision: None, now_ms: 0 })?;
         *held.newest.lock() = newest;
         held.look_at_range()?;
@@ -194,6 +199,15 @@ impl Held {
             self.split.store(since.0, Ordering::Release);
         }
         Ok(())
+    }
+
+    /// About how many bytes of tables are the shard's own, of a range whose rows lie among others.
+    pub(super) fn own_bytes(&self, range: &Range) -> Result<u64> {
+        let mut parts = self.parts.lock();
+        if parts.0 != range.epoch() {
+            *parts = (range.epoch(), HashMap::new());
+        }
+        Ok(self.db.bytes_kept(&self.tree, range, &mut parts.1)?)
     }
 
     /// Position and membership as of a revision.

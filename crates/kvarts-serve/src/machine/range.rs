@@ -108,6 +108,11 @@ impl Range {
         user_bounds(self.keyspace, start, stop)
     }
 
+    /// The shard's epoch since the split.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     /// Tells whether tokens are keys.
     pub(super) fn is_ordered(&self) -> bool {
         self.space == Space::Ordered

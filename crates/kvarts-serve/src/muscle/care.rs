@@ -1,6 +1,7 @@
 //! What operators ask of a state machine: flush, compact, verify, figures. It may take minutes, so it runs on threads of its
 //! own and answers its call itself; only one compaction or check goes on at a time. A node that stops does not wait for it.
 use super::core::Core;
+use super::event::Event;
 use super::group::Group;
 use super::keeper;
 use super::refusal;
@@ -56,6 +57,19 @@ pub fn begin(core: &Core, groups: Vec<Arc<Group>>, care: Care, call: u64) {
         });
         if done.await.is_err() {
             me.calls.settle(call, Err(refusal::unavailable("what was asked for did not end well on this node")));
+        }
+    });
+}
+
+/// Measures groups, one after the other, and returns at once; an event tells of each. One that cannot be read is left out: its
+/// reads tell what is wrong.
+pub fn measure(core: &Core, ids: &[u64]) {
+    let (me, groups) = (core.me(), ids.iter().filter_map(|&id| core.group(id)).collect::<Vec<_>>());
+    core.runtime.spawn_blocking(move || {
+        for group in groups {
+            if let Ok((bytes, middle)) = group.machine.size() {
+                me.queue.push(Event::Measured { group: group.id, bytes, middle });
+            }
         }
     });
 }

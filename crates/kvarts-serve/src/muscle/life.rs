@@ -327,6 +327,11 @@ impl Muscle {
         care::begin(&self.core, self.core.groups(), care, call_id);
     }
 
+    /// Measures groups without waiting: an event tells of each.
+    pub fn measure(&self, groups: &[u64]) {
+        care::measure(&self.core, groups);
+    }
+
     /// Counters and gauges by name.
     pub fn figures(&self) -> Vec<(&'static str, u64)> {
         let counters = self.core.stats.counters().map(|(name, _, value)| (name, value));

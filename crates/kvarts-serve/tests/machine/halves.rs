@@ -91,6 +91,31 @@ fn every_key_has_one_owner_and_its_old_revision() {
 }
 
 #[test]
+fn each_half_measures_what_is_its_own_while_the_rest_still_lies_there() {
+    for (ordered, at) in [(true, "6b657931303030"), (false, MIDDLE)] {
+        let fs = MemFs::new();
+        let parent = open(&fs).unwrap();
+        for number in 0..2000_u64 {
+            let value: Vec<_> = (1..9)
+                .map(|each| format!("{:x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(each)))
+                .collect();
+            apply_put(&parent, 1_000 + number, &format!("key{number:04}"), &value.concat());
+        }
+        parent.flush().unwrap();
+        let whole = parent.size().unwrap().0;
+        let child = split(&parent, &fs, ordered, at);
+        for half in [&parent, &child] {
+            half.flush().unwrap();
+            let (bytes, _) = half.size().unwrap();
+            assert!((whole / 4..whole * 3 / 4).contains(&bytes), "{ordered}: {bytes} of {whole}");
+            half.compact().unwrap();
+            let (compacted, _) = half.size().unwrap();
+            assert!(compacted.abs_diff(bytes) < whole / 4, "{ordered}: {bytes}, then {compacted} of {whole}");
+        }
+    }
+}
+
+#[test]
 fn what_the_log_holds_behind_the_split_for_the_other_half_is_refused() {
     let fs = MemFs::new();
     let parent = filled(&fs);
