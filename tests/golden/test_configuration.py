@@ -113,6 +113,7 @@ SHARD_COMMANDS = st.one_of(
     st.builds(shards.CancelMove, shard=IDS, epoch=EPOCHS, source=NODES, target=NODES),
     st.builds(shards.SettleMove, shard=IDS, epoch=EPOCHS, source=NODES, target=NODES),
     st.builds(shards.RaiseEpoch, shard=IDS, epoch=EPOCHS),
+    st.builds(shards.LimitShards, keyspace=st.integers(1, 2).map(KeyspaceId), bytes=st.integers(0, 2**40)),
     st.builds(shards.DrainNode, node=NODES, draining=st.booleans(), successor=NODES, lost=st.booleans()),
 )
 START = [

@@ -30,7 +30,7 @@ from kvarts.replication.events import (
 from kvarts.replication.turn import Effects, Outgoing, Turn, Write
 
 RECEIVED, SYNCED, APPLIED, FLUSHED, WRITE, READ, PEER_LOST, SNAPSHOT_SENT, CALL, STOP, RESTORED, OPENED = range(12)
-PEER_CAME, WORD, REMOVED, HEARTBEATS = range(12, 16)
+PEER_CAME, WORD, REMOVED, HEARTBEATS, MEASURED = range(12, 17)
 """First element of an event's tuple."""
 
 EVENT_KINDS = (
@@ -50,6 +50,7 @@ EVENT_KINDS = (
     "word",
     "removed",
     "heartbeats",
+    "measured",
 )
 
 _NORMAL, _CONFIG = EntryKind.NORMAL, EntryKind.CONFIG
@@ -61,7 +62,7 @@ Native = tuple[Any, ...]
 
 
 def event_of(native: Native) -> Event:
-    """Return the replicator's event of a muscle's tuple; not for CALL, STOP, PEER_CAME, WORD, REMOVED: the loop's."""
+    """Return the replicator's event of a muscle's tuple; not for what is the loop's own, such as CALL and WORD."""
     return EVENTS[native[0]](native)
 
 

@@ -16,12 +16,18 @@ from kvarts.replication.replica import Replica
 from kvarts.replication.replicator import Replicator
 from kvarts.statemachine import shards
 from kvarts.statemachine.configuration import Configuration, SetFeature, encode
+from kvarts.statemachine.python_commands import unpack_command
 
 ROUND_MS = 500
 HEAR_MS = 100
 AWAY_MS = 3_000
 """A node that says nothing for so long is away. A new leader begins nothing before: it has yet to hear who answers."""
 TRANSFER_MS = 5_000
+SPLITS_MAX = 2
+"""Splits that are under way together, at most: each node copies state machines one after the other, and each of them
+stands still, then has a half that nobody serves: that is to be short, and for few keys at a time."""
+SPLIT_MS = 500
+"""So soon after one that a shard's leader asked for no other is begun: the map may not know of it yet."""
 TAKE_IN_MS = 3_000
 """A node that is listed and no member for so long was forgotten by whoever admitted it."""
 
@@ -45,6 +51,7 @@ class Conductor:
         self._hear_ms = 0
         self._round_ms = 0
         self._transfer_ms = 0
+        self._split_ms = 0
         self._idle: tuple[int, tuple[Node, ...]] | None = None
         """The map and the nodes of which it is known that nothing is to begin."""
 
@@ -58,7 +65,7 @@ class Conductor:
         if said.fenced is not None:
             node, shards_fenced = said.fenced
             self._known.fenced_elsewhere[NodeId(node)] = self._now_ms, shards_fenced
-        return [CommandRequested(META, NOBODY_WAITS, each) for each in said.steps]
+        return [CommandRequested(META, NOBODY_WAITS, each) for each in said.steps if self._has_room(each)]
 
     def work(self, now_ms: int) -> list[Event]:
         """Return what is to be done now."""
@@ -81,6 +88,16 @@ class Conductor:
         self._known.forget_progress()
         nodes = self.nodes(now_ms)
         return self._hand_over(meta, nodes, now_ms) or self._begin(meta, nodes)
+
+    def _has_room(self, step: bytes) -> bool:
+        """Return whether a step may be taken now: shards that ask for a split wait until few are under way."""
+        if not isinstance(shards.decode(unpack_command(step)[1]), shards.BeginSplit):
+            return True
+        under_way = sum(each.split is not None for each in self._known.map.shards)
+        if under_way >= SPLITS_MAX or self._now_ms < self._split_ms + SPLIT_MS:
+            return False
+        self._split_ms = self._now_ms
+        return True
 
     def knows(self, now_ms: int) -> bool:
         """Return whether this node leads and has had the time to hear who answers."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
 from kvarts.base.errors import InvalidArgument, KvartsError, NotLeader, Unavailable
-from kvarts.node import checks, copies, joins, members, placing, spaces, splits, verbs
+from kvarts.node import checks, copies, growth, joins, members, placing, spaces, splits, verbs
 from kvarts.node.asker import Asker, Keeper, Verb
 from kvarts.node.bootstrap import RandomBytes
 from kvarts.node.conductor import Conductor
@@ -48,6 +48,7 @@ VERBS: Mapping[str, Callable[[Asker, Mapping[str, Any]], Verb]] = {
     "shards": verbs.shards,
     "make-keyspace": spaces.make_keyspace,
     "split": splits.split,
+    "limit-shards": growth.limit,
     "transfer": members.transfer,
     "join": joins.join,
     "token": joins.token,

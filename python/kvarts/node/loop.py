@@ -7,15 +7,16 @@ muscle.perform(turn)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from kvarts.node.asker import Keeper
 from kvarts.node.bootstrap import RandomBytes
-from kvarts.node.bridge import CALL, EVENTS, PEER_CAME, REMOVED, STOP, WORD, Native, native_of
+from kvarts.node.bridge import CALL, EVENTS, MEASURED, PEER_CAME, REMOVED, STOP, WORD, Native, native_of
 from kvarts.node.conductor import Conductor
 from kvarts.node.desk import Desk
+from kvarts.node.growth import Growth
 from kvarts.node.moves import Moves
 from kvarts.node.news import News
 from kvarts.node.shards import META, Line, Shards
@@ -52,6 +53,9 @@ class Muscle(Keeper, Protocol):
 
     def open_group(self, group: int, membership: bytes) -> None:
         """Make a group, or find it; an event says when it is there. Never blocks."""
+
+    def measure(self, groups: Sequence[tuple[int, int]]) -> None:
+        """Measure shards; an event tells of each. Never blocks."""
 
     def fence(self, group: int, why: str) -> None:
         """Let a replica serve nobody any more. Never blocks."""
@@ -125,6 +129,7 @@ class Loop:
         self.conductor = Conductor(replicator, self.shards)
         self.desk.meet(self.conductor, self.shards)
         self._splits = Splits(muscle, replicator, self.shards)
+        self._growth = Growth(muscle, replicator, self.shards, news, self.conductor.take)
         self.figures = LoopFigures()
         self._told: dict[GroupId, _Told] = {}
         self._peers: dict[NodeId, str] = {}
@@ -161,6 +166,7 @@ class Loop:
             events += self.moves.work(now_ms)
             events += self.conductor.work(now_ms)
             events += self._splits.work(now_ms)
+            events += self._growth.work(now_ms)
             turn = self.replicator.turn(Events(now_ms, events))
             self._muscle.perform(native_of(turn))
             self._settle(turn)
@@ -187,6 +193,8 @@ class Loop:
             self.desk.peer_came(node, features)
         for _, _node, word in own[WORD]:
             events += self.conductor.take(word)
+        for _, group, size, middle in own[MEASURED]:
+            self._growth.take(group, size, middle)
         opened = [each.group for each in events if type(each) is GroupOpened]
         for group in opened:
             self.shards.opened(group, now_ms)
@@ -254,7 +262,7 @@ class Loop:
 def _sorted_out(natives: Iterable[Native]) -> tuple[list[Event], dict[int, list[Native]]]:
     """Return the replicator's events, and what is the loop's own by its kind."""
     events: list[Event] = []
-    own: dict[int, list[Native]] = {kind: [] for kind in (CALL, STOP, PEER_CAME, WORD, REMOVED)}
+    own: dict[int, list[Native]] = {kind: [] for kind in (CALL, STOP, PEER_CAME, WORD, REMOVED, MEASURED)}
     for native in natives:
         kept = own.get(native[0])
         if kept is None:

@@ -35,7 +35,8 @@ META = GroupId(META_GROUP)
 
 FEATURE = "shards"
 SPLITS = "splits"
-FEATURES: Mapping[str, int] = {FEATURE: 1, MOVES: 1, SPLITS: 1, CHECKS: 1, TOKENS: 1}
+GROWTH = "growth"
+FEATURES: Mapping[str, int] = {FEATURE: 1, MOVES: 1, SPLITS: 1, CHECKS: 1, TOKENS: 1, GROWTH: 1}
 """What this program knows, by the names under which clusters agree on using it."""
 
 STAND_MS = 20

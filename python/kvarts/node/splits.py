@@ -12,6 +12,7 @@ from typing import Any
 
 from kvarts.base.errors import InvalidArgument
 from kvarts.node.asker import Asker, CommandSays, Verb
+from kvarts.node.conductor import SPLITS_MAX
 from kvarts.node.features import agree
 from kvarts.node.moves import NOBODY_WAITS, Teller
 from kvarts.node.shards import META, SPLITS, Shards
@@ -33,9 +34,6 @@ ASK_AGAIN_MS = 300
 NEWS_MS = 1_000
 FOUNDED = 1
 """The index at which every group begins; what is committed behind it, a majority of its members holds."""
-AT_ONCE_MAX = 2
-"""Splits that are under way together, at most: each node copies state machines one after the other, and each of them
-stands still, then has a half that nobody serves: that is to be short, and for few keys at a time."""
 
 
 class Splits:
@@ -130,17 +128,8 @@ def split(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
     those split: whoever asks asks again until there are enough and none does. `watch`: begins nothing.
     """
     asker.check_leads()
-    name = str(arguments["keyspace"])
-    made = asker.configuration.keyspaces.get(name)
-    if made is None:
-        raise InvalidArgument(f"no keyspace {name!r}", hint="`kvarts cluster shards` lists those with shards")
+    keyspace = sharded(asker, arguments)
     shard_map = asker.configuration.shard_map
-    keyspace = KeyspaceId(made[0])
-    if keyspace not in shard_map.spaces:
-        raise InvalidArgument(
-            f"keyspace {name!r} has no shards of its own: it lies in the meta group",
-            hint="make a keyspace with shards=, partition= or ordered=, and copy the rows into it",
-        )
     yield from agree(asker, SPLITS)
     at = arguments.get("at")
     begun = []
@@ -150,6 +139,21 @@ def split(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
     yield from _await_news(asker)
     line = _within(asker.configuration.shard_map.shards_in(keyspace), arguments)
     return {"begun": begun, "shards": len(line), "splitting": sum(each.split is not None for each in line)}
+
+
+def sharded(asker: Asker, arguments: Mapping[str, Any]) -> KeyspaceId:
+    """Return the keyspace that is named. Raises InvalidArgument where it has no shards."""
+    name = str(arguments["keyspace"])
+    made = asker.configuration.keyspaces.get(name)
+    if made is None:
+        raise InvalidArgument(f"no keyspace {name!r}", hint="`kvarts cluster shards` lists those with shards")
+    keyspace = KeyspaceId(made[0])
+    if keyspace not in asker.configuration.shard_map.spaces:
+        raise InvalidArgument(
+            f"keyspace {name!r} has no shards of its own: it lies in the meta group",
+            hint="make a keyspace with shards=, partition= or ordered=, and copy the rows into it",
+        )
+    return keyspace
 
 
 def _await_news(asker: Asker) -> Iterator[Iterable[Event]]:
@@ -194,7 +198,7 @@ def _cuts(shard_map: ShardMap, keyspace: KeyspaceId, arguments: Mapping[str, Any
         )
     under_way = sum(each.split is not None for each in line)
     free = sorted((each for each in line if not each.busy), key=lambda each: (-_width(each), each.start))
-    count = min(into - len(line) - under_way, AT_ONCE_MAX - under_way)
+    count = min(into - len(line) - under_way, SPLITS_MAX - under_way)
     return [(each, space.middle(each.start, each.stop)) for each in free[: max(0, count)]]
 
 

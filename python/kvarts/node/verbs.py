@@ -12,6 +12,7 @@ from kvarts.raft.ids import NODE_NONE, NodeId
 from kvarts.replication.events import Event
 from kvarts.shardmap.map import ShardMap
 from kvarts.statemachine.configuration import CreateKeyspace
+from kvarts.statemachine.rows import limits_in
 
 NOTHING: Iterable[Event] = ()
 SAID_MS = 5_000
@@ -68,7 +69,7 @@ def shards(asker: Asker, _arguments: Mapping[str, Any]) -> Verb:
     names = {number: name for name, (number, _) in asker.configuration.keyspaces.items()}
     shard_map = asker.configuration.shard_map
     behind = asker.known.behind if asker.known else {}
-    fenced = fenced_of(asker)
+    fenced, limits = fenced_of(asker), limits_in(asker.replica.system.rows)
     leaders = {int(group): each.leader for group, each in asker.replicator.replicas.items()}
     return {
         "version": shard_map.version,
@@ -85,6 +86,7 @@ def shards(asker: Asker, _arguments: Mapping[str, Any]) -> Verb:
                 "move": None if each.move is None else [each.move.source, each.move.target],
                 "behind": behind.get(each.id),
                 "splitting": each.split is not None,
+                "limit": limits.get(each.keyspace, 0),
                 "fenced": fenced.get(str(each.id), []),
             }
             for each in shard_map.shards

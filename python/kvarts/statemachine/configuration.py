@@ -21,6 +21,7 @@ from kvarts.statemachine.rows import (
     NODE,
     REMOVED,
     SHARD,
+    SHARD_LIMIT,
     SPACE,
     TOKENS_REQUIRED,
     next_version,
@@ -235,6 +236,8 @@ def _without_shards(rows: Mapping[bytes, bytes], keyspace: int) -> Iterator[Syst
     space = numbered(SPACE, keyspace)
     if space in rows:
         yield space, None
+        if numbered(SHARD_LIMIT, keyspace) in rows:
+            yield numbered(SHARD_LIMIT, keyspace), None
         yield from ((numbered(SHARD, each.id), None) for each in shards_in(rows) if each.keyspace == keyspace)
         yield next_version(rows)
 

@@ -20,6 +20,8 @@ JOIN_KEY, TOKENS_REQUIRED = b"config/join-key", b"config/join-tokens-required"
 SPENT, SPENT_FORGOTTEN = b"config/spent-token/", b"config/spent-tokens-forgotten"
 """Who may join: see kvarts.statemachine.joins. JOIN_KEY is secret."""
 LAST_SHARD, MAP_VERSION = b"config/last-shard", b"config/shard-map"
+SHARD_LIMIT = b"config/shard-limit/"
+"""How large shards of a keyspace may grow before they are split: bytes."""
 
 META_GROUP = 1
 """The group that holds these rows. Shards are groups too, and their ids go on behind it."""
@@ -53,6 +55,11 @@ def space_in(rows: Rows, keyspace: KeyspaceId) -> Space | None:
 def shards_in(rows: Rows) -> list[Shard]:
     """Return all shards, by id."""
     return [shard_of(int(name), row) for name, row in under(rows, SHARD)]
+
+
+def limits_in(rows: Rows) -> dict[KeyspaceId, int]:
+    """Return beyond how many bytes shards are split, of keyspaces where they are."""
+    return {KeyspaceId(int(name)): int(limit) for name, limit in under(rows, SHARD_LIMIT)}
 
 
 def shard_map_in(rows: Rows) -> ShardMap:

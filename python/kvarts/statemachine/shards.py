@@ -40,6 +40,7 @@ from kvarts.statemachine.rows import (
     LAST_SHARD,
     META_GROUP,
     NODE,
+    SHARD_LIMIT,
     SPACE,
     Rows,
     next_version,
@@ -158,10 +159,18 @@ class DrainNode:
     lost: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitShards:
+    """Shards of a keyspace are split once they take more than `bytes` of a node's tables. 0: none are by themselves."""
+
+    keyspace: KeyspaceId
+    bytes: int
+
+
 ShardStep = (
     BeginSplit | FinishSplit | CancelSplit | BeginMove | PromoteMove | FinishMove | CancelMove | SettleMove | RaiseEpoch
 )
-ShardCommand = CreateShards | DrainNode | ShardStep
+ShardCommand = CreateShards | DrainNode | LimitShards | ShardStep
 
 COMMANDS: Mapping[str, type[ShardCommand]] = {
     "create-shards": CreateShards,
@@ -175,6 +184,7 @@ COMMANDS: Mapping[str, type[ShardCommand]] = {
     "settle-move": SettleMove,
     "raise-epoch": RaiseEpoch,
     "drain-node": DrainNode,
+    "limit-shards": LimitShards,
 }
 
 
@@ -198,6 +208,8 @@ def decide(rows: Rows, record: Mapping[str, object]) -> Decision:
             return _create(rows, command)
         case DrainNode() as command:
             return _drain(rows, command)
+        case LimitShards(keyspace=keyspace, bytes=limit):
+            return _limit(rows, keyspace, limit)
         case command:
             return _step(rows, command)
 
@@ -225,6 +237,12 @@ def _drain(rows: Rows, command: DrainNode) -> Decision:
         return Decision(refusal="its-own-successor")
     row = pack_json({"lost": command.lost, "successor": command.successor}) if command.draining else None
     return Decision(((numbered(DRAINING, command.node), row),))
+
+
+def _limit(rows: Rows, keyspace: KeyspaceId, limit: int) -> Decision:
+    if space_in(rows, keyspace) is None:
+        return Decision(refusal="keyspace-without-shards")
+    return Decision(((numbered(SHARD_LIMIT, keyspace), b"%d" % limit if limit else None),))
 
 
 def _step(rows: Rows, command: ShardStep) -> Decision:
@@ -350,5 +368,6 @@ _WORDS: Vocabulary[ShardCommand] = Vocabulary(
         "draining": _is_flag,
         "lost": _is_flag,
         "successor": _is_id_or_none,
+        "bytes": _is_id_or_none,
     },
 )

@@ -56,17 +56,15 @@ pub fn is_unfiltered(table: &TableRef, filter: &dyn CompactionFilter, since: Rev
     Ok(holds)
 }
 
-/// Returns about which part of a table's rows a filter keeps, 0 to 1, by the keys that are looked at.
-pub fn part_kept(table: &TableRef, filter: &dyn CompactionFilter) -> Result<f64> {
+/// Returns about `SAMPLE` keys of a table, the first and the last among them, evenly spread over its rows.
+pub fn sampled_keys(table: &TableRef) -> Result<Vec<Vec<u8>>> {
     let record = table.record();
-    let ends = [&record.smallest, &record.largest].into_iter().filter(|key| filter.keeps(key)).count();
-    let (mut kept, mut seen) = (ends as u64, 2_u64);
+    let mut keys = vec![record.smallest.to_vec(), record.largest.to_vec()];
     sample(table, &mut |key| {
-        kept += u64::from(filter.keeps(key));
-        seen += 1;
+        keys.push(key.to_vec());
         true
     })?;
-    Ok(kept as f64 / seen as f64)
+    Ok(keys)
 }
 
 /// Shows about `SAMPLE` keys of a table, in order, until `look` returns false.

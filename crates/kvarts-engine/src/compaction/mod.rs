@@ -17,7 +17,7 @@ mod runs;
 #[cfg(test)]
 mod simulation;
 
-pub use filter::{CompactionFilter, filtering_plan, is_unfiltered, part_kept};
+pub use filter::{CompactionFilter, filtering_plan, is_unfiltered, sampled_keys};
 pub use full::full_plan;
 pub use job::run;
 pub use output::{OutputContext, write_tables};

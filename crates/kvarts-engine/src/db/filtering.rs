@@ -2,10 +2,11 @@
 use super::state::Shared;
 use super::trees::TreeShared;
 use super::{Db, Tree};
-use crate::compaction::{CompactionFilter, CompactionPlan, filtering_plan, is_unfiltered, part_kept};
+use crate::compaction::{CompactionFilter, CompactionPlan, filtering_plan, is_unfiltered, sampled_keys};
 use crate::sync::Mutex;
 use crate::version::{TableRef, Version};
 use crate::{FileId, Result, Revision};
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -45,27 +46,25 @@ impl Db {
         }
     }
 
-    /// Returns about how many bytes tables hold of rows that a filter keeps, old versions too, whether it is the tree's filter
-    /// yet or not. Of each table about thirty keys are read, once: `known` keeps which part of it is kept, and is of no use with
-    /// another filter.
-    pub fn bytes_kept(
+    /// Returns the bytes of each table of a tree with what `of` makes of about thirty of its keys: read once, `known` keeps it.
+    pub fn sample_tables<T: Clone>(
         &self,
         tree: &Tree,
-        filter: &dyn CompactionFilter,
-        known: &mut HashMap<FileId, f64>,
-    ) -> Result<u64> {
+        known: &mut HashMap<FileId, T>,
+        of: impl Fn(Vec<Vec<u8>>) -> T,
+    ) -> Result<Vec<(u64, T)>> {
         let (state, _) = self.shared.read_at(&tree.shared, None)?;
         let live: HashSet<FileId> = state.version.tables().map(|(_, table)| table.record.file).collect();
         known.retain(|file, _| live.contains(file));
-        let mut bytes = 0.0;
+        let mut found = Vec::with_capacity(live.len());
         for (_, table) in state.version.tables() {
-            let part = match known.get(&table.record.file) {
-                Some(part) => *part,
-                None => *known.entry(table.record.file).or_insert(part_kept(table, filter)?),
+            let what = match known.entry(table.record.file) {
+                Entry::Occupied(known) => known.get().clone(),
+                Entry::Vacant(free) => free.insert(of(sampled_keys(table)?)).clone(),
             };
-            bytes += table.record.bytes as f64 * part;
+            found.push((table.record.bytes, what));
         }
-        Ok(bytes as u64)
+        Ok(found)
     }
 }
 
@@ -197,21 +196,24 @@ mod tests {
     }
 
     #[test]
-    fn what_a_filter_keeps_is_measured_before_the_rest_goes_and_after() {
+    fn keys_of_each_table_are_sampled_once() {
         let (db, tree, _) = store();
-        let all = db.stats().table_bytes;
-        let (filter, mut known) = (only(b'b'), HashMap::new());
-        let before = db.bytes_kept(&tree, &*filter, &mut known).unwrap();
-        assert!((all / 4..all / 2).contains(&before), "{before} of {all}");
-        let looks = filter.1.load(Ordering::Relaxed);
-        assert_eq!(db.bytes_kept(&tree, &*filter, &mut known).unwrap(), before);
-        assert_eq!(filter.1.load(Ordering::Relaxed), looks, "tables are looked at once");
-        db.set_compaction_filter(&tree, filter, db.revision());
-        db.compact(None).unwrap();
-        let after = db.bytes_kept(&tree, &*only(b'b'), &mut known).unwrap();
-        assert_eq!(after, db.stats().table_bytes);
-        assert!(after.abs_diff(before) < before / 5, "{after} is about {before}");
-        assert_eq!(known.len(), db.stats().trees[0].levels.iter().map(|level| level.0 as usize).sum::<usize>());
+        let (looks, mut known) = (AtomicUsize::new(0), HashMap::new());
+        let mut part = || {
+            let tables = db.sample_tables(&tree, &mut known, |keys| {
+                looks.fetch_add(1, Ordering::Relaxed);
+                (keys.iter().filter(|key| key[0] == b'b').count(), keys.len())
+            });
+            let tables = tables.unwrap();
+            assert!(tables.iter().all(|(_, (_, keys))| (20..100).contains(keys)), "{tables:?}");
+            let part = |&(bytes, (of, keys)): &(u64, (usize, usize))| bytes as f64 * of as f64 / keys as f64;
+            (tables.len(), tables.iter().map(|(bytes, _)| bytes).sum::<u64>(), tables.iter().map(part).sum::<f64>())
+        };
+        let (tables, all, third) = part();
+        assert!(tables > 2 && all == db.stats().table_bytes);
+        assert!((0.25..0.42).contains(&(third / all as f64)), "{third} of {all}");
+        assert_eq!(part(), (tables, all, third));
+        assert_eq!(looks.load(Ordering::Relaxed), tables);
     }
 
     #[test]

@@ -160,8 +160,9 @@ impl Muscle {
         Ok(self.native()?.check(group, number))
     }
 
-    /// Measures groups; an event tells of each how many bytes are its own, about, and their middle key where tables tell.
-    fn measure(&self, groups: Vec<u64>) -> Outcome<()> {
+    /// Measures shards, given with their keyspaces: an event tells of each how many bytes are its own, about, and at which token
+    /// half of them end, where tables tell.
+    fn measure(&self, groups: Vec<(u64, u32)>) -> Outcome<()> {
         self.native()?.measure(&groups);
         Ok(())
     }

@@ -8,6 +8,7 @@ use super::place::{self, path_of};
 use super::range::{RANGE, Range};
 use super::read::{self, UserRow};
 use super::rows::{MEMBERSHIP, Position, prefix_bounds, system_key};
+use super::size::{self, Size};
 use super::{Error, Result};
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
@@ -243,10 +244,9 @@ impl Machine {
         self.shared.with(read::middle)
     }
 
-    /// About how many bytes of tables are the shard's own, and the user's key in their middle: where the shard was never split,
-    /// or is of an ordered keyspace, and tables tell.
-    pub fn size(&self) -> Result<(u64, Option<Vec<u8>>)> {
-        self.shared.with(read::size)
+    /// How large a shard is that has this range, and where it could be cut.
+    pub fn size(&self, range: &Range) -> Result<Size> {
+        self.shared.with(|held| size::size(held, range))
     }
 
     pub(super) fn shared(&self) -> &Shared {

@@ -3,6 +3,7 @@ use super::handle::MachineOptions;
 use super::holds::Holds;
 use super::range::{RANGE, Range};
 use super::rows::{APPLIED, MEMBERSHIP, Position, SESSIONS, prefix_bounds, system_key};
+use super::size::Sample;
 use super::{Error, Result};
 use arc_swap::ArcSwapOption;
 use kvarts_engine::clock::{Clock, OsClock};
@@ -68,8 +69,8 @@ pub(super) struct Held {
     flushed: Mutex<(Revision, Mark)>,
     /// Since which revision tables say what is the shard's own, as compaction was told; zero where they do not.
     split: AtomicU64,
-    /// Which part of each table is the shard's own, as of an epoch of its range.
-    parts: Mutex<(u64, HashMap<FileId, f64>)>,
+    /// Tokens of a few keys of each table, as of an epoch of the range that they were looked up for.
+    samples: Mutex<(u64, HashMap<FileId, Sample>)>,
 }
 
 impl Held {
@@ -99,9 +100,9 @@ impl Held {
         let sessions = AtomicI64::new(count_sessions(&db, &tree)?);
         let (newest, flushed) = (Mutex::default(), Mutex::default());
         let (range, looking, split) = (ArcSwapOption::empty(), Mutex::default(), AtomicU64::new(0));
-        let parts = Mutex::default();
+        let samples = Mutex::default();
         let held =
-            Self { db, tree, number, clock, retention_ms, newest, sessions, range, looking, flushed, split, parts };
+            Self { db, tree, number, clock, retention_ms, newest, sessions, range, looking, flushed, split, samples };
         let newest = held.mark_at(ReadAt { revision: None, now_ms: 0 })?;
         *held.newest.lock() = newest;
         held.look_at_range()?;
@@ -201,13 +202,13 @@ impl Held {
         Ok(())
     }
 
-    /// About how many bytes of tables are the shard's own, of a range whose rows lie among others.
-    pub(super) fn own_bytes(&self, range: &Range) -> Result<u64> {
-        let mut parts = self.parts.lock();
-        if parts.0 != range.epoch() {
-            *parts = (range.epoch(), HashMap::new());
+    /// The bytes of each table with a sample of its keys.
+    pub(super) fn samples(&self, range: &Range) -> Result<Vec<(u64, Sample)>> {
+        let mut samples = self.samples.lock();
+        if samples.0 != range.epoch() {
+            *samples = (range.epoch(), HashMap::new());
         }
-        Ok(self.db.bytes_kept(&self.tree, range, &mut parts.1)?)
+        Ok(self.db.sample_tables(&self.tree, &mut samples.1, |keys| Sample::of(range, &keys))?)
     }
 
     /// Position and membership as of a revision.

@@ -20,6 +20,7 @@ mod range;
 mod read;
 mod rows;
 mod sessions;
+mod size;
 
 pub use digest::{Digest, Sum};
 pub use error::{Error, Result};
@@ -31,3 +32,4 @@ pub use range::Range;
 pub use read::UserRow;
 pub use rows::Position;
 pub use sessions::SESSION_WINDOW;
+pub use size::Size;

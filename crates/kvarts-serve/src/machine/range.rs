@@ -6,7 +6,7 @@ use super::rows::{USER, USER_PREFIX_BYTES, user_bounds};
 use super::{Error, Result};
 use kvarts_engine::compaction::CompactionFilter;
 use kvarts_engine::iter::Bounds;
-use kvarts_formats::shards::Space;
+use kvarts_formats::shards::{Space, Token};
 use kvarts_wire::v1;
 use kvarts_wire::v1::operation::Kind as Step;
 use serde::Deserialize;
@@ -106,6 +106,18 @@ impl Range {
     pub(super) fn bounds(&self) -> Bounds {
         let (start, stop) = self.clamped((b"", true), (b"", false));
         user_bounds(self.keyspace, start, stop)
+    }
+
+    /// The token of a row's key, if it is one of the shard's own.
+    pub(super) fn token_of_row<'k>(&self, key: &'k [u8]) -> Option<Token<'k>> {
+        let key = key.strip_prefix(&[USER])?;
+        let (keyspace, key) = key.split_first_chunk()?;
+        self.has(u32::from_be_bytes(*keyspace), key).then(|| self.space.token(key))
+    }
+
+    /// Tells whether a token is one at which the range could be cut.
+    pub(super) fn parts_at(&self, token: &[u8]) -> bool {
+        *self.start < *token && (self.stop.is_empty() || *token < *self.stop)
     }
 
     /// The shard's epoch since the split.

@@ -65,14 +65,6 @@ pub(super) fn middle(held: &Held) -> Result<(Option<Vec<u8>>, u64)> {
     Ok((middle.and_then(|key| key.get(USER_PREFIX_BYTES..).map(<[u8]>::to_vec)), bytes))
 }
 
-/// About how many bytes of tables are the shard's own, and the user's key in the middle of them where keys are tokens.
-pub(super) fn size(held: &Held) -> Result<(u64, Option<Vec<u8>>)> {
-    match held.range() {
-        Some(range) if !range.is_ordered() => Ok((held.own_bytes(&range)?, None)),
-        _ => middle(held).map(|(middle, bytes)| (bytes, middle)),
-    }
-}
-
 /// What a read sees. The clock of a node may be behind that of the leaders before: a row once absent stays so.
 pub(super) fn read_at(held: &Held, freshness: Option<&v1::Freshness>, now_ms: u64) -> Result<ReadAt> {
     let newest_ms = now_ms.max(held.position().stamp_us / 1000);

@@ -5,7 +5,7 @@ use super::event::Event;
 use super::group::Group;
 use super::keeper;
 use super::refusal;
-use crate::machine::{Machine, Result};
+use crate::machine::{Machine, Result, Size};
 use kvarts_engine::db::{Damage, Stats};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -61,13 +61,15 @@ pub fn begin(core: &Core, groups: Vec<Arc<Group>>, care: Care, call: u64) {
     });
 }
 
-/// Measures groups, one after the other, and returns at once; an event tells of each. One that cannot be read is left out: its
+/// Measures groups as shards of their keyspaces, one after the other, and returns at once; an event tells of each. One that cannot be read is left out: its
 /// reads tell what is wrong.
-pub fn measure(core: &Core, ids: &[u64]) {
-    let (me, groups) = (core.me(), ids.iter().filter_map(|&id| core.group(id)).collect::<Vec<_>>());
+pub fn measure(core: &Core, asked: &[(u64, u32)]) {
+    let known = core.routes.known();
+    let found = asked.iter().filter_map(|&(id, keyspace)| Some((core.group(id)?, known.range_of(keyspace, id)?)));
+    let (me, groups) = (core.me(), found.collect::<Vec<_>>());
     core.runtime.spawn_blocking(move || {
-        for group in groups {
-            if let Ok((bytes, middle)) = group.machine.size() {
+        for (group, range) in groups {
+            if let Ok(Size { bytes, middle }) = group.machine.size(&range) {
                 me.queue.push(Event::Measured { group: group.id, bytes, middle });
             }
         }

@@ -327,8 +327,8 @@ impl Muscle {
         care::begin(&self.core, self.core.groups(), care, call_id);
     }
 
-    /// Measures groups without waiting: an event tells of each.
-    pub fn measure(&self, groups: &[u64]) {
+    /// Measures groups, each as a shard of its keyspace, without waiting: an event tells of each.
+    pub fn measure(&self, groups: &[(u64, u32)]) {
         care::measure(&self.core, groups);
     }
 

@@ -92,27 +92,61 @@ fn every_key_has_one_owner_and_its_old_revision() {
 
 #[test]
 fn each_half_measures_what_is_its_own_while_the_rest_still_lies_there() {
-    for (ordered, at) in [(true, "6b657931303030"), (false, MIDDLE)] {
+    for space in [Space::Ordered, Space::Hashed(Partition::Whole)] {
+        let ordered = space == Space::Ordered;
         let fs = MemFs::new();
         let parent = open(&fs).unwrap();
         for number in 0..2000_u64 {
-            let value: Vec<_> = (1..9)
-                .map(|each| format!("{:x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(each)))
-                .collect();
-            apply_put(&parent, 1_000 + number, &format!("key{number:04}"), &value.concat());
+            apply_put(&parent, 1_000 + number, &format!("key{number:04}"), &incompressible(number));
         }
         parent.flush().unwrap();
-        let whole = parent.size().unwrap().0;
-        let child = split(&parent, &fs, ordered, at);
-        for half in [&parent, &child] {
+        let of =
+            |start: &[u8], stop: &[u8], epoch| Range::new(KEYSPACE, space.clone(), start.into(), stop.into(), epoch);
+        let whole = parent.size(&of(b"", b"", 1)).unwrap();
+        let at = whole.middle.unwrap();
+        let child = split(&parent, &fs, ordered, &hex(&at));
+        for (half, own) in [(&parent, of(b"", &at, EPOCH)), (&child, of(&at, b"", EPOCH))] {
             half.flush().unwrap();
-            let (bytes, _) = half.size().unwrap();
-            assert!((whole / 4..whole * 3 / 4).contains(&bytes), "{ordered}: {bytes} of {whole}");
+            let before = half.size(&own).unwrap();
+            assert!((whole.bytes / 3..whole.bytes * 2 / 3).contains(&before.bytes), "{before:?} of {}", whole.bytes);
+            let middle = before.middle.clone().unwrap();
+            assert_eq!(middle > at, std::ptr::eq(half, &child));
             half.compact().unwrap();
-            let (compacted, _) = half.size().unwrap();
-            assert!(compacted.abs_diff(bytes) < whole / 4, "{ordered}: {bytes}, then {compacted} of {whole}");
+            let after = half.size(&own).unwrap();
+            assert!(after.bytes.abs_diff(before.bytes) < whole.bytes / 5, "{before:?}, then {after:?}");
         }
     }
+}
+
+#[test]
+fn keys_of_one_part_have_no_middle() {
+    let fs = MemFs::new();
+    let machine = open(&fs).unwrap();
+    let range = Range::new(KEYSPACE, Space::parse(false, "until:2f", 1).unwrap(), Vec::new(), Vec::new(), 1);
+    for number in 0..500 {
+        apply_put(&machine, 1_000 + number, &format!("one/{number:04}"), &incompressible(number));
+    }
+    machine.flush().unwrap();
+    let one = machine.size(&range).unwrap();
+    assert_eq!((one.bytes > 10_000, one.middle), (true, None));
+    // Another part with much less: the cut lies between them, whichever comes first.
+    for number in 0..100 {
+        apply_put(&machine, 2_000 + number, &format!("two/{number:04}"), &incompressible(number));
+    }
+    machine.flush().unwrap();
+    machine.compact().unwrap();
+    let tokens =
+        ["one/", "two/"].map(|key| Space::parse(false, "until:2f", 1).unwrap().token(key.as_bytes()).as_ref().to_vec());
+    assert_eq!(machine.size(&range).unwrap().middle, tokens.into_iter().max());
+}
+
+fn incompressible(number: u64) -> String {
+    let word = |turn| format!("{:x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(turn));
+    (1..9).map(word).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[test]

@@ -6,7 +6,7 @@ from kvarts.cli.commands.checking import check, rebuild
 from kvarts.cli.commands.copying import backup, restore
 from kvarts.cli.commands.options import json_option, uri_argument
 from kvarts.cli.commands.placing import drain, move_leader, plan, remove_lost, replace
-from kvarts.cli.commands.splitting import split
+from kvarts.cli.commands.splitting import limit_shards, split
 from kvarts.cli.commands.tokens import token
 from kvarts.cli.help import Command, Group
 from kvarts.cli.output import print_json, print_table
@@ -137,5 +137,18 @@ def _tell(uri: str, verb: str, arguments: dict[str, object], done: str, *, as_js
         click.echo(done)
 
 
-for _command in (status, token, plan, drain, replace, move_leader, split, check, rebuild, backup, restore):
+for _command in (
+    status,
+    token,
+    plan,
+    drain,
+    replace,
+    move_leader,
+    split,
+    limit_shards,
+    check,
+    rebuild,
+    backup,
+    restore,
+):
     cluster.add_command(_command)

@@ -1,4 +1,4 @@
-"""`cluster split`: more shards for a keyspace, online; the command waits until they are there."""
+"""`cluster split` and `cluster limit-shards`: more shards for a keyspace, online, by hand and by themselves."""
 
 from typing import Any
 
@@ -57,6 +57,41 @@ def split(uri: str, keyspace: str, *, shard: int | None, into: int | None, at: s
         print_json({"keyspace": keyspace, "shards": line})
     else:
         click.echo(f"{keyspace} has {len(line)} shards")
+
+
+@click.command(
+    "limit-shards",
+    cls=Command,
+    negative=None,
+    examples=[
+        ("kvarts cluster limit-shards kvarts://127.0.0.1:7421 users 10GiB", "split what grows beyond it"),
+        ("kvarts cluster limit-shards kvarts://127.0.0.1:7421 users off", "no longer"),
+        ("kvarts cluster limit-shards kvarts://127.0.0.1:7421 users", "what holds now"),
+    ],
+)
+@uri_argument
+@click.argument("keyspace")
+@click.argument("size", required=False)
+@json_option
+def limit_shards(uri: str, keyspace: str, size: str | None, as_json: bool) -> None:
+    """Split shards of KEYSPACE by themselves, once one takes more than SIZE of a node's disk.
+
+    Each is cut where half of its bytes are. From then on a batch or a snapshot of keys on both sides is refused as
+    CrossShard, so nothing splits by itself unless it is asked for here.
+    """
+    from kvarts.base.options import parse_bytes
+    from kvarts.remote.admin import call
+
+    wish: dict[str, object] = {"keyspace": keyspace}
+    if size is not None:
+        wish["bytes"] = 0 if size == "off" else parse_bytes("SIZE", size)
+    told = call(uri, "limit-shards", wish)
+    if as_json:
+        print_json(told)
+    elif told["bytes"]:
+        click.echo(f"shards of {keyspace} are split beyond {told['bytes']:,} bytes")
+    else:
+        click.echo(f"shards of {keyspace} are not split by themselves")
 
 
 def _until(uri: str, keyspace: str, wish: dict[str, object], count: int) -> list[dict[str, Any]]:

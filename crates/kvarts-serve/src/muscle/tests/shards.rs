@@ -45,6 +45,28 @@ fn opened(bench: &Bench, id: u64) {
 }
 
 #[test]
+fn a_shard_is_measured_and_what_is_none_is_left_out() {
+    let mut bench = Bench::new();
+    bench.lead(true);
+    for (index, key) in (2..).zip(["a", "b", "x", "y"]) {
+        drop(bench.put(key));
+        let handle = bench.handle();
+        bench.append(1, index, 0, Payload::Handles(vec![handle]));
+    }
+    bench.apply(2, 5, false);
+    bench.muscle.flush(GROUP).unwrap();
+    let shard = Shard { id: GROUP, epoch: 1, voters: vec![1], ..Shard::default() };
+    let line = Line::new(Space::parse(false, "whole", 1).unwrap(), vec![shard]).unwrap();
+    bench.muscle.set_shards(Known { map: Map { version: 1, lines: [(1, line)].into() }, ..Known::default() });
+    bench.muscle.measure(&[(77, 1), (GROUP, 2), (GROUP, 1)]);
+    let measured = bench.event(|event| match event {
+        Event::Measured { group, bytes, .. } => Some((*group, *bytes)),
+        _ => None,
+    });
+    assert!(measured.0 == GROUP && (1..4096).contains(&measured.1), "{measured:?}");
+}
+
+#[test]
 fn a_word_of_another_node_comes_to_python() {
     let bench = Bench::new();
     let message = v1::PeerMessage { to: 1, sender: 2, word: "hello".into(), ..v1::PeerMessage::default() };

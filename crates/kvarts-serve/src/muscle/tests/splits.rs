@@ -88,20 +88,6 @@ fn a_child_that_has_been_here_is_left_as_it_is() {
     assert_eq!(bench.muscle.position(CHILD).unwrap(), (0, 0));
 }
 
-#[test]
-fn a_group_is_measured_and_one_that_is_not_there_is_left_out() {
-    let bench = bench_before_the_split(&MemFs::new());
-    reach_the_split(&bench);
-    assert!(split(&bench));
-    bench.muscle.flush(GROUP).unwrap();
-    bench.muscle.measure(&[77, GROUP]);
-    let (group, bytes) = bench.event(|event| match event {
-        Event::Measured { group, bytes, .. } => Some((*group, *bytes)),
-        _ => None,
-    });
-    assert!(group == GROUP && (1..4096).contains(&bytes), "{group}: {bytes}");
-}
-
 /// The membership with which a node opens a shard of a later epoch: none, a leader is to tell it.
 const UNKNOWN: &[u8] = b"";
 
