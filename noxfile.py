@@ -16,6 +16,8 @@ nox.options.sessions = ["check", "test"]
 PYTHON = sys.executable
 # Tools stand beside this Python also where nobody activated the environment.
 PATH = f"{Path(PYTHON).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+BUSY = ("tests/simulation", "tests/conformance")
+"""Tests that keep a processor busy and wait for nothing: they run beside each other, the others alone."""
 LONG = {
     "KVARTS_CRASH_SEEDS": "50000",
     "KVARTS_FAULT_SEEDS": "1000",
@@ -52,9 +54,13 @@ def check(session: nox.Session) -> None:
 @nox.session
 def test(session: nox.Session) -> None:
     """Rust tests, then Python tests; arguments go to pytest: `nox -s test -- tests/conformance -k scan`."""
-    if not session.posargs:
-        _run(session, "cargo", "test", "--workspace", "--quiet")
-    _run(session, PYTHON, "-m", "pytest", "--ignore=tests/style", *(session.posargs or ["-m", "not long"]))
+    if session.posargs:
+        _run(session, PYTHON, "-m", "pytest", "--ignore=tests/style", *session.posargs)
+        return
+    _run(session, "cargo", "test", "--workspace", "--quiet")
+    _run(session, PYTHON, "-m", "pytest", "-n", str(os.cpu_count() or 1), "-m", "not long", *BUSY)
+    others = [f"--ignore={each}" for each in ("tests/style", *BUSY)]
+    _run(session, PYTHON, "-m", "pytest", *others, "-m", "not long")
 
 
 @nox.session

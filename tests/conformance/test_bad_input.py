@@ -155,7 +155,7 @@ BAD_OPTIONS: list[tuple[str, object]] = [
     ("", 1),
     ("key", None),
     ("key", "str"),
-    ("key", object()),
+    ("key", ...),
     ("value", int),
     ("timeout", 5),
     ("consistency", "stale"),
