@@ -98,15 +98,26 @@ impl Driver {
     /// The map was old, or is older than ours at the node that was asked.
     fn wrong_shard(&mut self, id: u64, error: &v1::Error) {
         self.learn_owner(id, error);
-        if let Some(live) = self.calls.get_mut(&id)
-            && !live.uncertain
-            && let Some((group, session, sequence)) = live.once.take()
-        {
-            // It never took place: wherever it goes now, it takes a sequence of the session there.
-            self.groups.get(group).session.end(session, sequence);
+        if let Some(live) = self.calls.get_mut(&id) {
+            live.uncertain &= !error.settled;
+            // Nodes that can tell what came of a write say that it is settled.
+            live.roams = live.uncertain;
         }
+        self.unbind(id);
         if self.reroute(id) {
             self.rest(id);
+        }
+    }
+
+    /// A write that has not taken place goes elsewhere: it takes a sequence of the session there.
+    pub(super) fn unbind(&mut self, id: u64) {
+        let Some(live) = self.calls.get_mut(&id).filter(|live| !live.uncertain) else { return };
+        let (once, lent) = (live.once.take(), std::mem::take(&mut live.lent));
+        let Some((group, session, sequence)) = once.filter(|_| !lent) else { return };
+        let known = self.groups.get(group);
+        known.session.end(session, sequence);
+        if !known.sessionless.is_empty() {
+            self.dispatch_sessionless(group);
         }
     }
 

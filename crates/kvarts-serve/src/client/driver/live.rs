@@ -32,6 +32,8 @@ pub struct Live {
     pub lent: bool,
     /// It was sent, and nobody knows what came of that.
     pub uncertain: bool,
+    /// The shard that it was sent to cannot be asked what came of it: it goes wherever its keys are now.
+    pub roams: bool,
     rest: Duration,
 }
 
@@ -68,8 +70,8 @@ impl Live {
     fn with(request: Request, aim: Aim, deadline: Instant, done: Option<Completion>) -> Self {
         let place = Place::Waiting;
         let (fixed, owner, gather, once) = (None, v1::Owner::default(), None, None);
-        let (lent, uncertain, rest) = (false, false, REST_FIRST);
-        Self { request, aim, deadline, done, place, fixed, owner, gather, once, lent, uncertain, rest }
+        let (lent, uncertain, roams, rest) = (false, false, false, REST_FIRST);
+        Self { request, aim, deadline, done, place, fixed, owner, gather, once, lent, uncertain, roams, rest }
     }
 
     pub fn is_write(&self) -> bool {
@@ -79,6 +81,11 @@ impl Live {
     /// Tells whether it is a write that a node may have taken.
     pub fn may_be_done(&self) -> bool {
         self.is_write() && (self.uncertain || matches!(self.place, Place::Stream(..)))
+    }
+
+    /// The shard that a write was sent to, if that has to say what came of it: wherever the keys are now, no other can know.
+    pub fn judge(&self) -> Option<v1::Owner> {
+        (self.uncertain && self.once.is_some() && !self.roams).then_some(self.owner)
     }
 
     /// Returns what goes on the stream. `answered`: of the session.
@@ -92,7 +99,8 @@ impl Live {
             Request::Write { command, .. } => {
                 let (_, session, sequence) = self.once.unwrap_or_default();
                 let command = v1::Command { session, sequence, answered, ..command.clone() };
-                Kind::Write(v1::WriteRequest { command: Some(command), owner })
+                let resent = self.judge().is_some();
+                Kind::Write(v1::WriteRequest { command: Some(command), owner, resent })
             }
             Request::Page(..) | Request::Moment { .. } | Request::Shards { .. } | Request::Unary(_) => return None,
         };

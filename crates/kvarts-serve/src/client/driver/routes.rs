@@ -29,7 +29,7 @@ impl Driver {
     /// Finds the shard of a call, or makes it several calls.
     pub(super) fn route(&mut self, id: u64) -> Route {
         let Some(live) = self.calls.get_mut(&id) else { return Route::Taken };
-        if let Some(owner) = live.fixed {
+        if let Some(owner) = live.fixed.or_else(|| live.judge()) {
             return Route::To(owner);
         }
         if live.request.range_of().is_some_and(|keyspace| self.patched.contains(&keyspace)) {
@@ -93,6 +93,7 @@ impl Driver {
 
     /// Makes a call that waits for its parts.
     fn scatter(&mut self, id: u64, parts: Vec<Scattered>) {
+        self.unbind(id);
         let Some(live) = self.calls.get_mut(&id) else { return };
         live.place = Place::Parts;
         live.gather = Some(Gather::new(self.next_call, parts.len(), live.request.keys()));
@@ -121,15 +122,15 @@ impl Driver {
     fn spread(&mut self, id: u64, parts: Vec<Scattered>) {
         let Some(whole) = self.calls.get(&id) else { return };
         let (aim, deadline, round) = (whole.aim.clone(), whole.deadline, self.next_call);
-        let (once, uncertain) = (whole.once, whole.uncertain);
+        let (once, uncertain, roams) = (whole.once, whole.uncertain, whole.roams);
         for (owner, request, part) in parts {
             let number = self.next_call;
             self.next_call += 1;
             let mut live = Live::part(request, aim.clone(), deadline, Completion::Part(id, round, part));
             live.fixed = Some(owner);
-            // What may have been done before it was cut is known under its first session and sequence, in every shard that was
-            // split off since.
-            (live.once, live.lent, live.uncertain) = (once, once.is_some(), uncertain);
+            // What may have been done before it was cut, and cannot be asked for where it was sent to, is known under its first
+            // session and sequence in every shard that was split off since.
+            (live.once, live.lent, live.uncertain, live.roams) = (once, once.is_some(), uncertain, roams);
             self.calls.insert(number, live);
             self.dispatch(number);
         }
