@@ -20,14 +20,24 @@ class Relay:
         self.address = "127.0.0.1:%d" % self._listener.getsockname()[1]
         self.sent = 0
         """Bytes that came from clients."""
-        self._held = False
+        self._lost = False
+        self._flows = threading.Event()
+        self._flows.set()
         self._lock = threading.Lock()
         self._open: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def hold(self) -> None:
+    def lose(self) -> None:
         """Answers get lost from here on; questions go on."""
-        self._held = True
+        self._lost = True
+
+    def hold(self) -> None:
+        """Answers wait from here on."""
+        self._flows.clear()
+
+    def release(self) -> None:
+        """Answers that wait go on."""
+        self._flows.set()
 
     def cut(self) -> None:
         """Break all connections; those that come then pass both ways."""
@@ -36,7 +46,8 @@ class Relay:
                 with suppress(OSError):
                     each.shutdown(socket.SHUT_RDWR)
             self._open.clear()
-            self._held = False
+            self._lost = False
+        self._flows.set()
 
     def __enter__(self) -> Self:
         return self
@@ -66,8 +77,10 @@ class Relay:
             while chunk := source.recv(CHUNK_BYTES):
                 if asks:
                     self.sent += len(chunk)
-                elif self._held:
+                elif self._lost:
                     continue
+                else:
+                    self._flows.wait()
                 sink.sendall(chunk)
         for each in (source, sink):
             with suppress(OSError):

@@ -24,7 +24,7 @@ class Scene:
     """A cluster of one node, and a store that reaches it by a relay."""
 
     def __init__(self, nodes: Cluster, relay: Relay, pool: ThreadPoolExecutor) -> None:
-        self._nodes, self._relay, self.pool = nodes, relay, pool
+        self._nodes, self.relay, self.pool = nodes, relay, pool
         self.relayed_uri = f"kvarts://{relay.address}/halved?timeout=20"
         self.direct: Any = kvarts.open(f"{nodes.uri}/halved?timeout=20", ordered=True, value=kvarts.U64)
         self.relayed: Any = kvarts.open(self.relayed_uri, value=kvarts.U64)
@@ -39,17 +39,17 @@ class Scene:
 
         until(done, "the split does not end")
 
-    def lose_answer_of(self, write: Callable[[], object], bytes_min: int = 900) -> Future[object]:
-        """Send a write of so many bytes of which the client hears nothing; `break_link` lets it send it again."""
-        self._relay.hold()
-        before = self._relay.sent
+    def lose_answer_of(self, write: Callable[[], object]) -> Future[object]:
+        """Send a write of which the client hears nothing; `break_link` lets it send it again."""
+        self.relay.lose()
+        before = self.relay.sent
         asked = self.pool.submit(write)
-        until(lambda: self._relay.sent - before > bytes_min, "the write is not sent")
+        until(lambda: self.relay.sent - before > 900, "the write is not sent")
         return asked
 
     def break_link(self) -> None:
         """Break the connection: the client learns that there will be no answer."""
-        self._relay.cut()
+        self.relay.cut()
 
 
 @pytest.fixture
@@ -160,8 +160,11 @@ def test_more_writes_than_a_session_holds_find_the_half_that_is_theirs(scene: Sc
     asked = scene.pool.submit(lambda: asyncio.run(write()))
     opened.wait()
     scene.split()
-    # All that the session of the lower half lets through is lost, the rest waits for it.
-    scene.lose_answer_of(go.set, bytes_min=20_000)
-    scene.break_link()
+    # What the session of the lower half lets through is refused after the rest has begun to wait for it.
+    scene.relay.hold()
+    before = scene.relay.sent
+    go.set()
+    until(lambda: scene.relay.sent - before > 20_000, "the writes are not sent")
+    scene.relay.release()
     asked.result(60)
     assert dict(scene.direct) == {b"a": 1, **rows}
