@@ -17,7 +17,7 @@ class Relay:
         host, _, port = address.rpartition(":")
         self._to = (host, int(port))
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = "127.0.0.1:%d" % self._listener.getsockname()[1]
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self.sent = 0
         """Bytes that came from clients."""
         self._lost = False
