@@ -128,9 +128,8 @@ impl Intake for Door {
         }
     }
 
-    fn write(&self, request: v1::WriteRequest, deadline: Instant, reply: Reply<v1::WriteResponse>) {
+    fn write(&self, mut request: v1::WriteRequest, deadline: Instant, reply: Reply<v1::WriteResponse>) {
         let core = &self.0;
-        let mut request = request;
         let command = request.command.take().unwrap_or_default();
         let route = self.of_write(&request, &command);
         let epoch = route.as_ref().map_or(0, |route| route.epoch);

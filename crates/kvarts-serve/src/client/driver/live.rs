@@ -28,12 +28,8 @@ pub struct Live {
     pub gather: Option<Gather>,
     /// Group, session and sequence of a write, once it has them.
     pub once: Option<(u64, u64, u64)>,
-    /// They are those of the whole that it is a part of: the whole gives them back.
-    pub lent: bool,
     /// It was sent, and nobody knows what came of that.
     pub uncertain: bool,
-    /// The shard that it was sent to cannot be asked what came of it: it goes wherever its keys are now.
-    pub roams: bool,
     rest: Duration,
 }
 
@@ -70,8 +66,8 @@ impl Live {
     fn with(request: Request, aim: Aim, deadline: Instant, done: Option<Completion>) -> Self {
         let place = Place::Waiting;
         let (fixed, owner, gather, once) = (None, v1::Owner::default(), None, None);
-        let (lent, uncertain, roams, rest) = (false, false, false, REST_FIRST);
-        Self { request, aim, deadline, done, place, fixed, owner, gather, once, lent, uncertain, roams, rest }
+        let (uncertain, rest) = (false, REST_FIRST);
+        Self { request, aim, deadline, done, place, fixed, owner, gather, once, uncertain, rest }
     }
 
     pub fn is_write(&self) -> bool {
@@ -83,9 +79,9 @@ impl Live {
         self.is_write() && (self.uncertain || matches!(self.place, Place::Stream(..)))
     }
 
-    /// The shard that a write was sent to, if that has to say what came of it: wherever the keys are now, no other can know.
+    /// The shard that a write was sent to, if nobody knows what came of that: its log does, wherever the keys are now.
     pub fn judge(&self) -> Option<v1::Owner> {
-        (self.uncertain && self.once.is_some() && !self.roams).then_some(self.owner)
+        (self.uncertain && self.once.is_some()).then_some(self.owner)
     }
 
     /// Returns what goes on the stream. `answered`: of the session.

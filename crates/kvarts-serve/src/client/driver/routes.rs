@@ -40,8 +40,6 @@ impl Driver {
             Request::Write { command, span } => match parts_of_command(&self.map, command, *span) {
                 Ok(parts) => parts,
                 Err(error) => {
-                    // Cut in two meanwhile, it cannot be asked again what became of it.
-                    let error = if live.uncertain { failure::unknown("a shard that was split since") } else { error };
                     self.finish(id, Err(error));
                     return Route::Taken;
                 }
@@ -122,15 +120,11 @@ impl Driver {
     fn spread(&mut self, id: u64, parts: Vec<Scattered>) {
         let Some(whole) = self.calls.get(&id) else { return };
         let (aim, deadline, round) = (whole.aim.clone(), whole.deadline, self.next_call);
-        let (once, uncertain, roams) = (whole.once, whole.uncertain, whole.roams);
         for (owner, request, part) in parts {
             let number = self.next_call;
             self.next_call += 1;
             let mut live = Live::part(request, aim.clone(), deadline, Completion::Part(id, round, part));
             live.fixed = Some(owner);
-            // What may have been done before it was cut, and cannot be asked for where it was sent to, is known under its first
-            // session and sequence in every shard that was split off since.
-            (live.once, live.lent, live.uncertain, live.roams) = (once, once.is_some(), uncertain, roams);
             self.calls.insert(number, live);
             self.dispatch(number);
         }
