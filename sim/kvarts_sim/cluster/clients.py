@@ -176,14 +176,16 @@ class Client:
         self._later(1 + self._rng.randrange(self._think_us), self._next)
 
     def _moved(self, call: Call) -> None:
-        """The group was split: what may have been done is asked for again, the same, where the key is now."""
+        """The group was split: a read goes where the key is now.
+
+        A write never took place, though it may have been asked for before: the log of the group that it was sent to says
+        so, under its session and sequence. What comes next has another sequence, of a session there.
+        """
         call.attempt += 1
-        if call.request.command is None or call.uncertain:
-            key = self._counter if call.words[0] == "incr" else call.request.key
-            call.request = replace(call.request, group=self._route(self.group, key))
+        if call.request.command is None:
+            call.request = replace(call.request, group=self._route(self.group, call.request.key))
             self._later(20 * MS, lambda: self._ask(call))
             return
-        # It never took place.
         call.over = True
         self._later(20 * MS, self._next)
 

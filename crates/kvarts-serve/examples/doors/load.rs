@@ -124,5 +124,8 @@ fn put() -> Ask {
     let put =
         v1::Put { key: vec![b'k'; KEY_BYTES].into(), value: vec![b'v'; VALUE_BYTES].into(), ..v1::Put::default() };
     let operations = vec![v1::Operation { kind: Some(v1::operation::Kind::Put(put)) }];
-    Ask::Write(v1::WriteRequest { command: Some(v1::Command { operations, ..v1::Command::default() }), owner: None })
+    Ask::Write(v1::WriteRequest {
+        command: Some(v1::Command { operations, ..v1::Command::default() }),
+        ..Default::default()
+    })
 }

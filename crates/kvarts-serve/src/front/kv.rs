@@ -107,7 +107,7 @@ impl Ask for v1::OpenSessionRequest {
             session: answer.result.map_or(0, |result| result.revision),
         };
         intake.write(
-            v1::WriteRequest { command, owner: self.owner },
+            v1::WriteRequest { command, owner: self.owner, resent: false },
             deadline,
             Box::new(move |answer| reply(answer.map(opened))),
         );

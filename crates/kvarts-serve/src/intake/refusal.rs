@@ -43,6 +43,12 @@ pub fn wrong_shard(message: impl Into<String>, owner: Option<v1::Shard>) -> v1::
     v1::Error { retryable: true, owners, ..error("KV-3008", "WrongShard", message, "ask with the newer shard map") }
 }
 
+/// The shard's log came to the write behind a split, and no longer owned what it touches. It did not take place, and no copy of it
+/// will.
+pub fn split_since() -> v1::Error {
+    v1::Error { settled: true, ..wrong_shard("the shard was split: another one owns it by now", None) }
+}
+
 /// This node keeps nothing of what was asked for; `other` does. The request had no effect.
 pub fn no_replica(node: u64, group: u64, other: u64, address: &str) -> v1::Error {
     let message = format!("node {node} keeps no replica of shard {group}");

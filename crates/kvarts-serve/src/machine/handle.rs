@@ -137,6 +137,11 @@ impl Machine {
         Ok(results)
     }
 
+    /// Tells whether the shard was split, or is a half of one: then it judges by its own row what it owns.
+    pub fn is_cut(&self) -> bool {
+        self.shared.held().is_ok_and(|held| held.range().is_some())
+    }
+
     /// How many sessions there are. The caller of `apply` sees what it has just applied.
     pub fn sessions(&self) -> u64 {
         self.shared.held().map_or(0, |held| held.sessions.load(Ordering::Acquire).unsigned_abs())

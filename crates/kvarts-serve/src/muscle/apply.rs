@@ -213,9 +213,7 @@ fn answer(core: &Core, group: &Group, writers: Writers, term: u64, results: Vec<
         let result = results.get_mut(writer.at).and_then(Option::take);
         writer.answer.give(match result {
             // It never takes place here: whoever asked goes to the other half.
-            Some(result) if result.outcome() == v1::Outcome::WrongShard => {
-                Err(refusal::wrong_shard("the shard was split: another one owns it by now", None))
-            }
+            Some(result) if result.outcome() == v1::Outcome::WrongShard => Err(refusal::split_since()),
             result => Ok(v1::WriteResponse { result }),
         });
     }

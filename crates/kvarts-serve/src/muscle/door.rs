@@ -65,6 +65,24 @@ impl Door {
         })
     }
 
+    /// Where a write goes: where the map says. One that was sent before, and that may have been done then, goes where it was
+    /// sent to: the log of that shard knows what came of it, and lets nothing happen that is another shard's by now.
+    fn of_write(&self, request: &v1::WriteRequest, command: &v1::Command) -> Result<Route, v1::Error> {
+        let core = &self.0;
+        let route = core.routes.of_command(command, request.owner.as_ref());
+        let Some(owner) = request.owner.filter(|_| request.resent && command.session != 0) else { return route };
+        if !route.as_ref().is_err_and(|error| error.kind == "WrongShard") {
+            return route;
+        }
+        match core.group(owner.shard) {
+            // Its log would take anything.
+            Some(group) if group.leads() && !group.machine.is_cut() => {
+                Err(refusal::unavailable("the shard has yet to come to the split that the map knows of"))
+            }
+            _ => Ok(core.routes.of_resent(&owner)),
+        }
+    }
+
     fn read(&self, group: &Arc<Group>, freshness: Option<&v1::Freshness>, ask: Ask, deadline: Instant) {
         let core = &self.0;
         let stale = freshness.is_some_and(|fresh| fresh.level() == v1::freshness::Level::Stale);
@@ -110,10 +128,10 @@ impl Intake for Door {
         }
     }
 
-    fn write(&self, request: v1::WriteRequest, deadline: Instant, reply: Reply<v1::WriteResponse>) {
+    fn write(&self, mut request: v1::WriteRequest, deadline: Instant, reply: Reply<v1::WriteResponse>) {
         let core = &self.0;
-        let command = request.command.unwrap_or_default();
-        let route = core.routes.of_command(&command, request.owner.as_ref());
+        let command = request.command.take().unwrap_or_default();
+        let route = self.of_write(&request, &command);
         let epoch = route.as_ref().map_or(0, |route| route.epoch);
         let Some((answer, group)) = self.admit(reply, route) else { return };
         let epoch = if touches_ranges(&command) { epoch } else { 0 };

@@ -75,6 +75,11 @@ impl Routes {
         known.one([range].into_iter(), scan.owner.as_ref())
     }
 
+    /// Where a write is asked for that was sent before: to the shard that it was sent to.
+    pub fn of_resent(&self, owner: &v1::Owner) -> Route {
+        Route { epoch: owner.epoch, ..self.0.load().named(owner) }
+    }
+
     /// Where a command is carried out.
     pub fn of_command(&self, command: &v1::Command, owner: Option<&v1::Owner>) -> Result<Route, v1::Error> {
         let known = self.0.load();

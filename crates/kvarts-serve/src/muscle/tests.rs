@@ -1,5 +1,6 @@
 //! A muscle under turns made by hand: what is answered, to whom, and when.
 mod checks;
+mod resent;
 mod shards;
 mod splits;
 
@@ -98,7 +99,7 @@ impl Bench {
 
     fn write(&self, command: v1::Command) -> Receiver<Result<v1::WriteResponse, v1::Error>> {
         let (reply, answer) = reply();
-        self.door.write(v1::WriteRequest { command: Some(command), owner: None }, self.soon(), reply);
+        self.door.write(v1::WriteRequest { command: Some(command), ..v1::WriteRequest::default() }, self.soon(), reply);
         answer
     }
 

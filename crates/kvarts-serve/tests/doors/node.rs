@@ -98,7 +98,7 @@ pub fn get(keys: &[&str]) -> v1::GetRequest {
 pub fn put(key: &str, value: impl Into<bytes::Bytes>) -> v1::WriteRequest {
     let put = v1::Put { key: key.to_owned().into(), value: value.into(), ..v1::Put::default() };
     let operations = vec![v1::Operation { kind: Some(v1::operation::Kind::Put(put)) }];
-    v1::WriteRequest { command: Some(v1::Command { operations, ..v1::Command::default() }), owner: None }
+    v1::WriteRequest { command: Some(v1::Command { operations, ..v1::Command::default() }), ..Default::default() }
 }
 
 /// The kind of error that a status holds.

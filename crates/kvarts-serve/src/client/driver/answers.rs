@@ -98,15 +98,26 @@ impl Driver {
     /// The map was old, or is older than ours at the node that was asked.
     fn wrong_shard(&mut self, id: u64, error: &v1::Error) {
         self.learn_owner(id, error);
-        if let Some(live) = self.calls.get_mut(&id)
-            && !live.uncertain
-            && let Some((group, session, sequence)) = live.once.take()
-        {
-            // It never took place: wherever it goes now, it takes a sequence of the session there.
-            self.groups.get(group).session.end(session, sequence);
+        let Some(live) = self.calls.get_mut(&id) else { return };
+        live.uncertain &= !error.settled;
+        if live.uncertain {
+            // Where the keys are now, nobody knows what came of it.
+            return self.rest(id);
         }
+        self.unbind(id);
         if self.reroute(id) {
             self.rest(id);
+        }
+    }
+
+    /// A write that has not taken place goes elsewhere: it takes a sequence of the session there.
+    pub(super) fn unbind(&mut self, id: u64) {
+        let once = self.calls.get_mut(&id).filter(|live| !live.uncertain).and_then(|live| live.once.take());
+        let Some((group, session, sequence)) = once else { return };
+        let known = self.groups.get(group);
+        known.session.end(session, sequence);
+        if !known.sessionless.is_empty() {
+            self.dispatch_sessionless(group);
         }
     }
 
@@ -175,7 +186,7 @@ impl Driver {
     /// Ends a call and hands its outcome over.
     pub(super) fn finish(&mut self, id: u64, outcome: Outcome) {
         let Some(live) = self.calls.remove(&id) else { return };
-        if let Some((group, session, sequence)) = live.once.filter(|_| !live.lent) {
+        if let Some((group, session, sequence)) = live.once {
             self.groups.get(group).session.end(session, sequence);
         }
         match live.done {

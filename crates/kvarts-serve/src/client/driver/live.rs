@@ -28,8 +28,6 @@ pub struct Live {
     pub gather: Option<Gather>,
     /// Group, session and sequence of a write, once it has them.
     pub once: Option<(u64, u64, u64)>,
-    /// They are those of the whole that it is a part of: the whole gives them back.
-    pub lent: bool,
     /// It was sent, and nobody knows what came of that.
     pub uncertain: bool,
     rest: Duration,
@@ -68,8 +66,8 @@ impl Live {
     fn with(request: Request, aim: Aim, deadline: Instant, done: Option<Completion>) -> Self {
         let place = Place::Waiting;
         let (fixed, owner, gather, once) = (None, v1::Owner::default(), None, None);
-        let (lent, uncertain, rest) = (false, false, REST_FIRST);
-        Self { request, aim, deadline, done, place, fixed, owner, gather, once, lent, uncertain, rest }
+        let (uncertain, rest) = (false, REST_FIRST);
+        Self { request, aim, deadline, done, place, fixed, owner, gather, once, uncertain, rest }
     }
 
     pub fn is_write(&self) -> bool {
@@ -79,6 +77,11 @@ impl Live {
     /// Tells whether it is a write that a node may have taken.
     pub fn may_be_done(&self) -> bool {
         self.is_write() && (self.uncertain || matches!(self.place, Place::Stream(..)))
+    }
+
+    /// The shard that a write was sent to, if nobody knows what came of that: its log does, wherever the keys are now.
+    pub fn judge(&self) -> Option<v1::Owner> {
+        (self.uncertain && self.once.is_some()).then_some(self.owner)
     }
 
     /// Returns what goes on the stream. `answered`: of the session.
@@ -92,7 +95,8 @@ impl Live {
             Request::Write { command, .. } => {
                 let (_, session, sequence) = self.once.unwrap_or_default();
                 let command = v1::Command { session, sequence, answered, ..command.clone() };
-                Kind::Write(v1::WriteRequest { command: Some(command), owner })
+                let resent = self.judge().is_some();
+                Kind::Write(v1::WriteRequest { command: Some(command), owner, resent })
             }
             Request::Page(..) | Request::Moment { .. } | Request::Shards { .. } | Request::Unary(_) => return None,
         };

@@ -152,6 +152,9 @@ impl Driver {
         };
         let Some(live) = self.calls.get_mut(&id) else { return };
         live.owner = owner;
+        if live.once.is_some_and(|(group, ..)| group != owner.shard) {
+            self.unbind(id);
+        }
         let to = match aim {
             Aim::Any => self.stale_node(),
             _ => self.groups.leader(owner.shard).map(|leader| leader.node),

@@ -29,7 +29,7 @@ impl Driver {
     /// Finds the shard of a call, or makes it several calls.
     pub(super) fn route(&mut self, id: u64) -> Route {
         let Some(live) = self.calls.get_mut(&id) else { return Route::Taken };
-        if let Some(owner) = live.fixed {
+        if let Some(owner) = live.fixed.or_else(|| live.judge()) {
             return Route::To(owner);
         }
         if live.request.range_of().is_some_and(|keyspace| self.patched.contains(&keyspace)) {
@@ -40,8 +40,6 @@ impl Driver {
             Request::Write { command, span } => match parts_of_command(&self.map, command, *span) {
                 Ok(parts) => parts,
                 Err(error) => {
-                    // Cut in two meanwhile, it cannot be asked again what became of it.
-                    let error = if live.uncertain { failure::unknown("a shard that was split since") } else { error };
                     self.finish(id, Err(error));
                     return Route::Taken;
                 }
@@ -93,6 +91,7 @@ impl Driver {
 
     /// Makes a call that waits for its parts.
     fn scatter(&mut self, id: u64, parts: Vec<Scattered>) {
+        self.unbind(id);
         let Some(live) = self.calls.get_mut(&id) else { return };
         live.place = Place::Parts;
         live.gather = Some(Gather::new(self.next_call, parts.len(), live.request.keys()));
@@ -121,15 +120,11 @@ impl Driver {
     fn spread(&mut self, id: u64, parts: Vec<Scattered>) {
         let Some(whole) = self.calls.get(&id) else { return };
         let (aim, deadline, round) = (whole.aim.clone(), whole.deadline, self.next_call);
-        let (once, uncertain) = (whole.once, whole.uncertain);
         for (owner, request, part) in parts {
             let number = self.next_call;
             self.next_call += 1;
             let mut live = Live::part(request, aim.clone(), deadline, Completion::Part(id, round, part));
             live.fixed = Some(owner);
-            // What may have been done before it was cut is known under its first session and sequence, in every shard that was
-            // split off since.
-            (live.once, live.lent, live.uncertain) = (once, once.is_some(), uncertain);
             self.calls.insert(number, live);
             self.dispatch(number);
         }
