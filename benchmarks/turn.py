@@ -79,6 +79,28 @@ class Muscle:
     def care(self, call_id: int, group: int, verb: str) -> None:
         """Nobody calls."""
 
+    def open_group(self, group: int, membership: bytes) -> None:
+        """No group comes."""
+
+    def fence(self, group: int, why: str) -> None:
+        """No replica is fenced."""
+
+    def fences(self) -> Mapping[int, str]:
+        """No replica is fenced."""
+        return {}
+
+    def lift_fence(self, group: int) -> None:
+        """No replica is fenced."""
+
+    def set_shards(self, version: int, keyspaces: object, unready: list[int]) -> None:
+        """Nobody asks for keys."""
+
+    def set_removed(self, nodes: list[int]) -> None:
+        """Nobody was removed."""
+
+    def tell(self, node: int, word: bytes) -> None:
+        """Nobody listens."""
+
     def set_peers(self, peers: Mapping[int, str]) -> None:
         """Nobody listens."""
 
@@ -101,7 +123,13 @@ class Node:
         )
         news = News(io.StringIO(), NodeId(1), lambda: 0)
         self.loop = Loop(
-            self.muscle, self.replicator, news, static_peers={}, cluster="benchmark", clock_ns=time.process_time_ns
+            self.muscle,
+            self.replicator,
+            news,
+            static_peers={},
+            cluster="benchmark",
+            clock_ns=time.process_time_ns,
+            random=random.SystemRandom(),
         )
 
     def group(self, group: GroupId) -> MemoryStore:

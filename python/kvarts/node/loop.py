@@ -262,11 +262,11 @@ class Loop:
 def _sorted_out(natives: Iterable[Native]) -> tuple[list[Event], dict[int, list[Native]]]:
     """Return the replicator's events, and what is the loop's own by its kind."""
     events: list[Event] = []
-    own: dict[int, list[Native]] = {kind: [] for kind in (CALL, STOP, PEER_CAME, WORD, REMOVED, MEASURED)}
+    own: dict[int, list[Native]] = {CALL: [], STOP: [], PEER_CAME: [], WORD: [], REMOVED: [], MEASURED: []}
     for native in natives:
-        kept = own.get(native[0])
-        if kept is None:
-            events.append(EVENTS[native[0]](native))
+        kind = native[0]
+        if kind in own:
+            own[kind].append(native)
         else:
-            kept.append(native)
+            events.append(EVENTS[kind](native))
     return events, own

@@ -27,6 +27,7 @@ from kvarts.raft.tracker import Tracker
 STEPS_TERMLESS = frozenset({MessageKind.PROPOSE, MessageKind.READ_INDEX})
 """Requests that are passed on as if they had been made here: they belong to no term."""
 
+_APPEND_RESPONSE = MessageKind.APPEND_RESPONSE
 
 TURN_TICKS = 2
 """How long one who would stand next waits for the one before, where the leader was lost."""
@@ -160,7 +161,7 @@ class Core:
         self.log.append(entries)
         # The leader's own acknowledgement counts like any other, once its log is durable. Source: Raft thesis 10.2.1.
         last = LogIndex(start + len(entries) - 1)
-        self.after_append.append(Message(MessageKind.APPEND_RESPONSE, self.node, self.node, term, index=last))
+        self.after_append.append(Message(_APPEND_RESPONSE, self.node, self.node, term, TERM_NONE, last))
         return True
 
     def become_follower(self, term: Term, lead: NodeId) -> None:

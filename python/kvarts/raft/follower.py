@@ -7,17 +7,21 @@ from dataclasses import replace
 from kvarts.raft.core import Core
 from kvarts.raft.election import stand
 from kvarts.raft.errors import ProposalDropped
-from kvarts.raft.ids import NODE_NONE, LogIndex, NodeId
+from kvarts.raft.ids import NODE_NONE, TERM_NONE, LogIndex, NodeId
 from kvarts.raft.messages import Message, MessageKind, ReadState, Role, Snapshot
 from kvarts.raft.options import ReadMode
+
+_APPEND, _HEARTBEAT, _APPEND_RESPONSE = MessageKind.APPEND, MessageKind.HEARTBEAT, MessageKind.APPEND_RESPONSE
+_FOLLOWER, _LEASE = Role.FOLLOWER, ReadMode.LEASE
+"""By these names in what every entry passes: to look up a member of an enumeration costs as much as three calls."""
 
 
 def on_leader_message(core: Core, message: Message) -> None:
     """Take an append, heartbeat or snapshot: whoever sends one in our term is its leader."""
     follow(core, message.sender)
-    if message.kind is MessageKind.APPEND:
+    if message.kind is _APPEND:
         _on_append(core, message)
-    elif message.kind is MessageKind.HEARTBEAT:
+    elif message.kind is _HEARTBEAT:
         _on_heartbeat(core, message)
     else:
         _on_snapshot(core, message)
@@ -27,13 +31,15 @@ def follow(core: Core, leader: NodeId) -> None:
     """Be the follower of our term's leader, who has just been heard: until an election timeout from now."""
     if core.lost_until and leader != core.lost:
         core.forget_loss()
-    if core.role is Role.FOLLOWER:
+    if core.role is _FOLLOWER:
         core.election_elapsed = 0
         core.lead = leader
     else:
         core.become_follower(core.term, leader)
-    if core.options.read_mode is ReadMode.LEASE:
-        core.quiet_until = max(core.quiet_until, core.ticks + core.promise_ticks)
+    if core.options.read_mode is _LEASE:
+        until = core.ticks + core.promise_ticks
+        if until > core.quiet_until:
+            core.quiet_until = until
 
 
 def take_commit(core: Core, commit: LogIndex) -> None:
@@ -49,7 +55,7 @@ def _on_append(core: Core, message: Message) -> None:
         return
     last = log.try_append(message.index, message.log_term, message.entries)
     if last is not None:
-        log.commit_to(LogIndex(min(message.commit, last)))
+        log.commit_to(message.commit if message.commit < last else last)
         _acknowledge(core, message, last)
         return
     hint = LogIndex(min(message.index, log.last_index()))
@@ -59,7 +65,7 @@ def _on_append(core: Core, message: Message) -> None:
 
 
 def _acknowledge(core: Core, message: Message, index: LogIndex) -> None:
-    core.send(Message(MessageKind.APPEND_RESPONSE, message.sender, core.node, core.term, index=index))
+    core.after_append.append(Message(_APPEND_RESPONSE, message.sender, core.node, core.term, TERM_NONE, index))
 
 
 def _on_heartbeat(core: Core, message: Message) -> None:

@@ -10,6 +10,7 @@ from kvarts.raft.reads import ReadRequest
 
 TICKS_ALONE = 2**31
 """As long as the only voter leads."""
+_LEADER, _LEASE = Role.LEADER, ReadMode.LEASE
 
 
 def broadcast_heartbeat(core: Core) -> None:
@@ -69,7 +70,7 @@ def lease_holds(core: Core) -> bool:
     the round could stand for election or help another to.
     """
     reads, options = core.reads, core.options
-    if core.role is not Role.LEADER or reads.lease_void or reads.confirmed_tick is None:
+    if core.role is not _LEADER or reads.lease_void or reads.confirmed_tick is None:
         return False
     if not core.committed_in_term:
         return False
@@ -87,11 +88,11 @@ def ticks_at_once(core: Core) -> int:
 
     The only voter needs no round at all.
     """
-    if core.role is not Role.LEADER:
+    if core.role is not _LEADER:
         return 0
     if core.tracker.membership.voters.voters == {core.node}:
         return TICKS_ALONE if core.committed_in_term else 0
-    if core.options.read_mode is not ReadMode.LEASE or not lease_holds(core):
+    if core.options.read_mode is not _LEASE or not lease_holds(core):
         return 0
     assert core.reads.confirmed_tick is not None
     return core.reads.confirmed_tick + core.promise_ticks - core.options.lease_margin_ticks - core.ticks

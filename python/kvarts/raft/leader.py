@@ -16,6 +16,8 @@ from kvarts.raft.replication import advance_commit, broadcast_append, send_appen
 from kvarts.raft.transfer import begin_transfer, give_up_transfer, send_timeout_now
 
 NOTHING = Entry(TERM_NONE, LOG_INDEX_MIN)
+_PROBE, _REPLICATE = ProgressState.PROBE, ProgressState.REPLICATE
+"""By these names in what every entry passes: to look up a member of an enumeration costs as much as three calls."""
 
 
 def on_append_response(core: Core, message: Message) -> None:
@@ -27,9 +29,10 @@ def on_append_response(core: Core, message: Message) -> None:
     if message.reject:
         _on_refusal(core, message, progress)
         return
-    probed = progress.state is ProgressState.PROBE and progress.match == message.index
-    if progress.acknowledge(message.index) or probed:
-        _on_progress(core, message.sender, progress, message.index)
+    index = message.index
+    probed = progress.state is _PROBE and progress.match == index
+    if progress.acknowledge(index) or probed:
+        _on_progress(core, message.sender, progress, index)
 
 
 def _on_refusal(core: Core, message: Message, progress: Progress) -> None:
@@ -44,13 +47,14 @@ def _on_refusal(core: Core, message: Message, progress: Progress) -> None:
 
 
 def _on_progress(core: Core, node: NodeId, progress: Progress, index: LogIndex) -> None:
-    if progress.state is ProgressState.REPLICATE:
+    if progress.state is _REPLICATE:
         progress.inflights.free_to(index)
-    elif progress.state is ProgressState.PROBE or progress.match + 1 >= core.log.first_index():
+    elif progress.state is _PROBE or progress.match + 1 >= core.log.first_index():
         # A snapshot of any age will do, if our log goes on from there.
         progress.become_probe()
         progress.become_replicate()
-    if advance_commit(core):
+    # Who tells of what is committed moves no quorum beyond it.
+    if index > core.log.committed and advance_commit(core):
         release_parked_reads(core)
         if core.options.eager_commit:
             broadcast_append(core)
@@ -61,7 +65,7 @@ def _on_progress(core: Core, node: NodeId, progress: Progress, index: LogIndex) 
     if node == core.node:
         return
     # The window may have room for several appends now.
-    while send_append(core, node, progress, if_empty=False):
+    while progress.next <= core.log.last_index() and send_append(core, node, progress, if_empty=False):
         pass
     if node == core.transferee and progress.match == core.log.last_index():
         send_timeout_now(core, node)

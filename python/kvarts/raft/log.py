@@ -42,11 +42,8 @@ class RaftLog:
 
     def last_index(self) -> LogIndex:
         """Return the index of the last entry, stable or not."""
-        entries = self.unstable.entries
-        if entries:
-            return entries[-1].index
-        last = self.unstable.last_index()
-        return self.store.last_index() if last is None else last
+        unstable = self.unstable
+        return unstable.offset + len(unstable.entries) - 1  # type: ignore[return-value]  # LogIndex() would cost a call
 
     def last_term(self) -> Term:
         """Return the term of the last entry."""
@@ -60,6 +57,8 @@ class RaftLog:
         unstable = self.unstable
         if index >= unstable.offset or (unstable.snapshot is not None and index <= unstable.snapshot.index):
             return unstable.term_at(index)
+        if index == unstable.offset - 1 and unstable.base_term is not None:
+            return unstable.base_term
         return self.store.term_at(index)
 
     def slice(self, start: LogIndex, stop: LogIndex, bytes_max: int | None) -> Sequence[Entry]:
@@ -74,13 +73,16 @@ class RaftLog:
         if start >= offset:
             return limit_bytes(unstable[start - offset : stop - offset], bytes_max)
         cut = LogIndex(min(stop, offset))
-        stable = self.store.entries(start, cut, bytes_max)
+        stable = limit_bytes(self.unstable.tail_of(start, cut), bytes_max) or self.store.entries(start, cut, bytes_max)
         if stop <= offset or len(stable) < cut - start:
             return stable
         return limit_bytes([*stable, *unstable[: stop - offset]], bytes_max)
 
     def entries_from(self, start: LogIndex, bytes_max: int | None) -> Sequence[Entry]:
         """Return entries from `start` on within `bytes_max`, at least one if there is one. Raises Compacted."""
+        unstable = self.unstable
+        if start >= unstable.offset:
+            return limit_bytes(unstable.entries[start - unstable.offset :], bytes_max)
         return self.slice(start, LogIndex(self.last_index() + 1), bytes_max)
 
     def is_up_to_date(self, last: LogIndex, last_term: Term) -> bool:
@@ -106,7 +108,7 @@ class RaftLog:
             return None
         if entries:
             self.append(entries[self._known_count(entries) :])
-        return LogIndex(index + len(entries))
+        return index + len(entries)  # type: ignore[return-value]  # LogIndex() would cost a call
 
     def _known_count(self, entries: Sequence[Entry]) -> int:
         if entries[0].index > self.last_index():
@@ -141,7 +143,7 @@ class RaftLog:
 
     def next_committed(self, *, allow_unstable: bool) -> Sequence[Entry]:
         """Return committed entries to apply next, within what may be applied at once."""
-        if self.applying >= self.committed or not self._may_apply():
+        if self.applying >= self.committed or self._apply_paused or self.unstable.snapshot is not None:
             return ()
         stop = self._appliable_to(allow_unstable=allow_unstable) + 1
         room = None if self._apply_bytes_max is None else self._apply_bytes_max - self._applying_bytes
@@ -151,11 +153,14 @@ class RaftLog:
         """Return whether `next_committed` would return something."""
         if self.applying >= self.committed:
             return False
-        return self.applying < self._appliable_to(allow_unstable=allow_unstable) and self._may_apply()
+        if self._apply_paused or self.unstable.snapshot is not None:
+            return False
+        return self.applying < self._appliable_to(allow_unstable=allow_unstable)
 
     def hand_out_to_apply(self, entries: Sequence[Entry], *, allow_unstable: bool) -> None:
         """Note that `entries`, as next_committed returned them, are being applied."""
         self.applying = entries[-1].index
+        self.unstable.forget_tail(self.applying)
         if self._apply_bytes_max is None:
             return
         self._applying_bytes += entry_bytes(entries)
@@ -167,8 +172,10 @@ class RaftLog:
         """Note that entries up to `index` are applied; `size` of what was handed out is done."""
         invariant(self.applied <= index <= self.committed, "applied out of order", self.applied, index, self.committed)
         self.applied = index
-        self.applying = max(self.applying, index)
-        self._applying_bytes = max(0, self._applying_bytes - size)
+        if self.applying < index:
+            self.applying = index
+        left = self._applying_bytes - size
+        self._applying_bytes = left if left > 0 else 0
         self._apply_paused = self._apply_bytes_max is not None and self._applying_bytes >= self._apply_bytes_max
 
     def has_unapplied_change(self) -> bool:
@@ -195,8 +202,6 @@ class RaftLog:
             yield from page
             start = LogIndex(start + len(page))
 
-    def _may_apply(self) -> bool:
-        return not self._apply_paused and self.unstable.snapshot is None
-
     def _appliable_to(self, *, allow_unstable: bool) -> LogIndex:
-        return self.committed if allow_unstable else LogIndex(min(self.committed, self.unstable.offset - 1))
+        committed, offset = self.committed, self.unstable.offset
+        return committed if allow_unstable or committed < offset else LogIndex(offset - 1)

@@ -22,6 +22,8 @@ from kvarts.raft.replication import tell_commit
 from kvarts.raft.step import step
 from kvarts.raft.storage import LogStore
 
+_LEADER = Role.LEADER
+
 
 @dataclass(frozen=True, slots=True)
 class Status:
@@ -85,9 +87,10 @@ class RaftNode:
         Raises ProposalDropped and UnknownPeer; then nothing has changed.
         """
         self._stir()
-        if message.kind in RESPONSES and message.sender not in self._core.tracker.progress:
+        core = self._core
+        if message.kind in RESPONSES and message.sender not in core.tracker.progress:
             raise UnknownPeer(message.sender)
-        step(self._core, message)
+        step(core, message)
 
     def tick(self) -> None:
         """Let one tick pass. Where all that comes of it is heartbeats, nobody is stirred: see `take_heartbeats`."""
@@ -145,7 +148,7 @@ class RaftNode:
         if size is None:
             assert isinstance(payload, bytes)
             size = len(payload)
-        self._propose([Entry(TERM_NONE, LOG_INDEX_MIN, kind, payload, size)])
+        self._propose([make_entry((TERM_NONE, LOG_INDEX_MIN, kind, payload, size))])
 
     def propose_many(self, payloads: Sequence[tuple[object, int]]) -> None:
         """Propose (payload, size) pairs, one entry each, all or none. Raises ProposalDropped."""
@@ -207,7 +210,7 @@ class RaftNode:
     def has_uncommitted(self) -> bool:
         """True while this node leads and entries of its log are not committed."""
         core = self._core
-        return core.role is Role.LEADER and core.log.last_index() > core.log.committed
+        return core.role is _LEADER and core.log.last_index() > core.log.committed
 
     @property
     def committed(self) -> LogIndex:
@@ -329,4 +332,7 @@ class RaftNode:
     def _propose(self, proposals: Sequence[Entry]) -> None:
         self._stir()
         core = self._core
-        step(core, Message(MessageKind.PROPOSE, core.node, core.node, entries=proposals))
+        if core.role is _LEADER:
+            leader.propose(core, proposals)
+        else:
+            step(core, Message(MessageKind.PROPOSE, core.node, core.node, entries=proposals))

@@ -19,6 +19,9 @@ class ProgressState(Enum):
     """It needs entries we no longer have: nothing is sent until the snapshot has arrived."""
 
 
+_REPLICATE = ProgressState.REPLICATE
+
+
 class Progress:
     """A follower as its leader sees it.
 
@@ -64,10 +67,10 @@ class Progress:
 
     def sent(self, count: int, size: int) -> None:
         """Note an append of `count` entries and `size` payload bytes."""
-        if self.state is ProgressState.REPLICATE:
+        if self.state is _REPLICATE:
             if count:
-                self.next = LogIndex(self.next + count)
-                self.inflights.add(LogIndex(self.next - 1), size)
+                self.next = following = LogIndex(self.next + count)
+                self.inflights.add(LogIndex(following - 1), size)
             # Where the window is full an empty append is a probe, and one is enough.
             self.paused = self.inflights.is_full
         elif count:
@@ -82,7 +85,8 @@ class Progress:
         if index <= self.match:
             return False
         self.match = index
-        self.next = LogIndex(max(self.next, index + 1))
+        if self.next <= index:
+            self.next = LogIndex(index + 1)
         self.paused = False
         return True
 

@@ -21,14 +21,15 @@ FROM_LEADER: Mapping[MessageKind, Handler] = {
 
 def step(core: Core, message: Message) -> None:
     """Take one message. Raises ProposalDropped, and then nothing has changed."""
-    kind = message.kind
-    if message.term > core.term:
-        if not _enter_term(core, message):
-            return
-    elif message.term < core.term and message.term != TERM_NONE:
+    term = message.term
+    if term == core.term or term == TERM_NONE:  # noqa: PLR1714  # a set would cost more
+        pass
+    elif term < core.term:
         _answer_old_term(core, message)
         return
-    handler = HANDLERS[core.role].get(kind)
+    elif not _enter_term(core, message):
+        return
+    handler = HANDLERS[core.role].get(message.kind)
     if handler is not None:
         handler(core, message)
 
@@ -87,8 +88,10 @@ def on_storage_apply(core: Core, message: Message) -> None:
     if core.uncommitted_bytes:
         core.uncommitted_bytes = max(0, core.uncommitted_bytes - payload_bytes(entries))
     # A snapshot may have gone past them meanwhile; what they took of the room to apply is free all the same.
-    core.log.applied_to(max(entries[-1].index, core.log.applied), entry_bytes(entries))
-    leader.leave_joint_if_due(core)
+    log, last = core.log, entries[-1][1]
+    log.applied_to(last if last > log.applied else log.applied, entry_bytes(entries))
+    if core.tracker.membership.auto_leave:
+        leader.leave_joint_if_due(core)
 
 
 _ANY_ROLE: Mapping[MessageKind, Handler] = {

@@ -198,10 +198,11 @@ class Replica:
             self._pass_barrier(barrier, turn)
         if self._asked and index > self._restored:
             self._end_asked(index, Why.SUPERSEDED, turn)
-        while self._to_apply and self._to_apply[0].entries[-1].index <= index:
+        while self._to_apply and self._to_apply[0].entries[-1][1] <= index:
             for response in self._to_apply.popleft().responses:
                 self.raft.step(response)
-        self._hand_out(turn)
+        if self._to_apply:
+            self._hand_out(turn)
 
     def flushed(self, index: LogIndex, turn: Turn) -> None:
         """Let go of the log that neither a crash nor a follower a little behind needs."""
@@ -213,12 +214,14 @@ class Replica:
     def collect(self, turn: Turn) -> list[Message]:
         """Put into the turn what the core wants; return the words to ourselves that wait for the log."""
         local: list[Message] = []
-        while self.raft.has_ready():
-            ready = self.raft.ready()
+        raft = self.raft
+        while raft.has_ready():
             # A second round comes only from messages of the first, and brings no second write before it.
-            local += self._take(ready, turn)
-        self._hand_out(turn)
-        self._under_way = self._under_way and self.raft.has_uncommitted
+            local += self._take(raft.ready(), turn)
+        if self._to_apply:
+            self._hand_out(turn)
+        if self._under_way:
+            self._under_way = raft.has_uncommitted
         return local
 
     def _take(self, ready: Ready, turn: Turn) -> list[Message]:
@@ -303,7 +306,8 @@ class Replica:
 
 def _first_barrier(entries: Sequence[Entry]) -> Entry | None:
     for entry in entries:
-        if entry.kind in BARRIERS:
+        # The kind; plain entries are false, and nearly all there is.
+        if entry[2] and entry.kind in BARRIERS:
             return entry
     return None
 

@@ -11,8 +11,8 @@ from typing import Any
 from kvarts.raft.core import Random
 from kvarts.raft.errors import invariant
 from kvarts.raft.heartbeat import TICKS_ALONE
-from kvarts.raft.ids import LOG_INDEX_MIN, NODE_NONE, NodeId
-from kvarts.raft.messages import Entry, Message, MessageKind, Role, Snapshot
+from kvarts.raft.ids import LOG_INDEX_MIN, NODE_NONE, LogIndex, NodeId
+from kvarts.raft.messages import Entry, Message, MessageKind, Snapshot
 from kvarts.raft.node import RaftNode
 from kvarts.raft.options import RaftOptions
 from kvarts.replication.events import (
@@ -87,7 +87,7 @@ class Replicator:
         self._waiting: deque[tuple[Ticket, GroupId, Message]] = deque()
         """Words to ourselves, to be taken when the log is durable up to their ticket."""
         self._ticked_ms = now_ms
-        self._gates: dict[GroupId, Gate] = {}
+        self._gates: dict[GroupId, tuple[int, LogIndex]] = {}
         """Until when reads need no round, as the muscle was told."""
         self._notices_ms: dict[GroupId, int] = {}
         """When followers are to hear of a commit at the latest."""
@@ -105,7 +105,8 @@ class Replicator:
             self._give_notice(events.now_ms, turn)
         # Completed work next: an apply that was reached before a snapshot came belongs to the membership before it.
         for event in _completions_first(events.events):
-            taken += _handles_of_event(event)
+            if type(event) in _BRINGS_HANDLES:
+                taken += _handles_of_event(event)
             self._take(event, turn)
         self._propose(events, turn)
         if self._stopping:
@@ -183,7 +184,7 @@ class Replicator:
 
     def _propose(self, events: Events, turn: Turn) -> None:
         for event in events.events:
-            if isinstance(event, WriteRequested):
+            if type(event) is WriteRequested:
                 replica = self.replicas.get(event.group)
                 if replica is None:
                     turn.writes_refused.append(WriteRefused(event.group, event.handle, NODE_NONE))
@@ -270,19 +271,20 @@ class Replicator:
         if self._renewed:
             groups = sorted(self._renewed.union(self.stirred))
             self._renewed.clear()
+        replicas, gates, ticked_ms, tick_ms = self.replicas, self._gates, self._ticked_ms, self._options.tick_ms
         for group in groups:
-            raft = self.replicas[group].raft
-            ticks = raft.ticks_at_once if raft.role is Role.LEADER else 0
+            raft = replicas[group].raft
+            ticks = raft.ticks_at_once
             if not ticks:
-                if self._gates.pop(group, None):
+                if gates.pop(group, None):
                     turn.gates.append(Gate(group, 0, LOG_INDEX_MIN))
                 continue
             # The tick began when `_ticked_ms` says, or later: counted from there, a lease is never too long.
-            until_ms = GATE_OPEN_MS if ticks == TICKS_ALONE else self._ticked_ms + ticks * self._options.tick_ms
-            gate = Gate(group, until_ms, raft.committed)
-            if gate != self._gates.get(group):
-                self._gates[group] = gate
-                turn.gates.append(gate)
+            until_ms = GATE_OPEN_MS if ticks == TICKS_ALONE else ticked_ms + ticks * tick_ms
+            now = until_ms, raft.committed
+            if gates.get(group) != now:
+                gates[group] = now
+                turn.gates.append(Gate(group, *now))
 
     def next_tick_ms(self) -> int:
         """Return when the next tick of Raft is due."""
@@ -304,6 +306,7 @@ class Replicator:
 
 
 _COMPLETIONS = frozenset({Synced, Applied, Restored, Flushed})
+_BRINGS_HANDLES = frozenset({Received, WriteRequested})
 
 _TAKEN_BY_REPLICA: Mapping[type, Callable[[Replica, Any, Turn], None]] = {
     Received: lambda replica, event, _: replica.receive(event.message),
@@ -339,7 +342,8 @@ def _refuse(event: Event, turn: Turn) -> None:
 
 def _handles_of_event(event: Event) -> Sequence[Handle]:
     if isinstance(event, Received):
-        return _handles_of(event.message.entries, event.message.snapshot)
+        message = event.message
+        return _handles_of(message.entries, message.snapshot) if message.entries or message.snapshot else ()
     return (event.handle,) if isinstance(event, WriteRequested) else ()
 
 
