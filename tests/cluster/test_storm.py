@@ -77,7 +77,7 @@ class Counting:
         """Demand that all is there that was acknowledged, and nothing twice."""
 
         def read() -> dict[tuple[str, bytes], int]:
-            found = {}
+            found: dict[tuple[str, bytes], int] = {}
             for name in ("hashed", "ordered"):
                 with kvarts.open(f"{self._uri}/{name}?timeout=60", value=kvarts.U64) as db:
                     found |= {(name, key): value for key, value in db.items()}
