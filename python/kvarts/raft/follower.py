@@ -38,8 +38,7 @@ def follow(core: Core, leader: NodeId) -> None:
         core.become_follower(core.term, leader)
     if core.options.read_mode is _LEASE:
         until = core.ticks + core.promise_ticks
-        if until > core.quiet_until:
-            core.quiet_until = until
+        core.quiet_until = max(core.quiet_until, until)
 
 
 def take_commit(core: Core, commit: LogIndex) -> None:

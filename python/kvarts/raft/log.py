@@ -172,8 +172,7 @@ class RaftLog:
         """Note that entries up to `index` are applied; `size` of what was handed out is done."""
         invariant(self.applied <= index <= self.committed, "applied out of order", self.applied, index, self.committed)
         self.applied = index
-        if self.applying < index:
-            self.applying = index
+        self.applying = max(self.applying, index)
         left = self._applying_bytes - size
         self._applying_bytes = left if left > 0 else 0
         self._apply_paused = self._apply_bytes_max is not None and self._applying_bytes >= self._apply_bytes_max

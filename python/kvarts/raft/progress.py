@@ -18,6 +18,7 @@ class ProgressState(Enum):
     SNAPSHOT = "snapshot"
     """It needs entries we no longer have: nothing is sent until the snapshot has arrived."""
 
+
 _REPLICATE = ProgressState.REPLICATE
 
 

@@ -17,7 +17,7 @@ class Unstable:
     Invariant: offset <= handed_out <= offset + len(entries). Entries leave only when an acknowledgement names the very
     entry that is here, so a late one for an entry that was superseded removes nothing.
 
-    Of what is stable the latest is remembered, since it is what a node asks for next: `tail` are entries that end before
+    Of what is stable the latest is remembered, as a node asks for it next: `tail` are entries that end before
     `offset`, and `base_term` is the term of the entry before it. Either may be missing; then the store is asked.
     """
 
@@ -67,8 +67,7 @@ class Unstable:
         del self.entries[: at + 1]
         self.base_term = term
         self.offset = offset = LogIndex(index + 1)
-        if self.handed_out < offset:
-            self.handed_out = offset
+        self.handed_out = max(self.handed_out, offset)
 
     def tail_of(self, start: LogIndex, stop: LogIndex) -> Sequence[Entry]:
         """Return the stable entries of [start, stop), not empty, if all are remembered and plain; else none."""
@@ -111,5 +110,4 @@ class Unstable:
             return
         del self.entries[start - self.offset :]
         self.entries += entries
-        if self.handed_out > start:
-            self.handed_out = start
+        self.handed_out = min(self.handed_out, start)
