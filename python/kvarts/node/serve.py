@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+import os
 import random
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -76,6 +77,7 @@ def serve(
     news = News(out, identity.node, lambda: time.time_ns() // 1_000_000)
     node = _Node(value, identity, news, listen, value["http"], Room(Path(value["data"])))
     node.heed_signals()
+    _interrupt_nobody()
     reason, may_pass = node.live(ready)
     while reason is not None and may_pass:
         if not node.room.wait(reason, node.news, node.http):
@@ -144,6 +146,16 @@ class _Node:
                 self.wake = lambda: None
                 gc.unfreeze()
                 pages.close()
+
+
+def _interrupt_nobody() -> None:
+    """Have no thread of this process, when it wakes up, push another off its processor: it waits until that one rests.
+
+    A turn of Python wakes threads that send, sync and apply; pushed off by each of them, it comes back to cold caches.
+    Shares of the processors stay the same. Where the system knows nothing of it, nothing happens.
+    """
+    with suppress(AttributeError, OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _stop(loop: Loop, muscle: _native.Muscle) -> None:

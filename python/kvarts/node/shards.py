@@ -170,14 +170,14 @@ class Shards:
 
     def next_due_ms(self) -> int:
         """Return when the clock alone makes `work` due."""
-        return min((each.due_ms for each in self._fresh.values()), default=NEVER_MS)
+        return min([each.due_ms for each in self._fresh.values()]) if self._fresh else NEVER_MS
 
     def work(self, now_ms: int) -> list[Event]:
         """Return what is to be done with groups now."""
         events: list[Event] = list(self._close(now_ms)) if self._closing else []
         if self._fresh:
             events += self._stand(now_ms)
-        if self.map.shards and now_ms >= self._spread_ms:
+        if now_ms >= self._spread_ms and self.map.shards:
             self._spread_ms = now_ms + SPREAD_MS
             events += self._spread()
         return events

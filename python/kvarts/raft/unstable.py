@@ -17,8 +17,8 @@ class Unstable:
     Invariant: offset <= handed_out <= offset + len(entries). Entries leave only when an acknowledgement names the very
     entry that is here, so a late one for an entry that was superseded removes nothing.
 
-    Of what is stable the latest is remembered, since it is what a node asks for next: `tail` are entries that end
-    before `offset`, and `base_term` is the term of the entry before it. Either may be missing; then the store is asked.
+    Of what is stable the latest is remembered, as a node asks for it next: `tail` are entries that end before
+    `offset`, and `base_term` is the term of the entry before it. Either may be missing; then the store is asked.
     """
 
     __slots__ = ("base_term", "entries", "handed_out", "offset", "snapshot", "snapshot_handed_out", "tail")

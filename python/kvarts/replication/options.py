@@ -21,7 +21,12 @@ class ReplicatorOptions:
     gather_ms: int = 8
     """How long writes wait at most for the entry before theirs to commit: those that come meanwhile go with them."""
     linger_ms: int = 1
-    """How long writes that waited for an entry go on waiting: whoever it answers may write again and join them."""
+    """How long writes that waited for an entry go on waiting: whoever it answers may write again and join them.
+
+    So long for each group with writes that wait, up to `linger_ms_max`: with many groups the next write is often for
+    another."""
+    linger_ms_max: int = 3
+    """What that comes to at most."""
     entry_bytes_max: int = 1 << 20
     """Batches of writes that become one entry, unless one alone is larger."""
     keep_entries: int = 1000
@@ -36,5 +41,5 @@ class ReplicatorOptions:
             raise ValueError("a replicator refuses what it does not lead: forward_proposals must be off")
         if min(self.tick_ms, self.ticks_max, self.commit_notice_ms, self.entry_bytes_max) < 1:
             raise ValueError("tick_ms, ticks_max, commit_notice_ms and entry_bytes_max must be positive")
-        if min(self.keep_entries, self.gather_ms, self.linger_ms) < 0:
-            raise ValueError("keep_entries, gather_ms and linger_ms must not be negative")
+        if min(self.keep_entries, self.gather_ms, self.linger_ms, self.linger_ms_max) < 0:
+            raise ValueError("keep_entries, gather_ms, linger_ms and linger_ms_max must not be negative")

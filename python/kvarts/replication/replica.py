@@ -116,10 +116,10 @@ class Replica:
             self.propose_by_ms = now_ms + self._options.gather_ms
         self.gathered[request.handle] = request.size
 
-    def propose_due(self, now_ms: int, turn: Turn) -> None:
+    def propose_due(self, now_ms: int, linger_ms: int, turn: Turn) -> None:
         """Propose what was gathered, or refuse it, unless it may wait and an entry is on its way, or has just come.
 
-        An entry costs the same with one write as with a hundred.
+        An entry costs the same with one write as with a hundred. `linger_ms`: how long to wait once it has come.
         """
         if now_ms < self.propose_by_ms:
             if self.raft.has_uncommitted:
@@ -127,7 +127,7 @@ class Replica:
             if self._under_way:
                 # Its commit is news of this turn.
                 self._under_way, self._lingers = False, True
-                self.propose_by_ms = min(self.propose_by_ms, now_ms + self._options.linger_ms)
+                self.propose_by_ms = min(self.propose_by_ms, now_ms + linger_ms)
             if self._lingers and now_ms < self.propose_by_ms:
                 return
         self._lingers = False

@@ -191,11 +191,17 @@ class Replicator:
                 else:
                     replica.gather(event, events.now_ms)
                     self._gathering.add(event.group)
+        if not self._gathering:
+            return
+        linger_ms = min(self._options.linger_ms * len(self._gathering), self._options.linger_ms_max)
         for group in sorted(self._gathering):
             replica = self.replicas[group]
-            replica.propose_due(events.now_ms, turn)
+            replica.propose_due(events.now_ms, linger_ms, turn)
             if not replica.gathered:
                 self._gathering.remove(group)
+                if self._notices_ms and replica.raft.has_uncommitted:
+                    # What was committed before goes with the append.
+                    self._notices_ms.pop(group, None)
 
     def _heeding(self, group: GroupId) -> Replica | None:
         """Return the replica, unless it must hear nothing of other nodes."""
@@ -255,6 +261,10 @@ class Replicator:
         # With the first that is due go all that soon would be: a turn for each, here and there, costs more.
         soon_ms = now_ms + self._options.commit_notice_ms // 2
         for group in [group for group, due_ms in self._notices_ms.items() if due_ms <= soon_ms]:
+            if group in self._gathering:
+                # Its append is due soon, and takes the word along.
+                self._notices_ms[group] = now_ms + self._options.commit_notice_ms
+                continue
             del self._notices_ms[group]
             raft = self.replicas[group].raft
             raft.tell_commit()

@@ -1,5 +1,6 @@
 """`bench shards`: runs the measurement of what many shards cost, and shows it."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -35,9 +36,13 @@ from kvarts.shardmap.space import SHARDS_MAX
         ("kvarts bench shards --quick", "a minute or two; shows the order of things"),
         ("kvarts bench shards --out bench-results", "the whole; writes JSON, a table, PNG and SVG"),
         ("kvarts bench shards --shards 1,8 --scratch /mnt/disk", "some numbers, on another disk"),
+        ("kvarts bench shards --shards 8 --keys 1000000", "over a million keys"),
     ],
 )
 @click.option("--shards", metavar="NUMBERS", default="1,8,64,256", show_default=True, help="Of the keyspace.")
+@click.option(
+    "--keys", type=click.IntRange(min=1), metavar="N", help="How many there are. [default: 10000; quick: 2000]"
+)
 @click.option("--quick", is_flag=True, help="A third of the time, three repetitions.")
 @click.option(
     "--repetitions", type=click.IntRange(min=1), metavar="N", help="Clusters per number of shards. [default: 5]"
@@ -52,6 +57,7 @@ from kvarts.shardmap.space import SHARDS_MAX
 def shards(
     *,
     shards: str,
+    keys: int | None,
     quick: bool,
     repetitions: int | None,
     seconds: float | None,
@@ -66,9 +72,10 @@ def shards(
     with 95 % bootstrap intervals.
     """
     load = QUICK if quick else Load()
+    load = replace(load, rows=load.rows if keys is None else keys)
     plan = bench.Plan(
         counts=_counts(shards),
-        load=load if seconds is None else Load(seconds=seconds, warm_seconds=min(0.3, seconds), rows=load.rows),
+        load=load if seconds is None else replace(load, seconds=seconds, warm_seconds=min(0.3, seconds)),
         idle_seconds=min(5.0, 2.5 * (seconds or load.seconds)),
         repetitions=repetitions or (3 if quick else 5),
         memory=memory,

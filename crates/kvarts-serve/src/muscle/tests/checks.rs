@@ -31,6 +31,26 @@ fn fenced(bench: &Bench) {
 }
 
 #[test]
+fn a_barrier_waits_for_its_effects() {
+    let mut bench = Bench::new();
+    bench.append(1, 2, 2, Payload::Bytes("do this".into()));
+    bench.append(1, 3, 0, Payload::Handles(vec![]));
+    let applies = vec![Apply { group: GROUP, first: 2, last: 2, barrier: true }];
+    bench.muscle.perform(Turn { applies, ..Turn::default() });
+    let command = bench.event(|event| match event {
+        Event::Applied { index: 2, command, .. } => Some(command.clone()),
+        _ => None,
+    });
+    assert_eq!((command.as_deref(), bench.muscle.position(GROUP).unwrap().0), (Some(&b"do this"[..]), 1));
+    let (membership, rows) = (FOUNDING.into(), vec![(b"config/x".to_vec(), Some(b"1".to_vec()))]);
+    let effects = vec![Effects { group: GROUP, index: 2, membership, rows, founding: None, check: 0 }];
+    bench.muscle.perform(Turn { effects, ..Turn::default() });
+    bench.apply(3, 3, false);
+    assert_eq!(bench.muscle.position(GROUP).unwrap(), (3, 1));
+    assert_eq!(bench.muscle.system(GROUP, b"config/x").unwrap().as_deref(), Some(&b"1"[..]));
+}
+
+#[test]
 fn a_digest_is_of_the_entry_that_asks_for_it_and_of_what_it_writes() {
     let mut bench = Bench::new();
     bench.lead(true);
