@@ -16,6 +16,7 @@ from kvarts.node.bootstrap import RandomBytes
 from kvarts.node.bridge import CALL, EVENTS, PEER_CAME, REMOVED, STOP, WORD, Native, native_of
 from kvarts.node.conductor import Conductor
 from kvarts.node.desk import Desk
+from kvarts.node.leading import Leading
 from kvarts.node.moves import Moves
 from kvarts.node.news import News
 from kvarts.node.shards import META, Line, Shards
@@ -125,6 +126,7 @@ class Loop:
         self.conductor = Conductor(replicator, self.shards)
         self.desk.meet(self.conductor, self.shards)
         self._splits = Splits(muscle, replicator, self.shards)
+        self._leading = Leading(muscle, replicator, self.shards)
         self.figures = LoopFigures()
         self._told: dict[GroupId, _Told] = {}
         self._peers: dict[NodeId, str] = {}
@@ -161,6 +163,7 @@ class Loop:
             events += self.moves.work(now_ms)
             events += self.conductor.work(now_ms)
             events += self._splits.work(now_ms)
+            events += self._leading.work(now_ms)
             turn = self.replicator.turn(Events(now_ms, events))
             self._muscle.perform(native_of(turn))
             self._settle(turn)
@@ -187,6 +190,7 @@ class Loop:
             self.desk.peer_came(node, features)
         for _, _node, word in own[WORD]:
             events += self.conductor.take(word)
+            self._leading.take(word, now_ms)
         opened = [each.group for each in events if type(each) is GroupOpened]
         for group in opened:
             self.shards.opened(group, now_ms)
