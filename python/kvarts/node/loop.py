@@ -17,6 +17,7 @@ from kvarts.node.bridge import CALL, EVENTS, MEASURED, PEER_CAME, REMOVED, STOP,
 from kvarts.node.conductor import Conductor
 from kvarts.node.desk import Desk
 from kvarts.node.growth import Growth
+from kvarts.node.leading import Leading
 from kvarts.node.moves import Moves
 from kvarts.node.news import News
 from kvarts.node.shards import META, Line, Shards
@@ -130,6 +131,7 @@ class Loop:
         self.desk.meet(self.conductor, self.shards)
         self._splits = Splits(muscle, replicator, self.shards)
         self._growth = Growth(muscle, replicator, self.shards, news, self.conductor.take)
+        self._leading = Leading(muscle, replicator, self.shards)
         self.figures = LoopFigures()
         self._told: dict[GroupId, _Told] = {}
         self._peers: dict[NodeId, str] = {}
@@ -167,6 +169,7 @@ class Loop:
             events += self.conductor.work(now_ms)
             events += self._splits.work(now_ms)
             events += self._growth.work(now_ms)
+            events += self._leading.work(now_ms)
             turn = self.replicator.turn(Events(now_ms, events))
             self._muscle.perform(native_of(turn))
             self._settle(turn)
@@ -193,6 +196,7 @@ class Loop:
             self.desk.peer_came(node, features)
         for _, _node, word in own[WORD]:
             events += self.conductor.take(word)
+            self._leading.take(word, now_ms)
         for _, group, size, middle in own[MEASURED]:
             self._growth.take(group, size, middle)
         opened = [each.group for each in events if type(each) is GroupOpened]

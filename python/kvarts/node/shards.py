@@ -1,4 +1,4 @@
-"""The shards of a node: its groups come and go as the meta group says, and their leaders are spread over nodes."""
+"""The shards of a node: its groups come and go as the meta group says, and new ones get their first leaders."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kvarts.node.codec import encode_membership
-from kvarts.node.rows import CHECKS, MOVES, TOKENS, duties
-from kvarts.placement.leaders import spread
+from kvarts.node.rows import CHECKS, MOVES, TOKENS
+from kvarts.placement.leaders import first_leader
 from kvarts.raft.ids import NODE_NONE, LogIndex, NodeId
 from kvarts.raft.membership import Membership
 from kvarts.raft.messages import Role
@@ -19,7 +19,6 @@ from kvarts.replication.events import (
     GroupId,
     ReadRequested,
     StandRequested,
-    TransferRequested,
 )
 from kvarts.replication.replica import Replica
 from kvarts.replication.replicator import Replicator
@@ -45,7 +44,6 @@ STAND_AGAIN_MS_MAX = 160
 pause doubles."""
 STAND_MS_MAX = 10_000
 NEVER_MS = 2**62
-SPREAD_MS = 2_000
 ASK_MS = 1_000
 
 Line = tuple[int, bool, str, int, list[tuple[int, bytes, int, Sequence[int]]]]
@@ -100,6 +98,8 @@ class Shards:
         """Replicas that were found to differ from the others, with why: they are none of the replicator's."""
         self.fenced_elsewhere: dict[NodeId, tuple[int, frozenset[ShardId]]] = {}
         """Which shards' replicas other nodes have fenced, and when they said so. Known where the meta group is led."""
+        self.led_elsewhere: dict[NodeId, tuple[int, frozenset[ShardId]]] = {}
+        """Of which shards that this node keeps no replica of others say that they lead them, and when they said so."""
         self._asked: tuple[int, frozenset[GroupId]] = (0, frozenset())
         """Context of the read that asks how new that word must be, and for which groups."""
         self._ask_ms = 0
@@ -107,7 +107,6 @@ class Shards:
         """How many entries newcomers lack, as their shards' leaders said last. Known where the meta group is led."""
         self._fresh: dict[GroupId, _Fresh] = {}
         """Groups that came while the node ran and have no leader yet."""
-        self._spread_ms = 0
 
     def look(self) -> None:
         """See what the meta group's rows say now."""
@@ -177,9 +176,6 @@ class Shards:
         events: list[Event] = list(self._close(now_ms)) if self._closing else []
         if self._fresh:
             events += self._stand(now_ms)
-        if now_ms >= self._spread_ms and self.map.shards:
-            self._spread_ms = now_ms + SPREAD_MS
-            events += self._spread()
         return events
 
     def settle(self, turn: Turn) -> None:
@@ -240,26 +236,6 @@ class Shards:
         origin = None if parent is None else self._replicator.replicas.get(GroupId(parent))
         return origin is not None and origin.leader == self._replicator.node
 
-    def _spread(self) -> Iterable[Event]:
-        """Hand over at most one shard that this node leads, if it leads too many. Each node sees to its own."""
-        replicas = self._replicator.replicas
-        leaders = {
-            ShardId(group): each.leader
-            for group, each in replicas.items()
-            if group != META and each.leader != NODE_NONE
-        }
-        own = self._replicator.node
-        alive = {own, *leaders.values()}
-        voters = {voter for shard in self.map.shards for voter in shard.voters}
-        led = [each for group, each in replicas.items() if group != META and each.leader == own]
-        alive |= {voter for voter in voters if any(each.raft.heard_from(voter) for each in led)}
-        nodes = [each for each in duties(replicas[META].system.rows, alive) if each.id in voters]
-        for transfer in spread(self.map, leaders, nodes, len(leaders)):
-            replica = replicas.get(GroupId(transfer.shard))
-            if transfer.source == own and replica is not None and replica.raft.heard_from(transfer.target):
-                return [TransferRequested(GroupId(transfer.shard), transfer.target)]
-        return ()
-
 
 def unready_keyspaces(rows: Mapping[bytes, bytes]) -> list[int]:
     """Return the keyspaces that are to have shards and have none yet."""
@@ -291,11 +267,6 @@ def first_membership(shard: Shard, node: NodeId) -> bytes:
     """
     founds = shard.epoch == EPOCH_FIRST and node in shard.voters
     return encode_membership(Membership.of(*shard.voters)) if founds else b""
-
-
-def first_leader(shard: Shard) -> NodeId:
-    """Return who stands first for a new shard: voters take turns, so that the shards of a keyspace are spread."""
-    return shard.voters[shard.id % len(shard.voters)]
 
 
 def parse_features(text: str) -> dict[str, int]:

@@ -64,13 +64,15 @@ def status(asker: Asker, _arguments: Mapping[str, Any]) -> Verb:
 
 
 def shards(asker: Asker, _arguments: Mapping[str, Any]) -> Verb:
-    """Answer with all shards, as this node has applied them, and who leads those that it keeps."""
+    """Answer with all shards, as this node has applied them, and who leads them, as far as it knows."""
     yield NOTHING
     names = {number: name for name, (number, _) in asker.configuration.keyspaces.items()}
     shard_map = asker.configuration.shard_map
     behind = asker.known.behind if asker.known else {}
     fenced, limits = fenced_of(asker), limits_in(asker.replica.system.rows)
-    leaders = {int(group): each.leader for group, each in asker.replicator.replicas.items()}
+    elsewhere = asker.known.led_elsewhere if asker.known else {}
+    leaders = {int(shard): node for node, (_, led) in elsewhere.items() for shard in led}
+    leaders |= {int(group): each.leader for group, each in asker.replicator.replicas.items()}
     return {
         "version": shard_map.version,
         "shards": [

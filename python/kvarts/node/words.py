@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from typing import Any
 
 from kvarts.base.canonical import pack_json
 from kvarts.shardmap.shard import ShardId
@@ -14,7 +15,7 @@ WORD_BYTES_MAX = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """From the leaders of shards to that of the meta group."""
+    """From the leaders of shards to that of the meta group; `led` to any node."""
 
     steps: tuple[bytes, ...] = ()
     """Commands on the shard map that the logs of the shards' groups bear out."""
@@ -22,15 +23,17 @@ class Word:
     """Of shards whose newcomer catches up: how many entries it lacks."""
     fenced: tuple[int, frozenset[ShardId]] | None = None
     """The node that says it, and the shards whose replicas it has fenced."""
+    led: tuple[int, frozenset[ShardId]] | None = None
+    """The node that says it, and the shards that it leads and that the receiver keeps no replica of."""
 
 
 def encode(word: Word) -> bytes:
     """Return a word as it is sent."""
     behind = {str(shard): entries for shard, entries in word.behind.items()}
     said: dict[str, object] = {"behind": behind, "steps": [each.hex() for each in word.steps]}
-    if word.fenced is not None:
-        node, shards = word.fenced
-        said["fenced"] = {"node": node, "shards": sorted(shards)}
+    for name, told in (("fenced", word.fenced), ("led", word.led)):
+        if told is not None:
+            said[name] = {"node": told[0], "shards": sorted(told[1])}
     return pack_json(said)
 
 
@@ -42,10 +45,13 @@ def decode(data: bytes) -> Word | None:
         fields = json.loads(data.decode())
         steps = tuple(bytes.fromhex(each) for each in fields["steps"])
         behind = {ShardId(int(shard)): int(entries) for shard, entries in fields["behind"].items()}
-        told = fields.get("fenced")
-        fenced = None if told is None else (int(told["node"]), frozenset(ShardId(int(each)) for each in told["shards"]))
+        fenced, led = (_shards_of(fields.get(name)) for name in ("fenced", "led"))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     if any(each[:1] != bytes((CommandKind.SHARD_MAP,)) for each in steps):
         return None
-    return Word(steps, behind, fenced)
+    return Word(steps, behind, fenced, led)
+
+
+def _shards_of(told: dict[str, Any] | None) -> tuple[int, frozenset[ShardId]] | None:
+    return None if told is None else (int(told["node"]), frozenset(ShardId(int(each)) for each in told["shards"]))

@@ -8,13 +8,13 @@ Source: Harvey, Ladner, Lovász, Tamir 2006, cost-reducing paths.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from kvarts.base.ids import NodeId
 from kvarts.placement.nodes import Duty, Node, by_id
 from kvarts.shardmap.map import ShardMap
-from kvarts.shardmap.shard import ShardId
+from kvarts.shardmap.shard import Shard, ShardId
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,27 @@ class Transfer:
     shard: ShardId
     source: NodeId
     target: NodeId
+
+
+def first_leader(shard: Shard) -> NodeId:
+    """Return who stands first for a new shard: voters take turns, so that the shards of a keyspace are spread."""
+    return shard.voters[shard.id % len(shard.voters)]
+
+
+def all_leaders(
+    shard_map: ShardMap,
+    seen: Mapping[ShardId, NodeId],
+    said: Mapping[NodeId, tuple[int, Collection[ShardId]]],
+) -> dict[ShardId, NodeId]:
+    """Return who leads each shard, as far as one node knows.
+
+    `seen`: by its own replicas. `said`: what other nodes say that they lead, and when; of two the later is believed.
+    Of the rest voters are believed to take turns: were they left out, others would seem to lead less than they do.
+    """
+    leaders = {each.id: first_leader(each) for each in shard_map.shards}
+    for node, (_, led) in sorted(said.items(), key=lambda each: (each[1][0], each[0])):
+        leaders |= dict.fromkeys(leaders.keys() & led, node)
+    return leaders | {shard: leader for shard, leader in seen.items() if shard in leaders}
 
 
 def spread(

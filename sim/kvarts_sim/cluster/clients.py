@@ -178,8 +178,8 @@ class Client:
     def _moved(self, call: Call) -> None:
         """The group was split: a read goes where the key is now.
 
-        A write never took place, though it may have been asked for before: the log of the group that it was sent to
-        says so, under its session and sequence. What comes next has another sequence, of a session there.
+        A write never took place, though it may have been asked for before: so says the log of the group that it was
+        sent to, under its session and sequence. What comes next has another sequence, of a session there.
         """
         call.attempt += 1
         if call.request.command is None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from kvarts.node.codec import decode_membership
 from kvarts.node.conductor import Conductor
+from kvarts.node.leading import Leading
 from kvarts.node.moves import Moves
 from kvarts.node.shards import Line, Shards
 from kvarts.raft.ids import LogIndex, NodeId, Term
@@ -122,6 +123,7 @@ class MovingProcess(Process):
         self.shards: Shards | None = None
         self._moves: Moves | None = None
         self._conductor: Conductor | None = None
+        self._leading: Leading | None = None
         self._words: list[bytes] = []
         self._expelled = False
 
@@ -142,6 +144,7 @@ class MovingProcess(Process):
         self.shards = Shards(self.muscle, self.replicator)
         self._moves = Moves(self.muscle, self.replicator, self.shards)
         self._conductor = Conductor(self.replicator, self.shards)
+        self._leading = Leading(self.muscle, self.replicator, self.shards)
         self.shards.look()
 
     def hear(self, word: bytes) -> None:
@@ -154,16 +157,19 @@ class MovingProcess(Process):
         assert self.shards is not None
         assert self._moves is not None
         assert self._conductor is not None
+        assert self._leading is not None
         now_ms, wanted = events.now_ms, list[Event](events.events)
         words, self._words = self._words, []
         for word in words:
             wanted += self._conductor.take(word)
+            self._leading.take(word, now_ms)
         for event in events.events:
             if isinstance(event, GroupOpened):
                 self.shards.opened(event.group, now_ms)
         wanted += self.shards.work(now_ms)
         wanted += self._moves.work(now_ms)
         wanted += self._conductor.work(now_ms)
+        wanted += self._leading.work(now_ms)
         return Events(now_ms, wanted)
 
     def _performed(self, events: Events, turn: Turn) -> None:

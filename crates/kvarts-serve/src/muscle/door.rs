@@ -71,15 +71,17 @@ impl Door {
         let core = &self.0;
         let route = core.routes.of_command(command, request.owner.as_ref());
         let Some(owner) = request.owner.filter(|_| request.resent && command.session != 0) else { return route };
-        if !route.as_ref().is_err_and(|error| error.kind == "WrongShard") {
-            return route;
-        }
+        let error = match route {
+            Err(error) if error.kind == "WrongShard" => error,
+            route => return route,
+        };
         match core.group(owner.shard) {
+            Some(group) if group.machine.is_cut() || !group.leads() => Ok(core.routes.of_resent(&owner)),
+            // Whoever asked did not know that the keyspace has shards: none of its rows are here, whatever the log has.
+            Some(_) if owner.shard == META => Err(v1::Error { settled: true, ..error }),
             // Its log would take anything.
-            Some(group) if group.leads() && !group.machine.is_cut() => {
-                Err(refusal::unavailable("the shard has yet to come to the split that the map knows of"))
-            }
-            _ => Ok(core.routes.of_resent(&owner)),
+            Some(_) => Err(refusal::unavailable("the shard has yet to come to the split that the map knows of")),
+            None => Ok(core.routes.of_resent(&owner)),
         }
     }
 

@@ -1,6 +1,5 @@
 //! A muscle under turns made by hand: what is answered, to whom, and when.
 mod checks;
-mod resent;
 mod shards;
 mod splits;
 

@@ -6,8 +6,9 @@ import pytest
 
 from kvarts.base.errors import InvalidArgument
 from kvarts.node.codec import decode_membership
-from kvarts.node.shards import FEATURES, features_text, first_leader, first_membership, lines_of, parse_features
+from kvarts.node.shards import FEATURES, features_text, first_membership, lines_of, parse_features
 from kvarts.node.spaces import options_of
+from kvarts.placement.leaders import first_leader
 from kvarts.raft.ids import NodeId
 from kvarts.raft.membership import Membership
 from kvarts.shardmap.map import MapVersion, ShardMap, initial

@@ -1,10 +1,12 @@
 //! A group that splits: what is there afterwards, and after a crash at any moment of it.
+mod resent;
+
 use super::*;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::mpsc;
 
-pub(super) const CHILD: u64 = 9;
-pub(super) const SPLIT_AT: u64 = 6;
+const CHILD: u64 = 9;
+const SPLIT_AT: u64 = 6;
 
 fn row(start: &str, stop: &str) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
     let row = format!(
@@ -21,7 +23,7 @@ fn effects() -> Effects {
 }
 
 /// Rows of four keys are in the log, and the entry that splits them.
-pub(super) fn bench_before_the_split(fs: &MemFs) -> Bench {
+fn bench_before_the_split(fs: &MemFs) -> Bench {
     let mut bench = Bench::on(Arc::new(fs.clone()));
     bench.lead(true);
     for (index, key) in (2..).zip(["a", "b", "x", "y"]) {
@@ -33,12 +35,12 @@ pub(super) fn bench_before_the_split(fs: &MemFs) -> Bench {
     bench
 }
 
-pub(super) fn reach_the_split(bench: &Bench) {
+fn reach_the_split(bench: &Bench) {
     bench.apply(2, SPLIT_AT, true);
 }
 
 /// Takes the effects, and waits until the child is there or the node has failed. Returns whether the child is.
-pub(super) fn split(bench: &Bench) -> bool {
+fn split(bench: &Bench) -> bool {
     bench.muscle.perform(Turn { effects: vec![effects()], ..Turn::default() });
     bench.event(|event| match event {
         Event::Opened { group: CHILD, .. } => Some(true),
@@ -47,7 +49,7 @@ pub(super) fn split(bench: &Bench) -> bool {
     })
 }
 
-pub(super) fn keys(bench: &Bench, group: u64) -> Vec<String> {
+fn keys(bench: &Bench, group: u64) -> Vec<String> {
     let rows = bench.muscle.core().group(group).unwrap().machine.rows(1).unwrap();
     rows.into_iter().map(|(key, ..)| String::from_utf8(key).unwrap()).collect()
 }

@@ -1,5 +1,4 @@
 //! A write that was sent before, and may have been done: the log of the shard that it was sent to says what came of it.
-use super::splits::{CHILD, SPLIT_AT, bench_before_the_split, keys, reach_the_split, split};
 use super::*;
 use kvarts_formats::shards::{Line, Map, Shard, Space};
 use kvarts_wire::v1::operation::Kind as Step;
@@ -10,9 +9,9 @@ type Written = Receiver<Result<v1::WriteResponse, v1::Error>>;
 const EPOCH: u64 = 1;
 
 /// Lets the node know by the map that keys from "m" on are the child's.
-fn set_map_of_halves(bench: &Bench) {
+fn set_map_of_halves(bench: &Bench, lower: u64) {
     let shard = |id, start: &[u8]| Shard { id, start: start.to_vec(), epoch: EPOCH + 1, voters: vec![1, 2] };
-    let line = Line::new(Space::Ordered, vec![shard(GROUP, b""), shard(CHILD, b"m")]).unwrap();
+    let line = Line::new(Space::Ordered, vec![shard(lower, b""), shard(CHILD, b"m")]).unwrap();
     bench.muscle.set_shards(Known { map: Map { version: 2, lines: [(1, line)].into() }, ..Known::default() });
 }
 
@@ -20,14 +19,18 @@ fn bench_behind_the_split() -> Bench {
     let bench = bench_before_the_split(&MemFs::new());
     reach_the_split(&bench);
     assert!(split(&bench));
-    set_map_of_halves(&bench);
+    set_map_of_halves(&bench, GROUP);
     bench
 }
 
 /// Asks the lower half by the epoch of before.
 fn ask(bench: &Bench, command: v1::Command, resent: bool) -> Written {
+    ask_of(bench, GROUP, command, resent)
+}
+
+fn ask_of(bench: &Bench, shard: u64, command: v1::Command, resent: bool) -> Written {
     let (reply, answer) = reply();
-    let owner = Some(v1::Owner { shard: GROUP, epoch: EPOCH });
+    let owner = Some(v1::Owner { shard, epoch: EPOCH });
     bench.door.write(v1::WriteRequest { command: Some(command), owner, resent }, bench.soon(), reply);
     answer
 }
@@ -90,14 +93,35 @@ fn what_the_shard_still_owns_is_done_when_it_is_asked_for_again() {
     assert_eq!(keys(&bench, GROUP), ["a", "b", "c"]);
 }
 
+/// A group that leads here, and whose log has not come to the split that the map knows of.
+fn bench_of_a_shard(id: u64) -> Bench {
+    let bench = Bench::new();
+    bench.lead(true);
+    bench.muscle.open_group(id, FOUNDING.to_vec());
+    bench.event(|event| matches!(event, Event::Opened { group, .. } if *group == id).then_some(()));
+    set_leads(&bench, id, true);
+    set_map_of_halves(&bench, id);
+    bench
+}
+
+fn set_leads(bench: &Bench, id: u64, leads: bool) {
+    bench.muscle.set_role(id, Role { leads, term: 1, leader_id: 2, ..Role::default() }).unwrap();
+}
+
 #[test]
 fn a_leader_whose_log_has_not_come_to_the_split_lets_it_wait() {
-    let bench = bench_before_the_split(&MemFs::new());
-    set_map_of_halves(&bench);
+    let bench = bench_of_a_shard(5);
     // Its log would take the write, which the other half owns.
-    assert_eq!(of(&ask(&bench, put(7, &["z"]), true)).unwrap_err(), "Unavailable");
-    bench.lead(false);
-    assert_eq!(of(&ask(&bench, put(7, &["z"]), true)).unwrap_err(), "NotLeader");
+    assert_eq!(of(&ask_of(&bench, 5, put(7, &["z"]), true)).unwrap_err(), "Unavailable");
+    set_leads(&bench, 5, false);
+    assert_eq!(of(&ask_of(&bench, 5, put(7, &["z"]), true)).unwrap_err(), "NotLeader");
+}
+
+#[test]
+fn who_did_not_know_that_a_keyspace_has_shards_is_told_for_good() {
+    let bench = bench_of_a_shard(5);
+    let refused = ask_of(&bench, routes::META, put(7, &["z"]), true).recv().unwrap().unwrap_err();
+    assert_eq!((refused.kind.as_str(), refused.settled, refused.owners[0].id), ("WrongShard", true, CHILD));
 }
 
 #[test]
