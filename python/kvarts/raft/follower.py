@@ -64,7 +64,7 @@ def _on_append(core: Core, message: Message) -> None:
 
 
 def _acknowledge(core: Core, message: Message, index: LogIndex) -> None:
-    core.after_append.append(Message(_APPEND_RESPONSE, message.sender, core.node, core.term, TERM_NONE, index))
+    core.send(Message(_APPEND_RESPONSE, message.sender, core.node, core.term, TERM_NONE, index))
 
 
 def _on_heartbeat(core: Core, message: Message) -> None:
