@@ -16,7 +16,7 @@ from kvarts.replication.replica import Replica
 from kvarts.replication.replicator import Replicator
 from kvarts.statemachine import shards
 from kvarts.statemachine.configuration import Configuration, SetFeature, encode
-from kvarts.statemachine.python_commands import unpack_command
+from kvarts.statemachine.python_commands import UnreadableCommand, unpack_command
 
 ROUND_MS = 500
 HEAR_MS = 100
@@ -91,7 +91,11 @@ class Conductor:
 
     def _has_room(self, step: bytes) -> bool:
         """Return whether a step may be taken now: shards that ask for a split wait until few are under way."""
-        if not isinstance(shards.decode(unpack_command(step)[1]), shards.BeginSplit):
+        try:
+            command = shards.decode(unpack_command(step)[1])
+        except UnreadableCommand:
+            return False
+        if not isinstance(command, shards.BeginSplit):
             return True
         under_way = sum(each.split is not None for each in self._known.map.shards)
         if under_way >= SPLITS_MAX or self._now_ms < self._split_ms + SPLIT_MS:
