@@ -79,6 +79,7 @@ impl Door {
             Some(group) if group.machine.is_cut() || !group.leads() => Ok(core.routes.of_resent(&owner)),
             // Whoever asked did not know that the keyspace has shards: none of its rows are here, whatever the log has.
             Some(_) if owner.shard == META => Err(v1::Error { settled: true, ..error }),
+            Some(_) if core.routes.still_owns(command, &owner) => Ok(core.routes.of_resent(&owner)),
             // Its log would take anything.
             Some(_) => Err(refusal::unavailable("the shard has yet to come to the split that the map knows of")),
             None => Ok(core.routes.of_resent(&owner)),

@@ -80,6 +80,12 @@ impl Routes {
         Route { epoch: owner.epoch, ..self.0.load().named(owner) }
     }
 
+    /// Tells whether the shard that a write was sent to owns all that it touches: then only its epoch is another, after a move.
+    pub fn still_owns(&self, command: &v1::Command, owner: &v1::Owner) -> bool {
+        let epoch = self.0.load().named(owner).epoch;
+        self.of_command(command, Some(&v1::Owner { epoch, ..*owner })).is_ok()
+    }
+
     /// Where a command is carried out.
     pub fn of_command(&self, command: &v1::Command, owner: Option<&v1::Owner>) -> Result<Route, v1::Error> {
         let known = self.0.load();

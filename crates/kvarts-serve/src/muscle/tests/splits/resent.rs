@@ -10,8 +10,13 @@ const EPOCH: u64 = 1;
 
 /// Lets the node know by the map that keys from "m" on are the child's.
 fn set_map_of_halves(bench: &Bench, lower: u64) {
-    let shard = |id, start: &[u8]| Shard { id, start: start.to_vec(), epoch: EPOCH + 1, voters: vec![1, 2] };
-    let line = Line::new(Space::Ordered, vec![shard(lower, b""), shard(CHILD, b"m")]).unwrap();
+    set_map(bench, &[(lower, b""), (CHILD, b"m")]);
+}
+
+/// Shards that begin at these keys, one epoch later than whoever asks knows.
+fn set_map(bench: &Bench, shards: &[(u64, &[u8])]) {
+    let shard = |&(id, start): &(u64, &[u8])| Shard { id, start: start.to_vec(), epoch: EPOCH + 1, voters: vec![1, 2] };
+    let line = Line::new(Space::Ordered, shards.iter().map(shard).collect()).unwrap();
     bench.muscle.set_shards(Known { map: Map { version: 2, lines: [(1, line)].into() }, ..Known::default() });
 }
 
@@ -115,6 +120,16 @@ fn a_leader_whose_log_has_not_come_to_the_split_lets_it_wait() {
     assert_eq!(of(&ask_of(&bench, 5, put(7, &["z"]), true)).unwrap_err(), "Unavailable");
     set_leads(&bench, 5, false);
     assert_eq!(of(&ask_of(&bench, 5, put(7, &["z"]), true)).unwrap_err(), "NotLeader");
+}
+
+#[test]
+fn a_range_is_asked_for_again_where_the_shard_has_only_moved() {
+    let bench = bench_of_a_shard(5);
+    set_map(&bench, &[(5, b"")]);
+    assert_eq!(of(&ask_of(&bench, 5, clear(7), false)).unwrap_err(), "WrongShard");
+    let _waits = ask_of(&bench, 5, clear(7), true);
+    let group = bench.event(|event| if let Event::Write { group, .. } = event { Some(*group) } else { None });
+    assert_eq!(group, 5, "its log tells what came of it");
 }
 
 #[test]
