@@ -54,18 +54,15 @@ class Growth:
         self._kept = kept
         self._news = news
         self._propose = propose
-        self._asked: dict[ShardId, Epoch] = {}
         self._measures: dict[ShardId, Measure] = {}
         self._told: set[tuple[ShardId, Epoch]] = set()
         """Shards of which it was said that they cannot be cut."""
         self._measure_ms = 0
         self._decide_ms = 0
 
-    def take(self, group: int, size: int, middle: bytes | None) -> None:
-        """Take what the muscle has measured."""
-        epoch = self._asked.get(ShardId(group))
-        if epoch is not None:
-            self._measures[ShardId(group)] = Measure(epoch, size, middle)
+    def take(self, group: int, epoch: int, size: int, middle: bytes | None) -> None:
+        """Take what the muscle has measured, of a shard as it was at an epoch."""
+        self._measures[ShardId(group)] = Measure(Epoch(epoch), size, middle)
 
     def work(self, now_ms: int) -> list[Event]:
         """Return what is to be done now."""
@@ -77,7 +74,6 @@ class Growth:
         self._measures = {shard: each for shard, each in self._measures.items() if shard in led}
         if now_ms >= self._measure_ms:
             self._measure_ms = now_ms + MEASURE_MS
-            self._asked = {each.id: each.epoch for each in led.values()}
             if led:
                 self._measurer.measure([(each.id, each.keyspace) for each in led.values()])
         return self._cut(limits) if self._measures else []
@@ -118,7 +114,7 @@ def limit(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
     if wanted is not None:
         if type(wanted) is not int or (wanted and not LIMIT_BYTES_MIN <= wanted < 1 << 60):
             raise InvalidArgument(
-                f"a limit of {wanted} bytes is out of range", hint=f"at least {LIMIT_BYTES_MIN:,} bytes, or 0 for none"
+                f"a limit of {wanted} bytes is out of range", hint=f"at least {LIMIT_BYTES_MIN:,} bytes, or off"
             )
         if wanted:
             yield from agree(asker, SPLITS)

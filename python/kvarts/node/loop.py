@@ -197,8 +197,8 @@ class Loop:
         for _, _node, word in own[WORD]:
             events += self.conductor.take(word)
             self._leading.take(word, now_ms)
-        for _, group, size, middle in own[MEASURED]:
-            self._growth.take(group, size, middle)
+        for measured in own[MEASURED]:
+            self._growth.take(*measured[1:])
         opened = [each.group for each in events if type(each) is GroupOpened]
         for group in opened:
             self.shards.opened(group, now_ms)

@@ -54,8 +54,8 @@ fn tuple_of(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>> {
         Event::Restored { group, index, rows } => (RESTORED, group, index, row_tuples(py, &rows)?).into_pyobject(py),
         Event::Opened { group, index, rows } => (OPENED, group, index, row_tuples(py, &rows)?).into_pyobject(py),
         Event::Word { node, word } => (WORD, node, PyBytes::new(py, &word)).into_pyobject(py),
-        Event::Measured { group, bytes, middle } => {
-            (MEASURED, group, bytes, middle.map(|key| PyBytes::new(py, &key))).into_pyobject(py)
+        Event::Measured { group, epoch, bytes, middle } => {
+            (MEASURED, group, epoch, bytes, middle.map(|key| PyBytes::new(py, &key))).into_pyobject(py)
         }
         Event::Removed { by } => (REMOVED, by).into_pyobject(py),
         Event::PeerCame { node, features } => (PEER_CAME, node, features).into_pyobject(py),

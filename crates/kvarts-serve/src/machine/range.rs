@@ -121,7 +121,7 @@ impl Range {
     }
 
     /// The shard's epoch since the split.
-    pub(super) fn epoch(&self) -> u64 {
+    pub fn epoch(&self) -> u64 {
         self.epoch
     }
 

@@ -142,8 +142,9 @@ pub enum Event {
     PeerLost(u64),
     /// A snapshot arrived, or will not.
     SnapshotSent { group: u64, node: u64, delivered: bool },
-    /// About how many bytes of tables are a shard's own, and the token at which half of them end, if that is known.
-    Measured { group: u64, bytes: u64, middle: Option<Vec<u8>> },
+    /// About how many bytes of tables are a shard's own, as it was at an epoch, and the token at which half of them end, if that
+    /// is known.
+    Measured { group: u64, epoch: u64, bytes: u64, middle: Option<Vec<u8>> },
     /// Somebody asks what Python answers.
     Call { id: u64, verb: String, arguments: String },
     /// The node must stop; why, unless it was asked to.

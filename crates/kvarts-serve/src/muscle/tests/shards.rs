@@ -60,10 +60,10 @@ fn a_shard_is_measured_and_what_is_none_is_left_out() {
     bench.muscle.set_shards(Known { map: Map { version: 1, lines: [(1, line)].into() }, ..Known::default() });
     bench.muscle.measure(&[(77, 1), (GROUP, 2), (GROUP, 1)]);
     let measured = bench.event(|event| match event {
-        Event::Measured { group, bytes, .. } => Some((*group, *bytes)),
+        Event::Measured { group, epoch, bytes, .. } => Some((*group, *bytes, *epoch)),
         _ => None,
     });
-    assert!(measured.0 == GROUP && (1..4096).contains(&measured.1), "{measured:?}");
+    assert!(measured.0 == GROUP && (1..4096).contains(&measured.1) && measured.2 == 1, "{measured:?}");
 }
 
 #[test]
