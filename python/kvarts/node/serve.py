@@ -155,7 +155,8 @@ def _interrupt_nobody() -> None:
     Shares of the processors stay the same. Where the system knows nothing of it, nothing happens.
     """
     with suppress(AttributeError, OSError):
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:  # An operator's choice stands.
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _stop(loop: Loop, muscle: _native.Muscle) -> None:

@@ -26,7 +26,7 @@ class ReplicatorOptions:
     So long for each group with writes that wait, up to `linger_ms_max`: with many groups the next write is often for
     another."""
     linger_ms_max: int = 3
-    """What that comes to at most."""
+    """What that comes to at most, with more groups than one."""
     entry_bytes_max: int = 1 << 20
     """Batches of writes that become one entry, unless one alone is larger."""
     keep_entries: int = 1000

@@ -193,7 +193,8 @@ class Replicator:
                     self._gathering.add(event.group)
         if not self._gathering:
             return
-        linger_ms = min(self._options.linger_ms * len(self._gathering), self._options.linger_ms_max)
+        linger_ms = self._options.linger_ms
+        linger_ms = min(linger_ms * len(self._gathering), max(linger_ms, self._options.linger_ms_max))
         for group in sorted(self._gathering):
             replica = self.replicas[group]
             replica.propose_due(events.now_ms, linger_ms, turn)

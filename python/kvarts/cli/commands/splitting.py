@@ -74,17 +74,19 @@ def split(uri: str, keyspace: str, *, shard: int | None, into: int | None, at: s
 @click.argument("size", required=False)
 @json_option
 def limit_shards(uri: str, keyspace: str, size: str | None, as_json: bool) -> None:
-    """Split shards of KEYSPACE by themselves, once one takes more than SIZE of a node's disk.
+    """Split shards of KEYSPACE by themselves, once one has more than SIZE in a node's tables.
 
-    Each is cut where half of its bytes are. From then on a batch or a snapshot of keys on both sides is refused as
-    CrossShard, so nothing splits by itself unless it is asked for here.
+    Rows that a split gave away, and compaction has yet to drop, do not count. Each is cut where half of its bytes are.
+    From then on a batch or a snapshot of keys on both sides is refused as CrossShard, so nothing splits by itself
+    unless it is asked for here.
     """
     from kvarts.base.options import parse_bytes
     from kvarts.remote.admin import call
 
     wish: dict[str, object] = {"keyspace": keyspace}
     if size is not None:
-        wish["bytes"] = 0 if size == "off" else parse_bytes("SIZE", size)
+        # A size below one byte is no way to say "off".
+        wish["bytes"] = 0 if size.lower() == "off" else max(1, parse_bytes("SIZE", size))
     told = call(uri, "limit-shards", wish)
     if as_json:
         print_json(told)

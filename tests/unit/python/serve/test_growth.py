@@ -13,7 +13,9 @@ import pytest
 
 import kvarts
 from kvarts.node import growth
+from kvarts.node.words import Word, encode
 from kvarts.remote.admin import call
+from kvarts.statemachine.python_commands import CommandKind, pack_command
 from tests.unit.python.serve.nodes import Cluster, cluster, until
 
 MIB = 1 << 20
@@ -102,9 +104,22 @@ def test_what_belongs_together_is_never_cut(nodes: Cluster) -> None:
             batch.put(b"all/02999", b"x")
 
 
+@pytest.mark.parametrize(
+    "step", [b"\x02\x01garbage", pack_command(CommandKind.SHARD_MAP, {"do": "of a later version"})]
+)
+def test_a_step_that_the_leader_cannot_read_is_left_alone(nodes: Cluster, step: bytes) -> None:
+    leader = nodes.leader()
+    for node in nodes.nodes.values():
+        node.muscle.tell(leader.number, encode(Word((step,))))
+    assert leader.loop.conductor.take(encode(Word((step,)))) == []
+    with _open(nodes, "goes-on", shards=1) as db:
+        db.put(b"a", b"1")
+
+
 def test_bad_limits_are_refused(nodes: Cluster) -> None:
     with _open(nodes, "some", shards=1), _open(nodes, "none"):
         assert "at least 1,048,576 bytes" in _limit(nodes, "some", "1000")
+        assert "at least 1,048,576 bytes" in _limit(nodes, "some", "0.5")
         assert "is not a size" in _limit(nodes, "some", "much")
         assert "no shards of its own" in _limit(nodes, "none", "1GiB")
         assert "no keyspace 'absent'" in _limit(nodes, "absent", "1GiB")
