@@ -6,13 +6,14 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 STOP_S_MAX = 15.0
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+CLOCK_SCHED = 2
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -60,14 +61,13 @@ class Servers:
 
 
 def process_cpu_s(pid: int) -> float:
-    """Return the processor time of a process with all its threads, in steps of a clock tick; 0 once it is gone."""
+    """Return the processor time of a process with all its threads, to the nanosecond; 0 once it is gone."""
+    # As clock_getcpuclockid(3) of Linux makes the clock's number: what /proc tells comes in ticks of 10 ms.
+    clock = ~pid << 3 | CLOCK_SCHED
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+        return time.clock_gettime(clock)
     except OSError:
         return 0.0
-    # The name in brackets may hold spaces; utime and stime are fields 14 and 15.
-    fields = text.rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
 
 
 def process_memory_bytes(pid: int) -> int:

@@ -1,7 +1,7 @@
 """What many shards cost: three nodes on one disk, a keyspace of so many shards, figures under load and at rest.
 
 `child` of the benches does one repetition of one number of shards; whatever is compared was measured in clusters that
-differ in nothing else.
+differ in nothing else. A cell is a number of keys and a number of shards.
 """
 
 import asyncio
@@ -9,9 +9,9 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import kvarts
 from kvarts.bench.board import Row, judge
@@ -30,6 +30,8 @@ TIMEOUT_S = 60.0
 IN_FLIGHT = 64
 ROWS_AT_ONCE = 10_000
 """Keys that are put together before anything is measured."""
+KEYS_OFTEN_MAX = 1_000_000
+"""With more keys a cluster takes minutes to fill: it is measured once."""
 
 PUT = Workload("put", "put", IN_FLIGHT, "rate", f"put, {IN_FLIGHT} in flight")
 GET = Workload("get", "get", IN_FLIGHT, "rate", f"linearizable get, {IN_FLIGHT} in flight")
@@ -61,6 +63,13 @@ ROWS = (
 BY_NAME = {row.name: row for row in ROWS}
 
 
+class Cell(NamedTuple):
+    """What clusters are alike in that are compared with others."""
+
+    keys: int
+    shards: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
     """What a number of shards must reach: `limit` times the figure of one shard, or `limit` itself."""
@@ -80,58 +89,80 @@ BARS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to run: how many shards, how long, how often. `seed` fixes the data and the order."""
+    """What to run: how many shards, how many keys, how long, how often. `seed` fixes the data and the order."""
 
     counts: tuple[int, ...] = (1, 8, 64, 256)
+    keys: tuple[int, ...] = (10_000,)
     load: Load = field(default_factory=Load)
+    """Its rows do not count: `keys` does."""
     idle_seconds: float = 5.0
     repetitions: int = 5
     memory: str = "64MiB"
     seed: int = 1
 
     def tasks(self) -> list[Task]:
-        """Return every repetition to run, in a new random order in each round, so that drift hits all alike."""
+        """Return every repetition to run, in a new random order in each round, so that drift hits all alike.
+
+        Cells of more than KEYS_OFTEN_MAX keys are in the first round only.
+        """
         rng = random.Random(self.seed)  # noqa: S311  # an order, no secret
-        common = {"peer": "kvarts", "module": __name__, "load": asdict(self.load), "idle_seconds": self.idle_seconds}
+        cells = [(keys, count) for keys in self.keys for count in self.counts]
         return [
-            common
-            | {"setting": f"{count} shards", "shards": count, "memory": self.memory, "seed": self.seed + repetition}
+            self._task(keys, count, repetition)
             for repetition in range(self.repetitions)
-            for count in rng.sample(self.counts, len(self.counts))
+            for keys, count in rng.sample(cells, len(cells))
+            if repetition == 0 or keys <= KEYS_OFTEN_MAX
         ]
+
+    def _task(self, keys: int, count: int, repetition: int) -> Task:
+        return {
+            "peer": "kvarts",
+            "module": __name__,
+            "setting": f"{count} shards, {keys:,} keys",
+            "shards": count,
+            "load": asdict(replace(self.load, rows=keys)),
+            "idle_seconds": self.idle_seconds,
+            "memory": self.memory,
+            "seed": self.seed + repetition,
+        }
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What was measured: by number of shards and row the sample of each repetition."""
+    """What was measured: by numbers of keys and of shards, and by row, the sample of each repetition."""
 
-    samples: dict[int, dict[str, list[float]]] = field(default_factory=dict)
+    samples: dict[Cell, dict[str, list[float]]] = field(default_factory=dict)
 
     def add(self, task: Task, figures: dict[str, float]) -> None:
         """Take in one repetition."""
-        rows = self.samples.setdefault(task["shards"], {})
+        rows = self.samples.setdefault(Cell(task["load"]["rows"], task["shards"]), {})
         for row, figure in figures.items():
             rows.setdefault(row, []).append(figure)
 
-    def of(self, shards: int, row: str) -> list[float]:
-        """Return the samples of a cell; none where it was not measured."""
-        return self.samples.get(shards, {}).get(row, [])
+    def of(self, keys: int, shards: int, row: str) -> list[float]:
+        """Return the samples of a row of a cell; none where it was not measured."""
+        return self.samples.get(Cell(keys, shards), {}).get(row, [])
 
     @property
-    def counts(self) -> list[int]:
-        """The numbers of shards that were measured, ascending."""
-        return sorted(self.samples)
+    def keys(self) -> list[int]:
+        """The numbers of keys that were measured, ascending."""
+        return sorted({cell.keys for cell in self.samples})
 
-    def estimate(self, shards: int, row: str) -> Estimate:
-        """Return the median of a cell with its interval."""
-        return median_estimate(self.of(shards, row))
+    def counts(self, keys: int) -> list[int]:
+        """Return the numbers of shards that were measured with so many keys, ascending."""
+        return sorted(cell.shards for cell in self.samples if cell.keys == keys)
+
+    def estimate(self, keys: int, shards: int, row: str) -> Estimate:
+        """Return the median of a row of a cell with its interval."""
+        return median_estimate(self.of(keys, shards, row))
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a bar was met, as in kvarts.bench.board."""
+    """How a bar was met with so many keys, as in kvarts.bench.board."""
 
     bar: Bar
+    keys: int
     found: Estimate
     verdict: str
 
@@ -141,18 +172,20 @@ class Verdict:
         row, side = BY_NAME[self.bar.row], "at least" if BY_NAME[self.bar.row].higher else "at most"
         unit = "of one shard's" if self.bar.of_one else row.unit
         stretch = "" if self.bar.stretch is None else f" (stretch {self.bar.stretch:g})"
-        return f"{row.title}, {self.bar.shards} shards: {self.found} {unit}, asked: {side} {self.bar.limit:g}{stretch}"
+        cell = f"{self.bar.shards} shards, {self.keys:,} keys"
+        return f"{row.title}, {cell}: {self.found} {unit}, asked: {side} {self.bar.limit:g}{stretch}"
 
 
 def verdicts(outcome: Outcome) -> list[Verdict]:
-    """Return how each bar was met for which something was measured."""
+    """Return how each bar was met for which something was measured, by numbers of keys."""
     found = []
-    for bar in BARS:
-        samples, one = outcome.of(bar.shards, bar.row), outcome.of(1, bar.row)
-        if samples and (one or not bar.of_one):
-            estimate = ratio_estimate(samples, one) if bar.of_one else median_estimate(samples)
-            verdict = judge(estimate, bar.limit, higher=BY_NAME[bar.row].higher, stretch=bar.stretch)
-            found.append(Verdict(bar, estimate, verdict))
+    for keys in outcome.keys:
+        for bar in BARS:
+            samples, one = outcome.of(keys, bar.shards, bar.row), outcome.of(keys, 1, bar.row)
+            if samples and (one or not bar.of_one):
+                estimate = ratio_estimate(samples, one) if bar.of_one else median_estimate(samples)
+                verdict = judge(estimate, bar.limit, higher=BY_NAME[bar.row].higher, stretch=bar.stretch)
+                found.append(Verdict(bar, keys, estimate, verdict))
     return found
 
 

@@ -19,7 +19,7 @@ CONTEXT = {"when": "2025-01-01", "commit": "abc", "machine": {"processor": "X", 
 def canned() -> Outcome:
     outcome = Outcome()
     for count, rate, idle in ((1, 10_000.0, 0.04), (8, 9_000.0, 0.05), (64, 5_000.0, 0.2)):
-        outcome.add({"shards": count}, {"put_rate": rate, "idle_cores": idle})
+        outcome.add({"shards": count, "load": {"rows": 1000}}, {"put_rate": rate, "idle_cores": idle})
     return outcome
 
 
@@ -30,6 +30,14 @@ def test_plan_runs_each_number_of_shards_once_a_round_in_changing_order() -> Non
     assert all(Counter(order) == Counter((1, 8, 64)) for order in rounds)
     assert len(set(rounds)) > 1
     assert tasks == plan.tasks()
+
+
+def test_every_number_of_keys_meets_every_number_of_shards_and_many_keys_once() -> None:
+    tasks = Plan(counts=(1, 8), keys=(1000, 1_000_000, 1_000_001), repetitions=3).tasks()
+    cells = Counter((task["load"]["rows"], task["shards"]) for task in tasks)
+    assert cells == {
+        (keys, count): times for keys, times in ((1000, 3), (1_000_000, 3), (1_000_001, 1)) for count in (1, 8)
+    }
 
 
 def test_rates_are_judged_by_those_of_one_shard_and_rest_by_itself() -> None:
@@ -44,8 +52,16 @@ def test_rates_are_judged_by_those_of_one_shard_and_rest_by_itself() -> None:
 
 def test_without_one_shard_no_rate_is_judged() -> None:
     outcome = canned()
-    del outcome.samples[1]
+    del outcome.samples[shards.Cell(1000, 1)]
     assert [each.bar.row for each in shards.verdicts(outcome)] == ["idle_cores"]
+
+
+def test_numbers_of_keys_are_judged_each_by_itself() -> None:
+    outcome = canned()
+    for count, rate in ((1, 8000.0), (8, 4000.0)):
+        outcome.add({"shards": count, "load": {"rows": 2000}}, {"put_rate": rate})
+    found = {(each.keys, each.bar.row): each.verdict for each in shards.verdicts(outcome)}
+    assert found == {(1000, "put_rate"): "holds", (1000, "idle_cores"): "missed", (2000, "put_rate"): "missed"}
 
 
 def test_report_has_every_figure_that_was_measured() -> None:
@@ -53,8 +69,8 @@ def test_report_has_every_figure_that_was_measured() -> None:
     assert page[0] == "X, 2 cores, 2025-01-01, abc"
     assert "| put, 64 in flight, puts/s | 10,000 | 9,000 | 5,000 |" in page
     whole = json.loads(json.dumps(shards_report.document(Plan(), canned(), CONTEXT)))
-    assert whole["shards"]["8"]["put_rate"]["median"]["value"] == 9000
-    assert shards_report.history_line(whole)["median"]["64"] == {"put_rate": 5000, "idle_cores": 0.2}
+    assert whole["keys"]["1000"]["8"]["put_rate"]["median"]["value"] == 9000
+    assert shards_report.history_line(whole)["median"]["1000"]["64"] == {"put_rate": 5000, "idle_cores": 0.2}
 
 
 def test_plot_is_drawn_where_matplotlib_is(tmp_path: Path) -> None:
@@ -72,8 +88,8 @@ def test_memory_of_a_process_is_what_it_holds() -> None:
 
 
 def test_every_row_is_measured_on_three_nodes(tmp_path: Path) -> None:
-    load = Load(seconds=0.2, warm_seconds=0.05, rows=200)
-    (task,) = Plan(counts=(4,), load=load, idle_seconds=0.5, repetitions=1).tasks()
+    load = Load(seconds=0.2, warm_seconds=0.05)
+    (task,) = Plan(counts=(4,), keys=(200,), load=load, idle_seconds=0.5, repetitions=1).tasks()
     folder = tmp_path / "run"
     folder.mkdir()
     found = shards.repeat_once(task | {"folder": str(folder)})
