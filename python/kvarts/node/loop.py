@@ -22,8 +22,9 @@ from kvarts.node.moves import Moves
 from kvarts.node.news import News
 from kvarts.node.shards import META, Line, Shards
 from kvarts.node.splits import Splits
-from kvarts.raft.ids import NodeId
+from kvarts.raft.ids import NODE_NONE, NodeId
 from kvarts.raft.messages import Role
+from kvarts.raft.node import RaftNode
 from kvarts.replication.events import Event, Events, GroupId, GroupOpened, Restored, StopRequested
 from kvarts.replication.replicator import Replicator
 from kvarts.replication.turn import Turn
@@ -146,9 +147,7 @@ class Loop:
 
     def run(self) -> str | None:
         """Turn until a stop was asked for and others lead, or the muscle gives up: then return why."""
-        self._tell_peers()
-        self._tell(self.replicator.replicas)
-        self.shards.look()
+        self._tell_all()
         while True:
             due_ms = min(self.replicator.next_due_ms(), self.shards.next_due_ms())
             now_ms, natives = self._muscle.poll(due_ms)
@@ -175,9 +174,7 @@ class Loop:
             self._settle(turn)
             # Only these change what a group's system keys say, and to read them costs more than most turns.
             if turn.effects or opened or turn.closed or Restored in map(type, events):
-                self._tell_peers()
-                self._tell(self.replicator.replicas)
-                self.shards.look()
+                self._tell_all()
             else:
                 self._tell(self.replicator.stirred)
             self.figures.busy_ns += self._clock_ns() - begun_ns
@@ -228,12 +225,18 @@ class Loop:
     def _may_stop(self, turn: Turn, now_ms: int) -> bool:
         return self._stop_by_ms is not None and (turn.stopped or now_ms >= self._stop_by_ms)
 
+    def _tell_all(self) -> None:
+        self._tell_peers()
+        # Before anybody is sent here as to the leader of the meta group.
+        self.shards.look()
+        self._tell(self.replicator.replicas)
+
     def _tell(self, groups: Iterable[GroupId]) -> None:
         replicas, peers = self.replicator.replicas, self._peers
         for group in groups:
             raft = replicas[group].raft
-            leader = raft.leader
-            now = (raft.role, raft.term, leader, peers.get(leader, ""))
+            role, leader = role_at_door(raft) if group == META else (raft.role, raft.leader)
+            now = (role, raft.term, leader, peers.get(leader, ""))
             # A tuple equals the named one of its fields, and costs a fifth: nearly always nothing has changed.
             if self._told.get(group) != now:
                 told = self._told[group] = _Told(*now)
@@ -261,6 +264,16 @@ class Loop:
         if membership != self._membership:
             self._membership = membership
             self._news.say("membership", group=META, membership=repr(membership))
+
+
+def role_at_door(raft: RaftNode) -> tuple[Role, NodeId]:
+    """Return what a node of the meta group is to those who ask, and who leads.
+
+    A leader that has yet to apply what others committed is none: by its rows a keyspace that has shards may have none,
+    and a write that it took into its own log would be where nobody ever looks.
+    """
+    role = raft.role
+    return (Role.CANDIDATE, NODE_NONE) if role is Role.LEADER and not raft.has_caught_up else (role, raft.leader)
 
 
 def _sorted_out(natives: Iterable[Native]) -> tuple[list[Event], dict[int, list[Native]]]:

@@ -75,6 +75,8 @@ class Core:
         """A leader's last entry when it last had everything on stable storage, or when it began to wait for this."""
         self.stable_awaited_ticks = 0
         """For how long it has waited since."""
+        self.inherited = LOG_INDEX_MIN
+        """The last entry of older terms in the log of a leader: it has not led before it."""
         self.transferee = NODE_NONE
         self.config_pending = LOG_INDEX_MIN
         """No new change of membership may be proposed before this entry is applied."""
@@ -192,7 +194,7 @@ class Core:
         own.become_replicate()
         own.recently_active = True
         # Changes of membership among older entries may not be applied yet; none is proposed before they are.
-        self.config_pending = self.log.last_index()
+        self.config_pending = self.inherited = self.log.last_index()
         invariant(self.append_own([Entry(TERM_NONE, LOG_INDEX_MIN)]), "the first entry of a term is empty")
 
     def _reset(self, term: Term) -> None:

@@ -207,6 +207,12 @@ class RaftNode:
         return self._core.transferee or self._core.lead
 
     @property
+    def has_caught_up(self) -> bool:
+        """True while this node leads and has applied all that was committed before it did. Source: paper 8."""
+        core = self._core
+        return core.role is _LEADER and core.log.applied >= core.inherited
+
+    @property
     def has_uncommitted(self) -> bool:
         """True while this node leads and entries of its log are not committed."""
         core = self._core
