@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "none"
@@ -57,10 +58,21 @@ def test(session: nox.Session) -> None:
     if session.posargs:
         _run(session, PYTHON, "-m", "pytest", "--ignore=tests/style", *session.posargs)
         return
-    _run(session, "cargo", "test", "--workspace", "--quiet")
-    _run(session, PYTHON, "-m", "pytest", "-n", str(os.cpu_count() or 1), "-m", "not long", *BUSY)
     others = [f"--ignore={each}" for each in ("tests/style", *BUSY)]
-    _run(session, PYTHON, "-m", "pytest", *others, "-m", "not long")
+    pytest = (PYTHON, "-m", "pytest", "-m", "not long")
+    failed = []
+    for command in (
+        ("cargo", "test", "--workspace", "--quiet"),
+        (*pytest, "-n", str(os.cpu_count() or 1), *BUSY),
+        (*pytest, *others),
+    ):
+        # Each tells of other things.
+        try:
+            _run(session, *command)
+        except CommandFailed:
+            failed.append(" ".join(command))
+    if failed:
+        session.error(f"failed: {'; '.join(failed)}")
 
 
 @nox.session

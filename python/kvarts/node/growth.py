@@ -14,12 +14,13 @@ from kvarts.node.shards import GROWTH, META, SPLITS, Shards
 from kvarts.node.splits import sharded
 from kvarts.node.words import Word
 from kvarts.node.words import encode as encode_word
-from kvarts.placement.growth import Measure, cuts, whole
+from kvarts.placement.growth import Measure, cuts, full, whole
 from kvarts.raft.ids import NODE_NONE
 from kvarts.raft.messages import Role
 from kvarts.replication.events import Event, GroupId
 from kvarts.replication.replicator import Replicator
 from kvarts.shardmap.shard import Epoch, KeyspaceId, Shard, ShardId
+from kvarts.shardmap.space import SHARDS_MAX
 from kvarts.statemachine.rows import limits_in
 from kvarts.statemachine.shards import BeginSplit, LimitShards, encode
 
@@ -57,6 +58,7 @@ class Growth:
         self._measures: dict[ShardId, Measure] = {}
         self._told: set[tuple[ShardId, Epoch]] = set()
         """Shards of which it was said that they cannot be cut."""
+        self._told_full: set[KeyspaceId] = set()
         self._measure_ms = 0
         self._decide_ms = 0
 
@@ -80,6 +82,11 @@ class Growth:
 
     def _cut(self, limits: Mapping[KeyspaceId, int]) -> list[Event]:
         shard_map = self._kept.map
+        for keyspace in full(shard_map, limits, self._measures) - self._told_full:
+            self._told_full.add(keyspace)
+            self._news.say(
+                "keyspace-not-cut", keyspace=int(keyspace), why=f"it has {SHARDS_MAX} shards, as many as may be"
+            )
         for shard, size in whole(shard_map, limits, self._measures).items():
             marked = shard, self._measures[shard].epoch
             if marked not in self._told:

@@ -42,10 +42,11 @@ def cuts(
     `limits`: bytes, of keyspaces whose shards are to be split. Nothing is cut that moves or splits, or was measured
     when its range or its voters were others, nor in a keyspace of SHARDS_MAX shards.
     """
+    crowded = _crowded(shard_map, limits)
     found = [
         (-measure.size / limits[shard.keyspace], shard.id, Cut(shard.id, shard.epoch, measure.middle))
         for shard, measure in _beyond(shard_map, limits, measures)
-        if measure.middle is not None and _is_inside(shard_map, shard, measure.middle)
+        if shard.keyspace not in crowded and measure.middle is not None and _is_inside(shard_map, shard, measure.middle)
     ]
     return [cut for _, _, cut in sorted(found, key=lambda each: each[:2])[: max(0, room)]]
 
@@ -61,15 +62,24 @@ def whole(
     }
 
 
+def full(shard_map: ShardMap, limits: Mapping[KeyspaceId, int], measures: Mapping[ShardId, Measure]) -> set[KeyspaceId]:
+    """Return the keyspaces with shards beyond their limit that may have no more of them."""
+    crowded = _crowded(shard_map, limits)
+    return {shard.keyspace for shard, _ in _beyond(shard_map, limits, measures)} & crowded
+
+
+def _crowded(shard_map: ShardMap, limits: Mapping[KeyspaceId, int]) -> frozenset[KeyspaceId]:
+    return frozenset(keyspace for keyspace in limits if len(shard_map.shards_in(keyspace)) >= SHARDS_MAX)
+
+
 def _beyond(
     shard_map: ShardMap, limits: Mapping[KeyspaceId, int], measures: Mapping[ShardId, Measure]
 ) -> list[tuple[Shard, Measure]]:
-    full = {keyspace for keyspace in limits if len(shard_map.shards_in(keyspace)) >= SHARDS_MAX}
     return [
         (shard, measures[shard.id])
         for shard in shard_map.shards
         if shard.id in measures
-        and shard.keyspace in limits.keys() - full
+        and shard.keyspace in limits
         and not shard.busy
         and shard.epoch == measures[shard.id].epoch
         and measures[shard.id].size > limits[shard.keyspace]

@@ -9,7 +9,6 @@ use crate::machine::{Machine, Result, Size};
 use kvarts_engine::db::{Damage, Stats};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,22 +61,22 @@ pub fn begin(core: &Core, groups: Vec<Arc<Group>>, care: Care, call: u64) {
     });
 }
 
-/// Measures groups as shards of their keyspaces, one after the other, and returns at once; an event tells of each. One that cannot be read is left out: its
-/// reads tell what is wrong. Nothing is begun while others are still measured: whoever asks asks again.
+/// Measures groups as shards of their keyspaces, one after the other, and returns at once; an event tells of each. One that
+/// cannot be read is left out: its reads tell what is wrong. Nothing is begun while others are still measured: whoever asks
+/// asks again.
 pub fn measure(core: &Core, asked: &[(u64, u32)]) {
-    if core.measuring.swap(true, Ordering::AcqRel) {
-        return;
-    }
+    let Ok(turn) = Arc::clone(&core.measuring).try_lock_owned() else { return };
     let known = core.routes.known();
     let found = asked.iter().filter_map(|&(id, keyspace)| Some((core.group(id)?, known.range_of(keyspace, id)?)));
     let (me, groups) = (core.me(), found.collect::<Vec<_>>());
     core.runtime.spawn_blocking(move || {
+        // Ends with this work however it ends.
+        let _turn = turn;
         for (group, range) in groups {
             if let Ok(Size { bytes, middle }) = group.machine.size(&range) {
                 me.queue.push(Event::Measured { group: group.id, epoch: range.epoch(), bytes, middle });
             }
         }
-        me.measuring.store(false, Ordering::Release);
     });
 }
 

@@ -27,7 +27,7 @@ use kvarts_engine::sync::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock, Weak};
 use tokio::runtime::Handle;
@@ -81,7 +81,7 @@ pub struct Core {
     /// Groups that a copy of another is to become, and with which membership each is to be opened if it does not.
     coming: Mutex<BTreeMap<u64, Option<Vec<u8>>>>,
     /// Shards are being measured: once at a time.
-    pub measuring: AtomicBool,
+    pub measuring: Arc<tokio::sync::Mutex<()>>,
     applies: Sender<apply::Job>,
     keeper: Sender<keeper::Job>,
     /// Never used again, not even after a restart: an old confirmation may still be on its way.
@@ -127,7 +127,7 @@ impl Core {
             groups: RwLock::default(),
             closing: Mutex::default(),
             coming: Mutex::default(),
-            measuring: AtomicBool::new(false),
+            measuring: Arc::default(),
             // The clock's microseconds leave room for sixteen reads in each.
             last_context: AtomicU64::new(time.unix_us() << 4),
             failed: OnceLock::new(),

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvarts.base.ids import NodeId
-from kvarts.placement.growth import Cut, Measure, cuts, whole
+from kvarts.placement.growth import Cut, Measure, cuts, full, whole
 from kvarts.shardmap.map import MapVersion, ShardMap, initial
 from kvarts.shardmap.shard import Epoch, KeyspaceId, ShardId, begin_split
 from kvarts.shardmap.space import SHARDS_MAX, Space
@@ -69,8 +69,12 @@ def test_a_shard_whose_keys_belong_together_is_left_whole_and_told_of() -> None:
 
 def test_a_keyspace_has_shards_enough_at_some_time() -> None:
     measures = {ShardId(2): Measure(FIRST, 50, (1).to_bytes(8, "big"))}
-    assert len(cuts(map_of(SHARDS_MAX - 1), {HASHED: 10}, measures, 1)) == 1
-    assert cuts(map_of(SHARDS_MAX), {HASHED: 10}, measures, 1) == []
+    limits = {HASHED: 10, ORDERED: 10}
+    last, more = map_of(SHARDS_MAX - 1), map_of(SHARDS_MAX)
+    assert (len(cuts(last, limits, measures, 1)), full(last, limits, measures)) == (1, set())
+    assert (cuts(more, limits, measures, 1), full(more, limits, measures)) == ([], {HASHED})
+    # Only where one would be cut.
+    assert full(more, {HASHED: 100, ORDERED: 10}, measures) == set()
 
 
 @given(

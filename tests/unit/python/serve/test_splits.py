@@ -170,6 +170,17 @@ def test_clients_notice_nothing_while_shards_become_twice_as_many(nodes: Cluster
         assert sum(db.values()) == sum(added)
 
 
+def test_a_shard_that_has_just_begun_can_be_led_by_another(nodes: Cluster) -> None:
+    with _open(nodes, "passed", shards=1) as db:
+        db.put_many(ROWS)
+        for shards in (4, 8):
+            made = _split(nodes, "passed", into=shards)
+            for each in made:
+                # The leader has heard from nobody yet; who asks does not have to know.
+                assert call(nodes.uri, "move-leader", {"shard": each["id"]})["leader"] in (1, 2, 3)
+        assert dict(db) == ROWS
+
+
 def test_a_snapshot_outlives_the_split_of_its_shard(nodes: Cluster) -> None:
     with _open(nodes, "pinned", shards=1) as db:
         db.put_many(ROWS)
