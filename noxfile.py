@@ -17,7 +17,12 @@ nox.options.sessions = ["check", "test"]
 PYTHON = sys.executable
 # Tools stand beside this Python also where nobody activated the environment.
 PATH = f"{Path(PYTHON).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-BUSY = ("tests/simulation", "tests/conformance")
+PURE = ("base", "inspect", "node", "placement", "raft", "replication", "security", "shardmap", "testing")
+BUSY = (
+    *("tests/simulation", "tests/conformance", "tests/compat", "tests/fuzz", "tests/golden"),
+    *("tests/fault/test_damage.py", "tests/fault/test_trials.py"),
+    *(f"tests/unit/python/{room}" for room in PURE),
+)
 """Tests that keep a processor busy and wait for nothing: they run beside each other, the others alone."""
 LONG = {
     "KVARTS_CRASH_SEEDS": "50000",
@@ -63,7 +68,7 @@ def test(session: nox.Session) -> None:
     failed = []
     for command in (
         ("cargo", "test", "--workspace", "--quiet"),
-        (*pytest, "-n", str(os.cpu_count() or 1), *BUSY),
+        (*pytest, "-n", str(os.cpu_count() or 1), "--dist", "worksteal", *BUSY),
         (*pytest, *others),
     ):
         # Each tells of other things.

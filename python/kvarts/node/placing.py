@@ -99,7 +99,7 @@ def move_leader(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
 
 
 def _fittest(asker: Asker, shard: Shard, replica: Replica) -> Generator[Iterable[Event], None, NodeId]:
-    """Return who could take over a shard soonest, once one is heard from: a leader that has just begun has heard nobody."""
+    """Return who could take over soonest, once one is heard from: a leader that has just begun has heard nobody."""
     if all(each == asker.replicator.node for each in shard.voters):
         raise InvalidArgument(f"shard {shard.id} has no other voter", hint="`kvarts cluster join` takes in more nodes")
     began_ms = asker.now_ms

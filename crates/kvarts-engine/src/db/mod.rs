@@ -44,6 +44,7 @@ mod spares;
 mod state;
 mod stats;
 mod trees;
+mod turns;
 mod verify;
 mod waste;
 mod write;

@@ -25,7 +25,11 @@ from kvarts.bench.workloads import Data
 
 NODES = 3
 VALUE_BYTES = 100
-SETTLE_S = 1.0
+REST_S = 1.0
+"""Of processor time that says whether nodes rest."""
+REST_CORES = 0.05
+"""More than nodes without rows take: they are still at work."""
+SETTLE_S_MAX = 600.0
 TIMEOUT_S = 60.0
 IN_FLIGHT = 64
 ROWS_AT_ONCE = 10_000
@@ -39,6 +43,7 @@ ONE = Workload("one", "put", 1, "p50_us", "put, 1 in flight")
 
 ROWS = (
     Row("made", "from nothing to a put served, by each shard", "s"),
+    Row("settle", "from all keys put until the nodes rest", "s"),
     Row("put_rate", PUT.title, "puts/s", higher=True),
     Row("put_p50", f"{PUT.title}, p50", "ms"),
     Row("put_p99", f"{PUT.title}, p99", "ms"),
@@ -214,11 +219,13 @@ async def _figures(task: Task, servers: Servers, began: float) -> dict[str, floa
     # More keys than shards, so that hardly one is left out.
     await asyncio.gather(*(store.put(key, value) for key, value in pairs[: 8 * task["shards"]]))
     found = {"made": time.perf_counter() - began}
+    await asyncio.sleep(REST_S)
+    empty_cores = await _cores(servers)
     put: Ask = lambda number: store.put(*pairs[number % len(pairs)])  # noqa: E731
     get: Ask = lambda number: store.get(pairs[number % len(pairs)][0])  # noqa: E731
     for at in range(0, len(pairs), ROWS_AT_ONCE):
         await store.put_many(pairs[at : at + ROWS_AT_ONCE])
-    await asyncio.sleep(SETTLE_S)
+    found["settle"] = await _settle(servers, empty_cores)
     found |= await _at_rest(servers, task["idle_seconds"])
     found |= await _puts(servers, put, load)
     one = await measure(put, ONE, load, servers.cpu_s)
@@ -261,6 +268,25 @@ async def _puts(servers: Servers, put: Ask, load: Load) -> dict[str, float]:
 def _mean_ms(rates: Counter[str], stage: str) -> float:
     labels = f'{{stage="{stage}"}}'
     return rates[f"kvarts_stage_seconds_sum{labels}"] / rates[f"kvarts_stage_seconds_count{labels}"] * 1e3
+
+
+async def _settle(servers: Servers, empty_cores: float) -> float:
+    """Wait until compactions are over: until the nodes take hardly more than when they had no rows.
+
+    Return after how many seconds, at most some SETTLE_S_MAX.
+    """
+    began = time.perf_counter()
+    while await _cores(servers) > empty_cores + REST_CORES:
+        if time.perf_counter() - began > SETTLE_S_MAX:
+            break
+    return time.perf_counter() - began
+
+
+async def _cores(servers: Servers) -> float:
+    """Return how many processors the nodes keep busy."""
+    began, cpu_s = time.perf_counter(), servers.cpu_s()
+    await asyncio.sleep(REST_S)
+    return (servers.cpu_s() - cpu_s) / (time.perf_counter() - began)
 
 
 async def _at_rest(servers: Servers, seconds: float) -> dict[str, float]:
