@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from kvarts.base.errors import InvalidArgument, NotLeader
+from kvarts.base.errors import InvalidArgument, NotLeader, Unavailable
 from kvarts.node.bootstrap import RandomBytes
 from kvarts.node.conductor import Conductor
 from kvarts.node.shards import Shards
@@ -61,6 +61,8 @@ class Asker:
     """Who hears which nodes answer."""
     known: Shards | None = None
     """The shards as the node knows them."""
+    is_placing: bool = False
+    """A verb is at work that empties nodes: what it found holds until it is done."""
     begun: list[Verb] = field(default_factory=list)
     """Verbs that others began and nobody waits for."""
     now_ms: int = 0
@@ -85,6 +87,8 @@ class Asker:
         status = self.replica.raft.status()
         if status.role is not Role.LEADER:
             raise self.elsewhere("this node does not lead")
+        if not self.replica.raft.has_caught_up:
+            raise Unavailable("this node has just begun to lead", hint="ask again")
 
     def elsewhere(self, message: str) -> NotLeader:
         """Return the error that sends an asker to the leader."""

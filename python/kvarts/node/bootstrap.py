@@ -83,6 +83,19 @@ def with_port(address: str) -> str:
         raise refused(f"looking for a free port of {host}", error, address) from error
 
 
+def demand_free(address: str) -> None:
+    """Raise InvalidArgument where nobody can listen at an address: before others are told of it."""
+    host, _, port = address.rpartition(":")
+    try:
+        family, *_, place = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+        with socket.create_server(place[:2], family=family):
+            pass
+    except OSError as error:
+        raise InvalidArgument(
+            f"cannot listen at {address}: {error.strerror or error}", hint="--listen takes a free port of this machine"
+        ) from error
+
+
 def founding(node: int, peers: Mapping[int, str], random: RandomBytes) -> Identity:
     """Return the identity of a node of a new cluster. Nodes given the same peers agree on the cluster's id.
 

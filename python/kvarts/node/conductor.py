@@ -107,6 +107,11 @@ class Conductor:
         """Return whether this node leads and has had the time to hear who answers."""
         return self._term > 0 and now_ms >= self._since_ms + AWAY_MS
 
+    def has_heard(self, now_ms: int) -> bool:
+        """Return whether this node leads and has heard all others that vote, or has had the time to."""
+        voters = self._replicator.replicas[META].raft.status().membership.voters.voters
+        return self.knows(now_ms) or (self._term > 0 and voters <= self._heard_ms.keys() | {self._replicator.node})
+
     def nodes(self, now_ms: int) -> list[Node]:
         """Return the nodes as the leader of the meta group hears them. Only its voters are given replicas."""
         meta = self._replicator.replicas[META]

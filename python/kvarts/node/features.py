@@ -25,7 +25,7 @@ def agree(asker: Asker, feature: str) -> Generator[Iterable[Event], None, None]:
         if missing and asker.now_ms > since_ms + AGREE_MS:
             raise InvalidArgument(
                 f"node {missing[0]} does not know {feature}, or does not answer",
-                hint="upgrade or start every node first",
+                hint="upgrade or start every node first; `kvarts cluster remove` takes out one that never came",
             )
         if missing:
             asker.check_leads()

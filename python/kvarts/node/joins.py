@@ -12,9 +12,9 @@ from kvarts.base.errors import InvalidArgument, JoinRefused
 from kvarts.node.asker import Asker, CommandSays, Verb
 from kvarts.node.bootstrap import is_address
 from kvarts.node.features import agree
-from kvarts.node.members import take_in
+from kvarts.node.members import check_address, newcomer_at, take_in
 from kvarts.node.rows import TOKENS
-from kvarts.raft.ids import NodeId
+from kvarts.raft.ids import NODE_NONE, NodeId
 from kvarts.replication.events import Event
 from kvarts.security import join_tokens
 from kvarts.security.join_tokens import ANY, ID_BYTES, JoinRefusal
@@ -41,12 +41,19 @@ def join(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
     asker.check_leads()
     address, token = str(arguments["address"]), str(arguments.get("token") or "")
     # The configuration gives the id, so that no two nodes ever get the same.
+    known = newcomer_at(asker, address)
+    if known == NODE_NONE:
+        yield from check_address(asker, address, NODE_NONE)
     above = max([*asker.replica.raft.status().membership.members, *asker.static_peers])
     if token:
         command = _admission(asker, address, above, token, str(arguments.get("ticket") or ""))
     else:
         command = encode(AdmitNode(addresses=(address,), above=above))
-    node = NodeId((yield from _admitted(asker, command)) or 0)
+    if known != NODE_NONE and not token and not _is_required(asker):
+        # It asked before, and has not heard the answer.
+        node = known
+    else:
+        node = NodeId((yield from _admitted(asker, command)) or 0)
     asker.begin(take_in(asker, node))
     members = {int(each): asker.address_of(each) for each in asker.replica.raft.status().membership.members}
     return {"cluster": asker.cluster, "id": node, "peers": members | {int(node): address}}

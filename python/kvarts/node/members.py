@@ -7,6 +7,7 @@ from typing import Any
 
 from kvarts.base.errors import CommitUnknown, InvalidArgument, NotLeader
 from kvarts.node.asker import Asker, CommandSays, Verb
+from kvarts.node.bootstrap import is_address
 from kvarts.node.rows import MOVES
 from kvarts.raft.confchange import ChangeKind, ConfigChange, NodeChange
 from kvarts.raft.ids import NODE_NONE, NodeId
@@ -77,6 +78,7 @@ def add_node(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
     """Take in a node that runs and waits, by its id and address; answers when it votes."""
     asker.check_leads()
     node, address = NodeId(int(arguments["id"])), str(arguments["address"])
+    yield from check_address(asker, address, node)
     features = yield from _told_features(asker, node)
     try:
         yield from asker.command(encode(SetNode(node=node, addresses=(address,), features=features)))
@@ -87,6 +89,44 @@ def add_node(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
         raise InvalidArgument(f"node {node} cannot be added: {says.message}", hint=hint) from None
     yield from take_in(asker, node)
     return {"id": node, "voter": True}
+
+
+def check_address(asker: Asker, address: str, node: NodeId) -> Steps:
+    """Raises InvalidArgument where a node cannot be taken in at an address: what serves elsewhere would be lost."""
+    if not is_address(address):
+        raise InvalidArgument(f"{address!r} is no host:port", hint="where the other nodes reach the new one")
+    nodes, own = asker.configuration.nodes, asker.replicator.node
+    at = {each: listed.addresses for each, listed in nodes.items() if each == node or address in listed.addresses}
+    for other, addresses in at.items():
+        if other == node and address in addresses:
+            continue
+        if other == own or (yield from _answers(asker, other)):
+            where = ", ".join(addresses)
+            raise InvalidArgument(
+                f"node {other} is at {where}, and answers",
+                hint="a node is at one address, and no other is there; `kvarts serve --listen` gives it another",
+            )
+
+
+def newcomer_at(asker: Asker, address: str) -> NodeId:
+    """Return who was let in at an address and has not been there yet, or NODE_NONE."""
+    raft = asker.replica.raft
+    status = raft.status()
+    voters, last = status.membership.voters.voters, status.last
+    for node, listed in asker.configuration.nodes.items():
+        if address in listed.addresses and node not in voters and raft.behind(node) >= last:
+            return node
+    return NODE_NONE
+
+
+def _answers(asker: Asker, node: NodeId) -> Generator[Iterable[Event], None, bool]:
+    """Tell whether a member is heard from. Who was is forgotten once per election timeout: this waits longer."""
+    raft, since_ms = asker.replica.raft, asker.now_ms
+    while not raft.heard_from(node):
+        if node not in _members(asker) or asker.now_ms > since_ms + HEARD_MS:
+            return False
+        yield NOTHING
+    return True
 
 
 def _told_features(asker: Asker, node: NodeId) -> Generator[Iterable[Event], None, Mapping[str, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any
 
 from kvarts.base.errors import CommitUnknown, InvalidArgument, NotLeader, Unavailable
@@ -28,6 +28,22 @@ TRANSFER_MS = 5_000
 Nodes = Generator[Iterable[Event], None, list[Node]]
 
 
+def _one_at_a_time(verb: Callable[[Asker, Mapping[str, Any]], Verb]) -> Callable[[Asker, Mapping[str, Any]], Verb]:
+    """Return the verb as one that waits for others of its kind: where each may pass, both together may not."""
+
+    def alone(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
+        while asker.is_placing:
+            asker.check_leads()
+            yield NOTHING
+        asker.is_placing = True
+        try:
+            return (yield from verb(asker, arguments))
+        finally:
+            asker.is_placing = False
+
+    return alone
+
+
 def show_plan(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
     """Answer with what would move and why, now or if nodes had other duties: `drain`, `lost`, `replace` [old, new]."""
     nodes = _supposed((yield from _nodes(asker)), arguments)
@@ -40,6 +56,7 @@ def show_plan(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
     return {**told, "nodes": listed, "moving": _moving(asker), "text": lines}
 
 
+@_one_at_a_time
 def drain(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
     """Have a node emptied, or with `stop` no longer. Answers at once; shards move in the background."""
     node, stop = _node(asker, arguments, "id"), bool(arguments.get("stop"))
@@ -53,11 +70,15 @@ def drain(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
     return {"id": node, "draining": not stop, "shards": len(asker.configuration.shard_map.held_by(node))}
 
 
+@_one_at_a_time
 def replace(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
     """Have another node take over all that a node keeps; `lost`: that one never comes back."""
     old, new, lost = _node(asker, arguments, "old"), _node(asker, arguments, "new"), bool(arguments.get("lost"))
     nodes = yield from _nodes(asker)
     refusal = replace_refusal(by_id(nodes), old, new)
+    if not refusal and not lost:
+        # Who takes over may keep all of it already.
+        refusal = drain_refusal(asker.configuration.shard_map, by_id(nodes), old, REPLICATION)
     if refusal:
         raise InvalidArgument(refusal, hint="`kvarts status` lists the nodes")
     _demand_answers(nodes, old, lost=lost)
@@ -65,6 +86,7 @@ def replace(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
     return {"old": old, "new": new, "shards": len(asker.configuration.shard_map.held_by(old))}
 
 
+@_one_at_a_time
 def lose(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
     """A node is gone for good: what it kept is made anew elsewhere, if a quorum is left. Refused while it answers."""
     node = _node(asker, arguments, "id")

@@ -19,6 +19,7 @@ from kvarts.base.errors import InvalidArgument, ReplicaFenced, StorageFull
 from kvarts.node.bootstrap import (
     Identity,
     check_identity,
+    demand_free,
     find_identity,
     founding,
     parse_peers,
@@ -214,6 +215,7 @@ def _identity(value: Mapping[str, Any], data: Path, join: Join, *, moved: bool) 
     if value["join"]:
         if peers:
             raise InvalidArgument("a node joins a cluster or founds one", hint="give --join or --peers")
+        demand_free(value["listen"])
         ticket = ""
         if value["token"]:
             drawn = ticket_for(data, address, random.SystemRandom())

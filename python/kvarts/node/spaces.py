@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from kvarts.base.errors import InvalidArgument
@@ -11,10 +12,9 @@ from kvarts.node.features import agree
 from kvarts.node.shards import FEATURE
 from kvarts.node.verbs import shown
 from kvarts.placement.level import place
-from kvarts.placement.nodes import REPLICATION, Duty, Node
+from kvarts.placement.nodes import REPLICATION, Duty
 from kvarts.raft.ids import NODE_NONE, NodeId
 from kvarts.replication.events import Event, GroupId
-from kvarts.shardmap.map import ShardMap
 from kvarts.shardmap.shard import KeyspaceId, ShardId
 from kvarts.shardmap.space import SHARDS_MAX, Space, space_of
 from kvarts.statemachine import shards
@@ -51,10 +51,28 @@ def make_keyspace(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
                 raise
         found = asker.configuration.keyspaces[name]
     number, made = found
+    _demand_alike(name, made.options, arguments.get("space"))
     if made.options.get("shards"):
         yield from _make_shards(asker, KeyspaceId(number), made.options)
         yield from _await_leaders(asker, KeyspaceId(number))
     return shown(number, made)
+
+
+def _demand_alike(name: str, made: Mapping[str, Option], asked: Mapping[str, Any] | None) -> None:
+    """Raises InvalidArgument where a keyspace is another than is asked for. How many shards it has changes, and may."""
+    wished = options_of(asked)
+    if not asked:
+        return
+    if not made.get("shards"):
+        raise InvalidArgument(
+            f"keyspace {name!r} was made without shards of its own",
+            hint="open it without shards=, partition= and ordered=, or copy its rows into another",
+        )
+    if wished.get("ordered") and not made.get("ordered"):
+        raise InvalidArgument(f"keyspace {name!r} is not ordered", hint="open it without ordered=")
+    if asked.get("partition") and made.get("partition") != wished["partition"]:
+        found = made.get("partition") or "none"
+        raise InvalidArgument(f"keyspace {name!r} has another partition= ({found})", hint="open it without partition=")
 
 
 def options_of(given: Mapping[str, Any] | None) -> dict[str, Option]:
@@ -91,7 +109,7 @@ def _make_shards(asker: Asker, keyspace: KeyspaceId, options: Mapping[str, Optio
     command = shards.CreateShards(
         keyspace=keyspace,
         bounds=tuple(each.hex() for each in bounds),
-        voters=_voters(asker, shard_map, count),
+        voters=(yield from _voters(asker, count)),
         **_fields(space),
     )
     try:
@@ -105,12 +123,20 @@ def _fields(space: Space) -> dict[str, Any]:
     return {"ordered": True} if space.ordered else {"partition": space.partition.text, "hash": space.hash}
 
 
-def _voters(asker: Asker, shard_map: ShardMap, count: int) -> tuple[tuple[NodeId, ...], ...]:
-    """Return who is to keep each of the new shards: nodes of the meta group that do not drain."""
-    configuration = asker.configuration
-    voters = asker.replica.raft.status().membership.voters.voters & configuration.nodes.keys()
-    draining = configuration.draining
-    nodes = [Node(id=each, duty=Duty.DRAINING if each in draining else Duty.SERVES) for each in voters]
+def _voters(asker: Asker, count: int) -> Generator[Iterable[Event], None, tuple[tuple[NodeId, ...], ...]]:
+    """Return who is to keep each of the new shards: nodes that vote in the meta group, do not drain, and answer.
+
+    Only where too few answer for all replicas are some given to nodes that may come back.
+    """
+    while asker.conductor is None or not asker.conductor.has_heard(asker.now_ms):
+        asker.check_leads()
+        yield NOTHING
+    shard_map = asker.configuration.shard_map
+    voting = asker.replica.raft.status().membership.voters.voters
+    found = [each for each in asker.conductor.nodes(asker.now_ms) if each.id in voting]
+    lacking = REPLICATION - sum(each.duty is Duty.SERVES for each in found)
+    away = sorted(each.id for each in found if each.duty is Duty.AWAY)[: max(0, lacking)]
+    nodes = [replace(each, duty=Duty.SERVES) if each.id in away else each for each in found]
     first = int(asker.replica.system.rows.get(LAST_SHARD, b"%d" % META_GROUP)) + 1
     new = [ShardId(first + each) for each in range(count)]
     others = {each.id: frozenset(each.voters) for each in shard_map.shards}

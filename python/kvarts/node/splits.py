@@ -8,6 +8,7 @@ Each step is seen in rows and proposed again until it is, so any of the nodes ma
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from kvarts.base.errors import InvalidArgument
@@ -31,6 +32,8 @@ from kvarts.statemachine.ranges import SplitShard, has_split
 from kvarts.statemachine.rows import MAP_VERSION
 
 ASK_AGAIN_MS = 300
+PASSING = ("shard-busy", "epoch-moved", "bound-outside")
+"""Why a shard does not split that others split or move at the same time."""
 NEWS_MS = 1_000
 FOUNDED = 1
 """The index at which every group begins; what is committed behind it, a majority of its members holds."""
@@ -121,6 +124,10 @@ def split_command(shard: Shard, space: Space) -> SplitShard:
     )
 
 
+class Busy(InvalidArgument):
+    """A shard moves or splits, or has done so just now."""
+
+
 def split(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
     """Begin splits, until the range has `into` shards or as many are under way as may be; or one, at the key `at`.
 
@@ -134,8 +141,13 @@ def split(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
     at = arguments.get("at")
     begun = []
     if not arguments.get("watch"):
-        for shard, bound in _cuts(shard_map, keyspace, arguments) if at is None else [_cut(shard_map, keyspace, at)]:
-            begun.append((yield from _begin(asker, shard, bound)))
+        if at is not None:
+            begun.append((yield from _begin(asker, *_cut(shard_map, keyspace, arguments))))
+        else:
+            for shard, bound in _cuts(shard_map, keyspace, arguments):
+                # Somebody else may ask for the same: there are enough when there are enough.
+                with suppress(Busy):
+                    begun.append((yield from _begin(asker, shard, bound)))
     yield from _await_news(asker)
     line = _within(asker.configuration.shard_map.shards_in(keyspace), arguments)
     return {"begun": begun, "shards": len(line), "splitting": sum(each.split is not None for each in line)}
@@ -168,22 +180,24 @@ def _begin(asker: Asker, shard: Shard, bound: bytes) -> Any:
     try:
         child = yield from asker.command(shards.encode(command))
     except CommandSays as says:
-        raise InvalidArgument(
+        kind = Busy if says.refusal in PASSING else InvalidArgument
+        raise kind(
             f"shard {shard.id} does not split now: {says.message}", hint="wait until what is under way is done"
         ) from None
     return {"shard": shard.id, "child": child, "at": bound.hex()}
 
 
-def _cut(shard_map: ShardMap, keyspace: KeyspaceId, at: str) -> tuple[Shard, bytes]:
-    """Return the shard that owns a key, and the bound before it."""
+def _cut(shard_map: ShardMap, keyspace: KeyspaceId, arguments: Mapping[str, Any]) -> tuple[Shard, bytes]:
+    """Return the shard that owns the key `at`, and the bound before it. Raises InvalidArgument outside of the range."""
     space = shard_map.spaces[keyspace]
-    key = bytes.fromhex(at)
-    bound = space.token(key)
+    bound = space.token(bytes.fromhex(arguments["at"]))
     if not space.is_bound(bound):
         raise InvalidArgument("no shard begins at this key", hint="give another key")
     shard = shard_map.owner(keyspace, bound)
     if bound == shard.start:
         raise InvalidArgument(f"shard {shard.id} begins there already", hint="give a key inside a shard")
+    if shard not in _within(shard_map.shards_in(keyspace), arguments):
+        raise InvalidArgument(f"the key lies in shard {shard.id}", hint="name that one, or none")
     return shard, bound
 
 

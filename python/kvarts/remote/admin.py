@@ -6,19 +6,22 @@ from typing import Any
 
 from kvarts import _native
 from kvarts.remote.seeds import client_of
-from kvarts.remote.target import Target, parse, parse_seeds
+from kvarts.remote.target import Target, milliseconds, parse, parse_seeds
 
 CALL_MS = 65_000
 """A little more than a node itself gives a call."""
 JOIN_MS = 30_000
 
 
-def call(uri: str, verb: str, arguments: Mapping[str, object] | None = None, *, timeout_ms: int = CALL_MS) -> Any:
-    """Ask the cluster at a kvarts:// URI and return its answer.
+def call(uri: str, verb: str, arguments: Mapping[str, object] | None = None, *, timeout_ms: int | None = None) -> Any:
+    """Ask the cluster at a kvarts:// URI and return its answer, waiting as long as is given, the URI says, or CALL_MS.
 
     Raises InvalidArgument where it refuses, Unavailable and DeadlineExceeded.
     """
-    return _ask(parse(uri), verb, arguments, timeout_ms)
+    target = parse(uri)
+    if timeout_ms is None:
+        timeout_ms = milliseconds(target.options["timeout"], "timeout") if "timeout" in target.options else CALL_MS
+    return _ask(target, verb, arguments, timeout_ms)
 
 
 def _ask(target: Target, verb: str, arguments: Mapping[str, object] | None, timeout_ms: int) -> Any:

@@ -99,8 +99,8 @@ fn together(answers: Vec<Value>) -> Value {
     Value::Object(all)
 }
 
-/// Numbers that are not added up.
-const HIGHEST: [&str; 2] = ["index", "revision"];
+/// Numbers that are not added up: positions, and what all groups of a node share.
+const HIGHEST: [&str; 4] = ["index", "revision", "cache_bytes", "memory_bytes"];
 
 fn take_care(core: &Core, group: &Group, care: Care) -> Result<Value> {
     let machine = &group.machine;
