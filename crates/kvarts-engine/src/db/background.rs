@@ -17,10 +17,6 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Wait between looks for expired rows, where any table has rows that expire.
 const EXPIRY_CHECK: Duration = Duration::from_secs(60);
 
-/// Of threads that compact: about a tenth of a processor that another thread keeps busy.
-#[cfg(target_os = "linux")]
-const COMPACTION_NICE: i32 = 10;
-
 /// What a thread does until the store ends.
 type Job = fn(&Shared);
 
@@ -67,18 +63,7 @@ fn flush_loop(shared: &Shared) {
     }
 }
 
-/// Has others go first on a crowded processor: nobody waits for a compaction before so much is owed that writers slow down,
-/// and then they leave it the time.
-fn yield_to_others() {
-    // Of this thread and those that it starts; where it may not be, or is so already, nothing happens.
-    #[cfg(target_os = "linux")]
-    if rustix::process::getpriority_process(None).is_ok_and(|nice| nice < COMPACTION_NICE) {
-        let _ = rustix::process::setpriority_process(None, COMPACTION_NICE);
-    }
-}
-
 fn compact_loop(shared: &Shared) {
-    yield_to_others();
     let (mut wait, mut quiet) = (None, Quiet::default());
     while shared.next_job(|work| std::mem::take(&mut work.compact), wait) {
         wait = shared.attempt(Shared::compact_pending);

@@ -216,7 +216,6 @@ impl Shared {
     /// Flushes go on meanwhile, and what they add to level 0 is merged there in between: a long job need not end before
     /// reads look into fewer tables again, and writers never wait for it.
     fn compact_plan(&self, tree: &TreeShared, version: &Version, plan: CompactionPlan) -> Result<()> {
-        let _turn = self.memory.turns.take(|| !self.is_closed()).ok_or(Error::Closed)?;
         let busy: HashSet<FileId> = plan.tables().map(|table| table.record.file).collect();
         let seen = Cell::new(self.counters.flushes.load(Ordering::Relaxed));
         let failed = Cell::new(None);

@@ -4,7 +4,6 @@
 //! Indexes and filters of all stores count against the cache, as memtables do, from when they are loaded. Blocks of a store
 //! that is closed go once nobody reads it any more.
 use super::spares::Spares;
-use super::turns::Turns;
 use crate::memtable::Chunks;
 use crate::options::Options;
 use crate::table::{BlockCache, Blocks};
@@ -14,8 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// The part of a budget for rows on their way: of flushes, compactions and scans.
 const WORK_PART: usize = 8;
 
-/// A budget. Stores opened with the same one take what they need of it, and none of them has a part of its own; nor do all of
-/// them compact at once.
+/// A budget. Stores opened with the same one take what they need of it, and none of them has a part of its own.
 pub struct Memory {
     bytes: usize,
     memtable_bytes: usize,
@@ -26,8 +24,6 @@ pub struct Memory {
     pub(super) scan_bytes: AtomicUsize,
     /// Bytes of indexes and filters.
     indexes: AtomicUsize,
-    /// To compact.
-    pub(super) turns: Turns,
 }
 
 impl Memory {
@@ -39,7 +35,7 @@ impl Memory {
         let blocks = Blocks::beside(cache_bytes(bytes, 0), Arc::clone(chunks.held()), memtable_bytes);
         let spares = Arc::new(Spares::beside(bytes));
         let (scan_bytes, indexes) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(Self { bytes, memtable_bytes, chunks, blocks, spares, scan_bytes, indexes, turns: Turns::new() })
+        Arc::new(Self { bytes, memtable_bytes, chunks, blocks, spares, scan_bytes, indexes })
     }
 
     /// Bytes of the budget.

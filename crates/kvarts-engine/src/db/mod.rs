@@ -44,7 +44,6 @@ mod spares;
 mod state;
 mod stats;
 mod trees;
-mod turns;
 mod verify;
 mod waste;
 mod write;

@@ -55,6 +55,8 @@ def test_a_member_that_is_silent_may_have_moved(tmp_path: Path) -> None:
 
 def test_a_node_that_asks_twice_without_a_token_has_one_id(tmp_path: Path) -> None:
     with cluster(tmp_path, count=1) as nodes:
+        for what in ("require", "open"):
+            call(nodes.uri, "token", {"do": what})
         assert [join(nodes.addresses[1], NOBODY)[1] for _ in range(3)] == [2, 2, 2]
         assert listed(nodes).keys() == {1, 2}
         call(nodes.uri, "token", {"do": "require"})

@@ -1,0 +1,17 @@
+"""Threads of a node that wake up push nobody off a processor: ADR 0025."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.servers import Cluster
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has this way of sharing processors")
+def test_threads_of_a_node_interrupt_nobody() -> None:
+    with Cluster(1) as cluster:
+        (pid,) = (node["pid"] for node in cluster.nodes)
+        threads = [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()]
+        assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_BATCH}
