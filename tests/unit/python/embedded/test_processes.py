@@ -116,7 +116,12 @@ def test_forked_child_is_refused_and_the_parent_goes_on(tmp_path: Path, program:
     assert run(program, tmp_path / "s") == "well"
 
 
-def test_second_process_is_told_who_holds_the_store(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("words", "told_of"), [(3, 3), (10_000, 1)], ids=["all of it", "a long command line"])
+def test_second_process_is_told_who_holds_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: int, told_of: int
+) -> None:
+    ours = ["program", *(f"--option={number}" for number in range(1, words))]
+    monkeypatch.setattr(sys, "argv", ours)
     program = """
 import json, sys, kvarts
 try:
@@ -126,7 +131,11 @@ except kvarts.LockedError as error:
 """
     with kvarts.open(tmp_path / "s"):
         pid, argv, told, retryable = json.loads(run(program, tmp_path / "s"))
-    assert (pid, argv) == (os.getpid(), sys.argv)
+    # What is too long is cut short, in a word too.
+    assert (pid, argv[:-1]) == (os.getpid(), ours[: len(argv) - 1])
+    assert len(argv) >= told_of
+    assert ours[len(argv) - 1].startswith(argv[-1])
+    assert (argv == ours) == (words == told_of)
     assert str(os.getpid()) in told
     assert retryable
 
