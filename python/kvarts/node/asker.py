@@ -10,13 +10,16 @@ from kvarts.base.errors import InvalidArgument, NotLeader, Unavailable
 from kvarts.node.bootstrap import RandomBytes
 from kvarts.node.conductor import Conductor
 from kvarts.node.shards import Shards
-from kvarts.raft.ids import NodeId
+from kvarts.raft.ids import NODE_NONE, NodeId
 from kvarts.raft.messages import Role
 from kvarts.replication.events import CommandRequested, Event, GroupId
 from kvarts.replication.replica import Replica
 from kvarts.replication.replicator import Replicator
 from kvarts.replication.turn import CommandDone, CommandRefused
 from kvarts.statemachine.configuration import Configuration
+
+HEIR_MS = 6_000
+"""So long a leader waits to hear from a voter that could take over from it."""
 
 Verb = Generator[Iterable[Event], None, object]
 """Yields, once per turn, the events that it wants in it; returns what JSON can say. Raising KvartsError refuses."""
@@ -110,6 +113,20 @@ class Asker:
         if outcome.decision.refusal is not None:
             raise CommandSays(outcome.decision.refusal, outcome.decision.value)
         return outcome.decision.value
+
+    def heir(self, replica: Replica) -> Generator[Iterable[Event], None, NodeId]:
+        """Return who could take over a group soonest, once one is heard from: a new leader has heard nobody.
+
+        Raises InvalidArgument where there is no other voter, Unavailable where none answers.
+        """
+        raft, since_ms = replica.raft, self.now_ms
+        if raft.status().membership.voters.voters <= {self.replicator.node}:
+            raise InvalidArgument("nobody else votes", hint="`kvarts cluster join` takes in more nodes")
+        while (heir := raft.successor()) == NODE_NONE:
+            if raft.role is not Role.LEADER or self.now_ms > since_ms + HEIR_MS:
+                raise Unavailable("no other voter answers the leader", hint="`kvarts cluster status` tells who does")
+            yield []
+        return heir
 
     def begin(self, verb: Verb) -> None:
         """Let a verb run that nobody waits for."""

@@ -85,6 +85,8 @@ def with_port(address: str) -> str:
 
 def demand_free(address: str) -> None:
     """Raise InvalidArgument where nobody can listen at an address: before others are told of it."""
+    if not is_address(address):
+        raise InvalidArgument(f"{address!r} is no host:port", hint="--listen 127.0.0.1:7420")
     host, _, port = address.rpartition(":")
     try:
         family, *_, place = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]

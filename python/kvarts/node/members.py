@@ -63,9 +63,9 @@ def transfer(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
     """Let another voter lead: `to`, or the fittest."""
     asker.check_leads()
     raft = asker.replica.raft
-    target = NodeId(int(arguments.get("to") or raft.successor()))
+    target = NodeId(int(arguments.get("to") or (yield from asker.heir(asker.replica))))
     voters = raft.status().membership.voters.voters
-    if target == NODE_NONE or target not in voters:
+    if target not in voters:
         raise InvalidArgument(f"node {target} cannot lead", hint=f"voters are {', '.join(map(str, sorted(voters)))}")
     yield from _hand_over(asker, target)
     if raft.status().lead != target:
@@ -114,6 +114,7 @@ def newcomer_at(asker: Asker, address: str) -> NodeId:
     status = raft.status()
     voters, last = status.membership.voters.voters, status.last
     for node, listed in asker.configuration.nodes.items():
+        # Whoever is there acknowledges at once; that one was heard from is taken for granted when it is let in.
         if address in listed.addresses and node not in voters and raft.behind(node) >= last:
             return node
     return NODE_NONE

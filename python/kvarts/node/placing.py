@@ -16,8 +16,7 @@ from kvarts.placement.text import plan_json, plan_text
 from kvarts.raft.ids import NODE_NONE, NodeId
 from kvarts.raft.messages import Role
 from kvarts.replication.events import Event, GroupId, TransferRequested
-from kvarts.replication.replica import Replica
-from kvarts.shardmap.shard import Shard, ShardId
+from kvarts.shardmap.shard import ShardId
 from kvarts.statemachine import shards
 
 NOTHING: Iterable[Event] = ()
@@ -107,7 +106,7 @@ def move_leader(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
         if leader == NODE_NONE:
             raise Unavailable(f"shard {shard.id} has no leader", hint="ask again")
         raise NotLeader("this node does not lead the shard", leader=asker.address_of(leader))
-    target = NodeId(int(arguments.get("to") or (yield from _fittest(asker, shard, replica))))
+    target = NodeId(int(arguments.get("to") or (yield from asker.heir(replica))))
     if target not in shard.voters:
         voters = ", ".join(map(str, shard.voters))
         raise InvalidArgument(f"node {target} cannot lead shard {shard.id}", hint=f"voters are {voters}")
@@ -118,20 +117,6 @@ def move_leader(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
             return {"shard": shard.id, "leader": target}
         yield NOTHING
     raise CommitUnknown(f"node {target} has not taken over", hint="`kvarts cluster shards` says who leads")
-
-
-def _fittest(asker: Asker, shard: Shard, replica: Replica) -> Generator[Iterable[Event], None, NodeId]:
-    """Return who could take over soonest, once one is heard from: a leader that has just begun has heard nobody."""
-    if all(each == asker.replicator.node for each in shard.voters):
-        raise InvalidArgument(f"shard {shard.id} has no other voter", hint="`kvarts cluster join` takes in more nodes")
-    began_ms = asker.now_ms
-    while (target := replica.raft.successor()) == NODE_NONE:
-        if replica.raft.role is not Role.LEADER or asker.now_ms >= began_ms + HEAR_MS:
-            raise Unavailable(
-                f"no voter of shard {shard.id} answers its leader", hint="`kvarts cluster status` tells who does"
-            )
-        yield NOTHING
-    return target
 
 
 def _moving(asker: Asker) -> list[dict[str, object]]:

@@ -60,9 +60,9 @@ def make_keyspace(asker: Asker, arguments: Mapping[str, Any]) -> Verb:
 
 def _demand_alike(name: str, made: Mapping[str, Option], asked: Mapping[str, Any] | None) -> None:
     """Raises InvalidArgument where a keyspace is another than is asked for. How many shards it has changes, and may."""
-    wished = options_of(asked)
     if not asked:
         return
+    wished = options_of(asked)
     if not made.get("shards"):
         raise InvalidArgument(
             f"keyspace {name!r} was made without shards of its own",

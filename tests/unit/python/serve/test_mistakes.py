@@ -70,6 +70,20 @@ def test_a_node_asks_nobody_before_it_can_listen() -> None:
         with pytest.raises(kvarts.InvalidArgument, match=f"cannot listen at {address}"):
             demand_free(address)
     demand_free(address)
+    for wrong in ("banana", "127.0.0.1:x", "127.0.0.1:99999"):
+        with pytest.raises(kvarts.InvalidArgument, match="no host:port"):
+            demand_free(wrong)
+
+
+def test_what_shards_of_a_node_share_counts_once(tmp_path: Path) -> None:
+    def memory(shards: int) -> int:
+        folder = tmp_path / str(shards)
+        folder.mkdir()
+        with cluster(folder, 1) as nodes, kvarts.open(f"{nodes.uri}/kept?timeout=30", shards=shards) as store:
+            store.put_many((b"%d" % number, b"x" * 100) for number in range(1000))
+            return store.stats().memory_bytes
+
+    assert memory(16) < 2 * memory(1)
 
 
 def test_new_shards_lie_on_nodes_that_answer(tmp_path: Path) -> None:
@@ -177,6 +191,7 @@ def test_a_keyspace_is_not_opened_as_what_it_is_not(tmp_path: Path) -> None:
                 assert store[b"a"] == b"1"
 
 
+@pytest.mark.timeout(30)  # Without heeding it: more than a minute.
 def test_operators_wait_as_long_as_the_uri_says() -> None:
     with pytest.raises((kvarts.Unavailable, kvarts.DeadlineExceeded)):
         call("kvarts://127.0.0.1:1?timeout=300ms", "status")
